@@ -1,0 +1,96 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Which device computes, and in which precision.
+"""
+
+import torch
+
+__all__ = ['resolve_device', 'resolve_precision']
+
+_PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
+
+
+def resolve_device(device=None):
+    """
+    The device to compute on.
+
+    Parameters
+    ----------
+    device : str, `torch.device` or `None`, optional
+        `None` and ``'auto'`` take a CUDA device where there is one,
+        else the processor.
+
+    Returns
+    -------
+    device : `torch.device`
+        The device.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+
+    Examples
+    --------
+    >>> from astro_denoise.inference.devices import resolve_device
+    >>> print(resolve_device('cpu'))
+    cpu
+    """
+    if device is None or device == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, TypeError,
+            NotImplementedError) as error:
+        msg = (f'device {device!r} cannot be used here: '
+               f'{str(error).splitlines()[0]}')
+        raise ValueError(msg) from error
+    if chosen.type == 'meta':
+        msg = "device 'meta' cannot compute"
+        raise ValueError(msg)
+    return chosen
+
+
+def _processor_has_bfloat16():
+    """Whether bfloat16 products are instructions of this processor."""
+    # torch has no public name for these yet; without them, stay exact.
+    names = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
+    return any(getattr(torch.cpu, name, bool)() for name in names)
+
+
+def resolve_precision(precision, device):
+    """
+    The precision of the network's convolutions.
+
+    Parameters
+    ----------
+    precision : {'auto', 'float32', 'bfloat16'}
+        ``'auto'`` takes bfloat16 where the hardware multiplies it:
+        CUDA devices of compute capability 8 and above, processors with
+        AMX or AVX512-BF16. Elsewhere bfloat16 is emulated, and slow.
+
+    device : `torch.device`
+        Where to compute.
+
+    Returns
+    -------
+    dtype : `torch.dtype`
+        ``torch.float32`` or ``torch.bfloat16``.
+
+    Raises
+    ------
+    ValueError
+        If ``precision`` is none of the three.
+    """
+    if precision == 'auto':
+        if device.type == 'cuda':
+            fast = torch.cuda.get_device_capability(device) >= (8, 0)
+        else:
+            fast = device.type == 'cpu' and _processor_has_bfloat16()
+        return torch.bfloat16 if fast else torch.float32
+    if precision not in _PRECISIONS:
+        msg = (f"precision must be 'auto', 'float32' or 'bfloat16', "
+               f'got {precision!r}')
+        raise ValueError(msg)
+    return _PRECISIONS[precision]

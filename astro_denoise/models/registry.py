@@ -1,0 +1,279 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Trained models: the shipped ones by name, others by path.
+"""
+
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..exceptions import WeightsError
+from .denoiser import CCDDenoiser
+
+__all__ = ['Model', 'list_models', 'load_model']
+
+_WEIGHTS = Path(__file__).parent / 'weights'
+
+# Architecture named in a file -> class. Nothing else is ever built from it.
+_ARCHITECTURES = {'CCDDenoiser': CCDDenoiser}
+
+_METADATA_KEY = 'astro_denoise'
+_MAX_HEADER = 2**20  # bytes
+
+_loaded = {}
+_lock = threading.Lock()
+
+
+def _digest(tensors):
+    """SHA-256 over names, types, shapes and bytes of all tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Model:
+    """
+    A trained network with everything that is known about it.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        The network; it has a ``config`` from which it can be built anew.
+
+    metadata : dict
+        Name, task, version, licence, training, figures: whatever JSON
+        can hold. ``name`` and ``task`` are needed.
+
+    Examples
+    --------
+    >>> from astro_denoise import load_model
+    >>> model = load_model('ccd')
+    >>> print(model.name, model.task)
+    ccd denoise
+    """
+
+    def __init__(self, network, metadata):
+        for key in ('name', 'task'):
+            if not isinstance(metadata.get(key), str):
+                msg = f'metadata must name the {key} of a model'
+                raise ValueError(msg)
+        self.network = network.eval().requires_grad_(False)
+        self.metadata = dict(metadata)
+
+    def __repr__(self):
+        return f'<Model {self.name!r} ({self.task}), hash {self.hash[:12]}>'
+
+    @property
+    def name(self):
+        """Name of the model."""
+        return self.metadata['name']
+
+    @property
+    def task(self):
+        """What it is for, such as ``'denoise'``."""
+        return self.metadata['task']
+
+    @property
+    def hash(self):
+        """SHA-256 of the weights, as stored in the file."""
+        if 'sha256' not in self.metadata:
+            self.metadata['sha256'] = _digest(self._tensors())
+        return self.metadata['sha256']
+
+    def _tensors(self):
+        """The weights as they are stored: 16-bit floats."""
+        return {name: tensor.detach().cpu().half().contiguous()
+                for name, tensor in self.network.state_dict().items()}
+
+    def save(self, path, *, overwrite=False):
+        """
+        Write weights, configuration and metadata to one file.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the file, ending in ``.safetensors``.
+
+        overwrite : bool, optional
+            Replace an existing file.
+
+        Raises
+        ------
+        OSError
+            If the file exists, or cannot be written; nothing is left
+            behind then.
+
+        ValueError
+            If the name does not end in ``.safetensors``.
+        """
+        path = Path(path)
+        if path.suffix != '.safetensors':
+            msg = f'path must end in .safetensors, got {str(path)!r}'
+            raise ValueError(msg)
+        if path.exists() and not overwrite:
+            msg = f'{path} exists; give overwrite=True to replace it'
+            raise FileExistsError(msg)
+        tensors = self._tensors()
+        metadata = {**self.metadata, 'sha256': _digest(tensors),
+                    'architecture': type(self.network).__name__,
+                    'config': self.network.config, 'format': 1}
+        temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+        try:
+            save_file(tensors, temporary,
+                      {_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _read(path):
+    """Metadata and tensors of a file, refused unless they belong together."""
+    path = Path(path)
+    if not path.is_file():
+        msg = f'there is no file of weights {str(path)!r}'
+        raise FileNotFoundError(msg)
+    with path.open('rb') as file:
+        length = int.from_bytes(file.read(8), 'little')
+    if not 2 <= length <= min(_MAX_HEADER, path.stat().st_size):
+        msg = f'{path} is not a whole safetensors file'
+        raise OSError(msg)
+    try:
+        with safe_open(path, framework='pt') as file:
+            text = (file.metadata() or {}).get(_METADATA_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        msg = f'{path} is not a whole safetensors file: {error}'
+        raise OSError(msg) from error
+    if text is None:
+        msg = f'{path} holds no model of astro_denoise (no metadata)'
+        raise WeightsError(msg)
+    try:
+        metadata = json.loads(text)
+        stated = metadata['sha256']
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f'{path} holds unreadable metadata: {error!r}'
+        raise WeightsError(msg) from error
+    found = _digest(tensors)
+    if found != stated:
+        msg = (f'the weights in {path} have the SHA-256 {found}, but '
+               f'{stated} was expected: the file was changed or damaged')
+        raise WeightsError(msg)
+    return metadata, tensors
+
+
+def _build(path):
+    metadata, tensors = _read(path)
+    architecture = metadata.pop('architecture', None)
+    config = metadata.pop('config', None)
+    if architecture not in _ARCHITECTURES or metadata.get('format') != 1:
+        msg = (f'{path} needs the architecture {architecture!r}, which this '
+               f'version does not have; known: {sorted(_ARCHITECTURES)}')
+        raise WeightsError(msg)
+    try:
+        network = _ARCHITECTURES[architecture](**config)
+        network.to(memory_format=torch.channels_last)
+        network.load_state_dict(
+            {name: tensor.float() for name, tensor in tensors.items()})
+    except (TypeError, ValueError, RuntimeError) as error:
+        msg = f'{path} does not fit its architecture: {error}'
+        raise WeightsError(msg) from error
+    return Model(network, metadata)
+
+
+def list_models():
+    """
+    Names of the shipped models.
+
+    Returns
+    -------
+    names : list of str
+        To be given to `load_model` and to the verbs.
+
+    Examples
+    --------
+    >>> from astro_denoise import list_models
+    >>> 'ccd' in list_models()
+    True
+    """
+    return sorted(path.stem for path in _WEIGHTS.glob('*.safetensors'))
+
+
+def _load_shipped(name):
+    """A shipped model, read once, checked against the list of hashes."""
+    with _lock:
+        if name not in _loaded:
+            model = _build(_WEIGHTS / f'{name}.safetensors')
+            expected = json.loads((_WEIGHTS / 'hashes.json').read_text())
+            if model.hash != expected.get(name):
+                msg = (f'the weights of the shipped model {name!r} have the '
+                       f'SHA-256 {model.hash}, but {expected.get(name)} was '
+                       f'expected: install the package again')
+                raise WeightsError(msg)
+            _loaded[name] = model
+        return _loaded[name]
+
+
+def load_model(model, *, task=None):
+    """
+    Load a trained model.
+
+    Parameters
+    ----------
+    model : str, path-like or `Model`
+        A name of `list_models`, the path of a ``.safetensors`` file, or
+        a model, which is returned as it is.
+
+    task : str, optional
+        What the model must be for.
+
+    Returns
+    -------
+    model : `Model`
+        The model, on the processor.
+
+    Raises
+    ------
+    ValueError
+        If there is no model of that name, or it is for another task, or
+        the file was tampered with (`~astro_denoise.exceptions.WeightsError`,
+        which names the hash found and the one expected).
+
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> from astro_denoise import load_model
+    >>> print(load_model('ccd-mmse').task)
+    denoise
+    """
+    if isinstance(model, Model):
+        loaded = model
+    elif isinstance(model, os.PathLike) or (
+            isinstance(model, str) and model.endswith('.safetensors')):
+        loaded = _build(model)
+    elif isinstance(model, str) and model in list_models():
+        loaded = _load_shipped(model)
+    elif isinstance(model, str):
+        msg = (f'there is no model {model!r}; known are '
+               f'{", ".join(list_models())}, or the path of a .safetensors '
+               f'file')
+        raise ValueError(msg)
+    else:
+        msg = (f'model must be a name, a path or a Model, got an object of '
+               f'type {type(model).__name__}')
+        raise TypeError(msg)
+    if task is not None and loaded.task != task:
+        msg = (f'model {loaded.name!r} is for the task {loaded.task!r}, '
+               f'not {task!r}')
+        raise ValueError(msg)
+    return loaded
