@@ -1,0 +1,53 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Configuration of the documentation.
+"""
+
+from importlib.metadata import metadata
+
+from sphinx_astropy.conf.v2 import *  # noqa: F403
+from sphinx_astropy.conf.v2 import exclude_patterns, extensions
+
+project = 'astro_denoise'
+author = metadata(project)['Author']
+copyright = f'2026, {author}'  # noqa: A001
+release = metadata(project)['Version']
+version = '.'.join(release.split('.')[:2])
+
+extensions.append('sphinx_gallery.gen_gallery')
+exclude_patterns.append('_inventories')
+nitpicky = True
+highlight_language = 'python3'
+
+# The second place is taken where the first cannot be reached: a build
+# without a network is a full build. ``make inventories`` renews the files.
+intersphinx_mapping = {
+    name: (url, (None, f'_inventories/{name}.inv'))
+    for name, url in (
+        ('python', 'https://docs.python.org/3/'),
+        ('numpy', 'https://numpy.org/doc/stable/'),
+        ('scipy', 'https://docs.scipy.org/doc/scipy/'),
+        ('matplotlib', 'https://matplotlib.org/stable/'),
+        ('astropy', 'https://docs.astropy.org/en/stable/'),
+        ('photutils', 'https://photutils.readthedocs.io/en/stable/'),
+        ('torch', 'https://docs.pytorch.org/docs/stable/'),
+    )
+}
+
+automodapi_inheritance_diagram = False
+
+sphinx_gallery_conf = {
+    'examples_dirs': '../examples',
+    'gallery_dirs': 'generated/gallery',
+    'abort_on_example_error': True,
+    'download_all_examples': False,
+    'show_memory': False,
+    'remove_config_comments': True,
+}
+
+html_title = project
+html_static_path = ['_static']
+html_show_sourcelink = False
+# Pages without pages below them.
+html_sidebars = {name: [] for name in (
+    'architecture', 'changelog', 'install', 'license', 'quickstart')}
