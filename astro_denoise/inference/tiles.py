@@ -55,21 +55,18 @@ def _plan_axis(length, size, halo, stride):
     size = _round_up(max(size, 1), stride)
     if padded <= size:
         return padded, [((0, padded), (0, length))]
-    halo = _round_up(halo, stride)
     # A window answers for what lies more than the halo inside its ends,
     # except that an end of the frame needs no halo.
-    size = max(size, 2 * halo + stride)
+    size = max(size, _round_up(2 * halo + stride, stride))
     if padded <= size:
         return padded, [((0, padded), (0, length))]
-    step = size - 2 * halo
+    step = (size - 2 * halo) // stride * stride
     parts, start, answered = [], 0, 0
     while answered < length:
         start = min(start, padded - size)
-        last = start + size >= padded
-        end = length if last else start + size - halo
-        parts.append(((start, start + size), (answered, min(end, length))))
-        answered = end
-        start += step
+        end = start + size - halo if start + size < padded else length
+        parts.append(((start, start + size), (answered, end)))
+        answered, start = end, start + step
     return size, parts
 
 
@@ -108,8 +105,10 @@ def plan_tiles(shape, size, *, halo, stride):
     >>> plan = plan_tiles((100, 40), 64, halo=10, stride=8)
     >>> plan.window_shape
     (64, 40)
+    >>> [tile.window[0] for tile in plan.tiles]
+    [slice(0, 64, None), slice(40, 104, None)]
     >>> [tile.core[0] for tile in plan.tiles]
-    [slice(0, 48, None), slice(48, 100, None)]
+    [slice(0, 54, None), slice(54, 100, None)]
     """
     if min(shape) < 1 or stride < 1 or halo < 0:
         msg = (f'shape and stride must be positive and halo not negative, '

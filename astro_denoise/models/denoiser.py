@@ -7,15 +7,29 @@ flux that it would have removed.
 
 import math
 
+import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ['CCDDenoiser']
+__all__ = ['CCDDenoiser', 'calibration_knots']
 
 # The noise of a pixel is taken to be at most this many sigmas: whatever
 # exceeds it (a cosmic ray that the network has not seen) stays.
 _LARGEST_NOISE = 6.0
+
+# Restoring kernels: half their size, and their size, in pixels.
+_KERNEL_RADIUS = 12
+_KERNEL_SIZE = 2 * _KERNEL_RADIUS + 1
+
+# Knots of the calibrated errors, in asinh of the signal over the noise.
+_FIRST_KNOT, _KNOT_STEP, _N_KNOTS = -1.0, 0.4, 21
+
+# Width of the point-spread function, in pixels, that the context is
+# relative to, and the one taken where none is known.
+_CONTEXT_FWHM = 3.5
+_UNKNOWN_FWHM = 2.2
 
 
 def _block(n_in, n_out, n_convolutions=2):
@@ -29,35 +43,36 @@ def _block(n_in, n_out, n_convolutions=2):
 
 class CCDDenoiser(nn.Module):
     """
-    Predict the noise in a frame, its error, and where flux goes back.
+    Predict the noise in a frame and its error; give flux back.
 
     The frame comes standardised, ``x = (frame - background) / sigma``.
-    The network sees ``asinh(x)``, the logarithm of the noise map and the
-    validity mask, at half resolution (pixel unshuffle), and answers with
-    the noise ``n`` in each pixel, the logarithm of the variance of its
-    final error, and weights ``c_j`` of a bank of Gaussian kernels
-    ``G_j``, which restore flux from the residual (twicing, Tukey 1977):
-    ``result = x - n + sum_j c_j G_j * n`` with ``sum_j c_j = 1``. A faint
-    source that the network took for noise is still in the residual and
-    comes back.
+    The network sees ``asinh(x)``, the same of its fine detail, the
+    logarithm of the noise map and the validity mask, at half resolution (pixel unshuffle), and answers with
+    the noise ``n`` in each pixel and the logarithm of the variance of
+    the final error. Where it has kernels, flux is restored from the
+    residual (twicing, Tukey 1977): ``result = x - n + K * n``, with a
+    kernel K of sum 1 that depends on the width of the point-spread
+    function. A faint source that the network took for noise is still in
+    the residual, and comes back.
 
     Parameters
     ----------
     widths : tuple of int, optional
         Channels of the levels, from half resolution downwards.
 
-    kernel_sigmas : tuple of float, optional
-        Widths of the restoring Gaussians in pixels; empty for a network
-        that restores nothing.
+    kernel_fwhms : tuple of float, optional
+        Widths of the point-spread function, in pixels and increasing by
+        a constant factor, for which there are restoring kernels; empty
+        for a network that restores nothing. The kernels themselves are
+        weights, see `astro_denoise.training.restoration`.
     """
 
-    def __init__(self, widths=(32, 64, 96, 128),
-                 kernel_sigmas=(0.6, 1.0, 1.6, 2.5)):
+    def __init__(self, widths=(32, 64, 96, 128), kernel_fwhms=()):
         super().__init__()
         self.config = {'widths': list(widths),
-                       'kernel_sigmas': list(kernel_sigmas)}
+                       'kernel_fwhms': list(kernel_fwhms)}
         self.encoders = nn.ModuleList()
-        n_in = 12
+        n_in = 16
         for width in widths:
             self.encoders.append(_block(n_in, width))
             n_in = width
@@ -70,15 +85,16 @@ class CCDDenoiser(nn.Module):
                                         2 if level else 1))
         self.context = nn.Sequential(nn.Linear(2, 32), nn.SiLU(),
                                      nn.Linear(32, sum(widths[1:])))
-        self.head = nn.Conv2d(widths[0], 8 + len(kernel_sigmas), 3, padding=1)
+        self.head = nn.Conv2d(widths[0], 8, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        if kernel_sigmas:
-            self.kernel_context = nn.Sequential(
-                nn.Linear(2, 32), nn.SiLU(),
-                nn.Linear(32, len(kernel_sigmas)))
-            self.register_buffer('kernels', _gaussian_bank(kernel_sigmas),
-                                 persistent=False)
+        # Correction of the logarithm of the variance, see _calibrated.
+        self.register_buffer('calibration', torch.zeros(_N_KNOTS))
+        if kernel_fwhms:
+            kernels = torch.zeros(len(kernel_fwhms), _KERNEL_SIZE,
+                                  _KERNEL_SIZE)
+            kernels[:, _KERNEL_RADIUS, _KERNEL_RADIUS] = 1.0
+            self.register_buffer('kernels', kernels)
 
     @property
     def stride(self):
@@ -96,7 +112,7 @@ class CCDDenoiser(nn.Module):
         the level below.
         """
         n_levels = len(self.config['widths'])
-        reach = 2  # head
+        reach = 4  # head, and the detail
         for level in range(n_levels):
             cell = 2**(level + 1)
             n_convolutions = 2 if level == n_levels - 1 else 4
@@ -105,8 +121,8 @@ class CCDDenoiser(nn.Module):
             reach += n_convolutions * cell + cell
             if level:
                 reach += cell
-        if self.config['kernel_sigmas']:
-            reach += self.kernels.shape[-1] // 2
+        if self.config['kernel_fwhms']:
+            reach += _KERNEL_RADIUS + 2
         return reach
 
     def trunk(self, features, context):
@@ -158,7 +174,8 @@ class CCDDenoiser(nn.Module):
         log_variance : `torch.Tensor`
             Of the error of ``x - noise``.
         """
-        planes = torch.cat([torch.asinh(x), log_sigma, valid], 1)
+        planes = torch.cat([torch.asinh(x), torch.asinh(_detail(x, valid)),
+                            log_sigma, valid], 1)
         features = F.pixel_unshuffle(planes, 2).contiguous(
             memory_format=torch.channels_last)
         with torch.autocast(x.device.type, dtype=torch.bfloat16,
@@ -169,33 +186,80 @@ class CCDDenoiser(nn.Module):
             noise = F.pixel_shuffle(answer[:, :4], 2)
             log_variance = F.pixel_shuffle(answer[:, 4:8], 2)
             noise = noise.clamp(-_LARGEST_NOISE, _LARGEST_NOISE) * valid
-            if self.config['kernel_sigmas']:
-                noise = noise - self._restored(noise, valid, answer[:, 8:],
-                                               context)
-        return noise, log_variance.clamp(-12.0, 8.0)
+            if self.config['kernel_fwhms']:
+                noise = noise - self._restored(noise, valid, context)
+            log_variance = log_variance.clamp(-12.0, 8.0)
+            if not self.training:
+                log_variance += self._calibrated((x - noise)
+                                                 * log_sigma.exp())
+        return noise, log_variance
 
-    def _restored(self, noise, valid, local, context):
+    def _calibrated(self, signal):
+        """
+        Correction of the log variance, linear between knots in signal.
+
+        ``signal`` is in units of the blank sky's noise.
+        """
+        place = ((torch.asinh(signal) - _FIRST_KNOT) / _KNOT_STEP).clamp_(
+            0.0, _N_KNOTS - 1.001)
+        lower = place.long()
+        return torch.lerp(self.calibration[lower], self.calibration[lower + 1],
+                          place - lower)
+
+    def _kernel(self, context):
+        """The kernel for each frame, between those of the nearest widths."""
+        fwhms = self.config['kernel_fwhms']
+        step = math.log(fwhms[-1] / fwhms[0]) / (len(fwhms) - 1)
+        # Unknown widths are taken to be small: a narrow kernel keeps flux.
+        log_fwhm = torch.where(context[:, 1] > 0,
+                               context[:, 0] + math.log(_CONTEXT_FWHM),
+                               math.log(_UNKNOWN_FWHM))
+        place = ((log_fwhm - math.log(fwhms[0])) / step).clamp(
+            0.0, len(fwhms) - 1.0)
+        lower = place.floor().long().clamp_max(len(fwhms) - 2)
+        share = (place - lower)[:, None, None]
+        return torch.lerp(self.kernels[lower], self.kernels[lower + 1], share)
+
+    def _restored(self, noise, valid, context):
         """The part of the estimated noise that goes back as flux."""
-        weights = local + self.kernel_context(context)[:, :, None, None]
-        n_kernels = weights.shape[1]
-        weights = weights + (1.0 - weights.sum(1, keepdim=True)) / n_kernels
-        weights = F.interpolate(weights, scale_factor=2, mode='nearest')
-        smooth = self._smoothed(noise)
         if not valid.min():
-            smooth = smooth / self._smoothed(valid).clamp_min(1e-3)
-        return (weights * smooth).sum(1, keepdim=True) * valid
+            # A hole takes the mean of its surroundings.
+            near = F.avg_pool2d(noise * valid, 5, 1, 2)
+            near = near / F.avg_pool2d(valid, 5, 1, 2).clamp_min(0.04)
+            noise = torch.where(valid > 0, noise, near)
+        plane = F.pad(noise, (_KERNEL_RADIUS,) * 4, mode='replicate')[:, 0]
+        height, width = noise.shape[2:]
+        shape = [next_fast_len(length, real=True)
+                 for length in plane.shape[1:]]
+        product = (torch.fft.rfft2(plane, s=shape)
+                   * torch.fft.rfft2(self._kernel(context), s=shape))
+        plane = torch.fft.irfft2(product, s=shape)
+        # Both start at the corner: the result is shifted by a diameter.
+        first = _KERNEL_SIZE - 1
+        plane = plane[:, first:first + height, first:first + width]
+        return plane[:, None] * valid
 
-    def _smoothed(self, plane):
-        # Edges are replicated, so that a plane of ones stays one.
-        padding = (self.kernels.shape[-1] // 2,) * 4
-        return F.conv2d(F.pad(plane, padding, mode='replicate'),
-                        self.kernels)
+
+def _detail(x, valid):
+    """
+    A plane without its surroundings, 5x5 pixels of triangular weight.
+
+    Where the signal is far above the noise, a bfloat16 logarithm holds
+    nothing of the noise any more; this plane does.
+    """
+    def smooth(plane):
+        return F.avg_pool2d(F.avg_pool2d(plane, 3, 1, 1), 3, 1, 1)
+
+    return (x - smooth(x) / smooth(valid).clamp_min(1e-3)) * valid
 
 
-def _gaussian_bank(sigmas):
-    """Normalised Gaussian kernels of one common size, shape (n, 1, k, k)."""
-    radius = math.ceil(2.4 * max(sigmas))
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    lines = [torch.exp(-0.5 * (offsets / sigma)**2) for sigma in sigmas]
-    return torch.stack([torch.outer(line, line) / line.sum()**2
-                        for line in lines])[:, None]
+def calibration_knots():
+    """
+    Where the calibration of the errors is known.
+
+    Returns
+    -------
+    knots : `~numpy.ndarray`
+        In asinh of the denoised signal over the noise of the sky.
+    """
+    return _FIRST_KNOT + _KNOT_STEP * np.arange(_N_KNOTS)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from .._output import atomic_output
 from ..exceptions import WeightsError
 from .denoiser import CCDDenoiser
 
@@ -90,8 +91,10 @@ class Model:
         return self.metadata['sha256']
 
     def _tensors(self):
-        """The weights as they are stored: 16-bit floats."""
-        return {name: tensor.detach().cpu().half().contiguous()
+        """The weights as they are stored: 16-bit floats but for buffers."""
+        parameters = dict(self.network.named_parameters())
+        return {name: (tensor.half() if name in parameters else tensor
+                       ).detach().cpu().contiguous()
                 for name, tensor in self.network.state_dict().items()}
 
     def save(self, path, *, overwrite=False):
@@ -119,20 +122,13 @@ class Model:
         if path.suffix != '.safetensors':
             msg = f'path must end in .safetensors, got {str(path)!r}'
             raise ValueError(msg)
-        if path.exists() and not overwrite:
-            msg = f'{path} exists; give overwrite=True to replace it'
-            raise FileExistsError(msg)
         tensors = self._tensors()
         metadata = {**self.metadata, 'sha256': _digest(tensors),
                     'architecture': type(self.network).__name__,
                     'config': self.network.config, 'format': 1}
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-        try:
-            save_file(tensors, temporary,
-                      {_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        text = json.dumps(metadata, sort_keys=True)
+        with atomic_output(path, overwrite=overwrite) as temporary:
+            temporary.write_bytes(save(tensors, {_METADATA_KEY: text}))
 
 
 def _read(path):

@@ -4,8 +4,7 @@ Simulated exposures with known truth.
 """
 
 from .artefacts import bad_columns, cosmic_rays, saturate
-from .profiles import (moffat_image, render_sources, sersic_b,
-                       sersic_profile)
+from .profiles import moffat_image, render_sources, sersic_b, sersic_profile
 from .survey import SurveySimulator
 
 __all__ = ['SurveySimulator', 'bad_columns', 'cosmic_rays', 'moffat_image',

@@ -117,13 +117,15 @@ def _sersic_hankel(sersic_n):
     Hankel transform of a Sérsic profile of unit flux and r50, on a
     uniform grid of the logarithm of the wave number.
     """
-    n_points, step = 1024, 0.02
+    n_points, step = 1536, 0.02
     radius = np.exp(step * (np.arange(n_points) - (n_points - 1) / 2.0))
     brightness = sersic_profile(radius, 1.0, sersic_n)
     offset = fft.fhtoffset(step, mu=0.0)
     wavenumber = np.exp(offset) / radius[::-1]
     transform = fft.fht(2.0 * np.pi * radius * brightness, step, mu=0.0,
                         offset=offset) / wavenumber
+    # At the ends of the grid the transform feels its periodic images.
+    transform[wavenumber < 1e-3] = 1.0
     return np.log(wavenumber), transform
 
 

@@ -12,6 +12,7 @@ import torch
 from astropy.table import Table
 
 from .. import __version__
+from .._output import atomic_output, check_output
 from ..inference.devices import resolve_device, resolve_precision
 from ..models import Model
 from ..models.denoiser import CCDDenoiser
@@ -123,9 +124,7 @@ def train_recipe(name, output, *, seed=1, checkpoint=None, n_steps=None,
         msg = f'there is no recipe {name!r}; known are {sorted(RECIPES)}'
         raise ValueError(msg)
     output = Path(output)
-    if output.exists() and not overwrite:
-        msg = f'{output} exists; give overwrite=True to replace it'
-        raise FileExistsError(msg)
+    check_output(output, overwrite=overwrite)
     started = time.monotonic()
     scenes = draw_scenes(n_scenes or _N_SCENES, seed=_SCENE_SEED + seed - 1,
                          n_workers=os.cpu_count() or 1,
@@ -153,5 +152,7 @@ def train_recipe(name, output, *, seed=1, checkpoint=None, n_steps=None,
             column.info.format = '.5g'
     table.meta = {'model': name, 'hash': model.hash,
                   'rows': np.size(table['step']) if len(table) else 0}
-    table.write(output.with_suffix('.ecsv'), overwrite=True)
+    with atomic_output(output.with_suffix('.ecsv'),
+                       overwrite=True) as temporary:
+        table.write(temporary, format='ascii.ecsv')
     return model

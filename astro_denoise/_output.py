@@ -1,0 +1,168 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Output files that are either complete or not there at all.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+
+__all__ = ['atomic_output', 'check_output']
+
+# Endings by which astropy chooses to compress a whole file.
+_COMPRESSED = ('.gz', '.bz2', '.xz')
+
+
+def check_output(path, *, overwrite=False):
+    """
+    Refuse the name of a file that cannot or must not be written.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to make.
+
+    overwrite : bool, optional
+        Whether it may replace an existing file.
+
+    Returns
+    -------
+    target : `~pathlib.Path`
+        The file, with symbolic links followed.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and ``overwrite`` is `False`.
+
+    OSError
+        If the folder does not exist, or ``path`` is something else than
+        a file.
+
+    Examples
+    --------
+    >>> from astro_denoise._output import check_output
+    >>> check_output('no/such/folder/a.fits')
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: [Errno 2] no such folder: 'no/such/folder'
+    """
+    path = Path(path)
+    # A link must stay one: what it points to is replaced.
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, 'no such folder',
+                                str(path.parent))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, 'not a regular file', str(path))
+    if target.exists() and not overwrite:
+        raise _exists(path)
+    return target
+
+
+def _exists(path):
+    return FileExistsError(
+        errno.EEXIST, 'file exists, and overwrite is False', str(path))
+
+
+@contextlib.contextmanager
+def atomic_output(path, *, overwrite=False):
+    """
+    Write a file under a temporary name and rename it when it is complete.
+
+    Whatever goes wrong, the folder holds either the complete new file or
+    what it held before, and no partial file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to make. A symbolic link is followed.
+
+    overwrite : bool, optional
+        Whether to replace an existing file. Without it, a file that
+        appears while this one is written is kept as well.
+
+    Yields
+    ------
+    temporary : `~pathlib.Path`
+        The name to write to, in the same folder; there is no such file
+        yet. It ends in ``.gz``, ``.bz2`` or ``.xz`` if ``path`` does.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and ``overwrite`` is `False`.
+
+    OSError
+        If the folder does not exist, ``path`` is something else than a
+        file, or writing fails; the error names the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from astro_denoise._output import atomic_output
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_output(Path(folder) / 'a.txt') as temporary:
+    ...         _ = temporary.write_text('complete')
+    ...     print([path.name for path in Path(folder).iterdir()])
+    ['a.txt']
+    """
+    path, target = Path(path), check_output(path, overwrite=overwrite)
+    ending = target.suffix if target.suffix in _COMPRESSED else ''
+    temporary = target.with_name(
+        f'.astro_denoise-{secrets.token_hex(8)}.part{ending}')
+    try:
+        try:
+            yield temporary
+            _synchronize(temporary)
+        except OSError as error:
+            if error.filename not in (None, str(temporary)):
+                raise
+            raise _named(error, path) from error
+        _publish(temporary, target, path, overwrite=overwrite)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _named(error, path):
+    """
+    An error in writing with what writers do not always say: file and why.
+    """
+    if error.errno is not None:
+        return OSError(error.errno, error.strerror, str(path))
+    if 'Not enough space on disk' in str(error):  # astropy's own words
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return OSError(errno.EIO, f'cannot be written ({error})', str(path))
+
+
+def _synchronize(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(temporary, target, path, *, overwrite):
+    """
+    Give a finished file its name, in one step.
+    """
+    if overwrite:
+        temporary.replace(target)
+        return
+    try:
+        try:
+            # Unlike renaming, linking fails where the name is taken.
+            os.link(temporary, target)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            target.touch(exist_ok=False)
+            temporary.replace(target)
+    except FileExistsError as error:
+        raise _exists(path) from error

@@ -1,0 +1,146 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+A two-dimensional frame, opened for measurements.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+
+from astro_denoise.frames import unpack
+from astro_denoise.noise import resolve_gain
+
+__all__ = []
+
+SATURATED_BIT = 1024  # of an integer mask, as in the PAU survey
+
+
+@dataclass
+class Plane:
+    """
+    A two-dimensional frame as the measurements need it.
+
+    Attributes
+    ----------
+    values, valid : 2D `~numpy.ndarray`
+        Pixels (0 where invalid) and whether they are valid.
+
+    sigma : 2D `~numpy.ndarray` or `None`
+        Standard deviation of the pixels.
+
+    original : 2D `~numpy.ndarray`
+        The pixels as they were given.
+
+    saturated : 2D bool `~numpy.ndarray` or `None`
+        Pixels that an integer mask calls saturated.
+
+    saturation : float
+        Level from which on a pixel is saturated.
+
+    gain : float or `None`
+        Electrons per unit of the frame.
+
+    unit : `~astropy.units.Unit` or `None`
+        The unit of the frame.
+
+    wcs : WCS object or `None`
+        The world coordinates.
+    """
+
+    values: np.ndarray
+    valid: np.ndarray
+    sigma: np.ndarray | None
+    original: np.ndarray
+    saturated: np.ndarray | None
+    saturation: float
+    gain: float | None
+    unit: u.Unit | None
+    wcs: object
+
+    def variance(self, here):
+        """
+        Variance of the pixels of a slice, 1 where they are not valid.
+        """
+        sigma = self.sigma[here].astype(float)
+        return np.where(self.valid[here], sigma, 1.0)**2
+
+    def cutout(self, x_low, x_high, y_low, y_high):
+        """
+        Slices of the part of a box that is on the frame, and of the box.
+        """
+        ny, nx = self.values.shape
+        x1, x2 = max(x_low, 0), min(x_high, nx)
+        y1, y2 = max(y_low, 0), min(y_high, ny)
+        if x1 >= x2 or y1 >= y2:
+            return None, None
+        return ((slice(y1, y2), slice(x1, x2)),
+                (slice(y1 - y_low, y2 - y_low),
+                 slice(x1 - x_low, x2 - x_low)))
+
+
+def open_plane(data, *, error=None, gain=None, mask=None, wcs=None,
+               saturation=None):
+    """
+    Take the arrays out of a frame.
+
+    The arguments are those of
+    `~astro_denoise.photometry.annulus_photometry`.
+
+    Returns
+    -------
+    plane : `Plane`
+        The frame.
+    """
+    frame = unpack(data, uncertainty=error, mask=mask)
+    is_nddata = isinstance(data, NDData)
+    original = np.asarray(data.data if is_nddata else np.ma.getdata(
+        getattr(data, 'unmasked', data)))
+    if original.ndim != 2:
+        msg = f'data must have 2 dimensions, got shape {original.shape}'
+        raise ValueError(msg)
+    if gain is not None:
+        gain = resolve_gain(gain, frame.header, frame.unit)
+    saturated = None
+    for bits in (mask, getattr(data, 'mask', None) if is_nddata else None):
+        if bits is not None and np.asarray(bits).dtype.kind in 'iu':
+            found = (np.asarray(bits) & SATURATED_BIT) > 0
+            saturated = found if saturated is None else saturated | found
+    return Plane(values=frame.values[0], valid=frame.valid[0],
+                 sigma=None if frame.sigma is None else frame.sigma[0],
+                 original=original, saturated=saturated,
+                 saturation=_saturation(saturation, frame),
+                 gain=gain, unit=frame.unit,
+                 wcs=getattr(data, 'wcs', None) if wcs is None else wcs)
+
+
+def _saturation(saturation, frame):
+    if saturation is None:
+        saturation = frame.header.get('SATURATE', np.inf)
+    elif isinstance(saturation, str):
+        if saturation not in frame.header:
+            msg = f'saturation {saturation!r} is not in the header'
+            raise ValueError(msg)
+        saturation = frame.header[saturation]
+    if isinstance(saturation, u.Quantity):
+        try:
+            saturation = saturation.to_value(
+                u.dimensionless_unscaled if frame.unit is None
+                else frame.unit)
+        except u.UnitConversionError as error:
+            msg = (f'saturation must have the unit of data, got '
+                   f'{saturation.unit} and {frame.unit}')
+            raise ValueError(msg) from error
+    try:
+        return float(saturation)
+    except (TypeError, ValueError) as error:
+        msg = f'saturation must be a number, got {saturation!r}'
+        raise ValueError(msg) from error
+
+
+def with_unit(values, unit):
+    """
+    Attach a unit, if there is one.
+    """
+    return values if unit is None else u.Quantity(values, unit, copy=False)

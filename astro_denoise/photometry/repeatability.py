@@ -1,0 +1,454 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Whether fluxes repeat, and whether the flux is still there.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from astropy.table import QTable
+
+from astro_denoise.photometry.calibration import (
+    _plain,
+    bootstrap_error,
+    normalized_difference,
+    sigma68,
+)
+from astro_denoise.photometry.exposures import make_pairs, open_exposures
+from astro_denoise.photometry.response import pair_response
+from astro_denoise.photometry.tables import require_columns, table_meta
+
+__all__ = ['RepeatabilityReport', 'check_repeatability']
+
+RESPONSE_MARGIN = 0.03  # of a response that counts as kept flux
+ERROR_MARGIN = 0.03  # of a sigma68 that counts as right errors
+FEW_PAIRS = 20
+FORMATS = {'n': 'd', 'n_galaxies': 'd', 'verdict': 's'}
+
+
+@dataclass
+class RepeatabilityReport:
+    """
+    Result of `check_repeatability`.
+
+    Attributes
+    ----------
+    table : `~astropy.table.QTable`
+        A row per bin.
+
+    pairs : `~astropy.table.QTable`
+        A row per pair: its galaxy, the binned column, ``df`` and
+        ``raw_df``.
+
+    column : str
+        The binned column.
+    """
+
+    table: QTable
+    pairs: QTable
+    column: str
+
+    def __str__(self):
+        shown = [name for name in self.table.colnames
+                 if not name.endswith('_error') or name == 'response_error']
+        table = self.table[shown]
+        for name in shown:
+            table[name].info.format = FORMATS.get(name, '.3g' if name in (
+                'low', 'high') else '.3f')
+        lines = table.pformat(max_lines=-1, max_width=-1)
+        title = (f'Repeatability in bins of {self.column}: '
+                 f'{len(self.pairs)} pairs')
+        return '\n'.join([title, *lines])
+
+    def plot(self, *, row=None, figure=None):
+        """
+        Draw the differences, their width and the response.
+
+        Parameters
+        ----------
+        row : int, optional
+            The bin whose differences are drawn; all by default.
+
+        figure : `~matplotlib.figure.Figure`, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        figure : `~matplotlib.figure.Figure`
+            Three panels: histograms of df beside the unit normal; sigma68
+            with and without response and the floor against the binned
+            column; the response against the column.
+        """
+        if figure is None:
+            from matplotlib import pyplot as plt
+            figure = plt.figure(figsize=(13, 4), layout='constrained')
+        axes = figure.subplots(1, 3)
+        self._plot_differences(axes[0], row)
+        self._plot_width(axes[1])
+        self._plot_response(axes[2])
+        return figure
+
+    def _plot_differences(self, axis, row):
+        chosen = np.ones(len(self.pairs), dtype=bool)
+        title = 'all bins'
+        if row is not None:
+            low, high = self.table['low'][row], self.table['high'][row]
+            values = self.pairs[self.column]
+            chosen = (values >= low) & (values < high)
+            title = f'{low:g} ≤ {self.column} < {high:g}'
+        edges = np.linspace(-5, 5, 51)
+        styles = {'raw_df': ('raw', 'tab:orange'),
+                  'df': ('denoised', 'tab:blue')}
+        for name, (label, color) in styles.items():
+            df = np.asarray(self.pairs[name])[chosen]
+            if np.any(np.isfinite(df)):
+                axis.hist(df, edges, density=True, alpha=0.5, color=color,
+                          label=rf'{label}, $\sigma_{{68}}$ = '
+                                f'{sigma68(df):.2f}')
+        x = np.linspace(-5, 5, 201)
+        axis.plot(x, np.exp(-x**2 / 2) / np.sqrt(2 * np.pi), 'k-',
+                  label='unit normal')
+        axis.set(xlabel='df', ylabel='density', title=title)
+        axis.legend(fontsize='small')
+
+    def _centers(self):
+        table = self.table
+        center = (np.asarray(table['low']) + np.asarray(table['high'])) / 2
+        return center, (np.asarray(table['high']) - center)
+
+    def _plot_width(self, axis):
+        center, half = self._centers()
+        table = self.table
+        for name, label, style in (
+                ('raw_sigma68', 'raw', 'o'),
+                ('sigma68', 'denoised', 's'),
+                ('sigma68_over_response', 'denoised, over R', '^')):
+            if np.any(np.isfinite(table[name])):
+                axis.errorbar(center, table[name], table[f'{name}_error'],
+                              half, fmt=style, capsize=2, label=label)
+        for name, label, style in (('floor', 'Cramér-Rao floor', 'k--'),
+                                   ('profile_sigma68', 'matched filter',
+                                    'k:')):
+            if np.any(np.isfinite(table[name])):
+                axis.plot(center, table[name], style, label=label)
+        axis.axhline(1, color='0.7', zorder=0)
+        axis.set(xlabel=self.column, ylabel=r'$\sigma_{68}$(df)')
+        axis.legend(fontsize='small')
+
+    def _plot_response(self, axis):
+        center, half = self._centers()
+        axis.axhspan(1 - RESPONSE_MARGIN, 1 + RESPONSE_MARGIN, color='0.9',
+                     label='flux kept')
+        for name, label, style in (('response', 'response R', 's'),
+                                   ('flux_ratio', 'flux ratio', 'x')):
+            axis.errorbar(center, self.table[name],
+                          self.table[f'{name}_error'], half, fmt=style,
+                          capsize=2, label=label)
+        axis.set(xlabel=self.column, ylabel='denoised over raw flux')
+        axis.legend(fontsize='small')
+
+
+def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
+                        column='i_auto', profile=None, n_resamples=200,
+                        seed=None):
+    r"""
+    Compare fluxes of the same galaxies in different exposures.
+
+    For every pair of exposures of a galaxy, each once and in random
+    order, :math:`df = (f_1 - f_2)/\sqrt{\sigma_1^2 + \sigma_2^2}` is
+    taken from calibrated fluxes. A small width of ``df`` is no merit by
+    itself: a denoiser that pulls faint fluxes towards a typical value
+    gets it for free. So the report has the response R of the denoised
+    fluxes (see `pair_response`) and the ratio of the fluxes beside the
+    width, the width divided by R, which may be compared with the raw
+    one, and the Cramér-Rao floor below which only a prior gets.
+
+    Parameters
+    ----------
+    exposures : table or list of tables
+        The fluxes to check, usually of denoised frames: columns
+        ``ref_id`` (see ``by``), ``image_id``, ``flux``, ``flux_error``,
+        optionally the zero points ``zp`` and ``zp_error``, and the
+        ``column`` of the bins. Or a list of such tables, one per
+        exposure, where ``image_id`` may be missing. Rows whose flux is
+        NaN are left out.
+
+    raw : table or list of tables, optional
+        The fluxes of the raw frames, matched by galaxy and exposure.
+        Without them there is no response.
+
+    by : str, optional
+        The column that names a galaxy.
+
+    bins : int or sequence of float, optional
+        Edges of the bins, or a number of bins with equally many pairs.
+        By default whole magnitudes for ``i_auto``, else 5.
+
+    column : str, optional
+        The column to bin by. ``'snr'`` is computed where the table has no
+        such column: the signal-to-noise ratio of a galaxy in those of its
+        exposures that are not in the pair (a bin chosen by the fluxes of
+        the pair would feign a low response).
+
+    profile : table or list of tables, optional
+        Fluxes and ``floor_error`` of the raw frames from
+        `profile_photometry`, the rival of every denoiser. A column
+        ``floor_error`` in ``raw`` or ``exposures`` gives the floor alone.
+
+    n_resamples : int, optional
+        Number of bootstrap resamplings of the galaxies.
+
+    seed : int, optional
+        The seed of the order of the pairs and of the bootstrap.
+
+    Returns
+    -------
+    report : `RepeatabilityReport`
+        Its ``table`` has the columns ``low``, ``high`` (of the bin),
+        ``n`` (pairs), ``n_galaxies``, ``sigma68``, ``raw_sigma68``,
+        ``mean_df``, ``response``, ``sigma68_over_response``,
+        ``flux_ratio`` (sum of denoised over sum of raw fluxes), each with
+        an ``_error``; ``coverage68`` and ``coverage95`` (share of pairs
+        with ``abs(df)`` below 1 and 2; 0.683 and 0.954 where the errors
+        are right), ``profile_sigma68``, ``floor`` (as a sigma68) and
+        ``verdict``.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, has mixed units or a bad value (column and
+        row are named), there are fewer than two exposures or no pairs, or
+        the bins make no sense.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.table import QTable
+    >>> from astro_denoise.photometry import check_repeatability
+    >>> rng = np.random.default_rng(1)
+    >>> galaxy = np.tile(np.arange(2000), 2)
+    >>> flux = 10.0**rng.uniform(0.5, 1.5, 2000)[galaxy]
+    >>> raw = QTable({'ref_id': galaxy, 'image_id': np.repeat([1, 2], 2000),
+    ...               'flux': flux + rng.normal(size=4000),
+    ...               'flux_error': np.ones(4000), 'i_auto': 21.0 + 0 * flux})
+    >>> shrunk = raw.copy()
+    >>> shrunk['flux'] = 0.5 * raw['flux'] + 5
+    >>> report = check_repeatability(shrunk, raw, bins=[20, 22], seed=1)
+    >>> print(report.table['verdict'][0])
+    flux differences shrunk: response 0.50, flux ratio 0.90
+    >>> report = check_repeatability(raw, raw, bins=[20, 22], seed=1)
+    >>> print(report.table['verdict'][0])
+    flux kept, errors right
+    """
+    data = open_exposures(exposures, by, 'exposures')
+    usable = np.isfinite(data.flux)
+    own, rival = data, None
+    if raw is not None:
+        raw = open_exposures(raw, by, 'raw', like=data)
+        raw_rows = raw.rows_like(data, 'raw')
+        usable &= (raw_rows >= 0) & np.isfinite(raw.flux[raw_rows])
+        own = raw
+    else:
+        raw_rows = np.arange(len(data.flux))
+    if profile is not None:
+        profile = open_exposures(profile, by, 'profile', like=data)
+        rival = profile.rows_like(data, 'profile')
+    rng = np.random.default_rng(seed)
+    pairs = make_pairs(data.galaxy, usable, rng, by)
+    values = _bin_values(data, own, raw_rows, pairs, column)
+    edges = _bin_edges(values, bins, column)
+
+    first, second = pairs.first, pairs.second
+    error = np.hypot(data.error[first], data.error[second])
+    columns = {
+        'df': normalized_difference(data.flux[first], data.error[first],
+                                    data.flux[second], data.error[second]),
+        'raw_df': np.full(len(first), np.nan),
+        'flux1': data.flux[first], 'flux2': data.flux[second],
+        'raw1': np.full(len(first), np.nan),
+        'raw2': np.full(len(first), np.nan),
+        'floor': _floor(data, raw, raw_rows, profile, rival, pairs) / error,
+        'profile_df': np.full(len(first), np.nan)}
+    if raw is not None:
+        one, two = raw_rows[first], raw_rows[second]
+        columns['raw1'], columns['raw2'] = raw.flux[one], raw.flux[two]
+        columns['raw_df'] = normalized_difference(
+            raw.flux[one], raw.error[one], raw.flux[two], raw.error[two])
+    if profile is not None:
+        flux = _aperture_flux(profile)
+        found = np.where(rival >= 0, flux[rival], np.nan)
+        columns['profile_df'] = (found[first] - found[second]) / error
+
+    number = np.searchsorted(edges, values, side='right') - 1
+    rows = []
+    for index, (low, high) in enumerate(pairwise(edges)):
+        here = number == index
+        rows.append({'low': low, 'high': high} | _bin_row(
+            {name: array[here] for name, array in columns.items()},
+            pairs.group[here], n_resamples, rng))
+    table = QTable(rows=rows)
+    table.meta.update(table_meta(), column=column, by=by,
+                      n_resamples=n_resamples)
+    pair_table = QTable({by: data.galaxy[first], column: values,
+                         'df': columns['df'], 'raw_df': columns['raw_df']})
+    return RepeatabilityReport(table=table, pairs=pair_table, column=column)
+
+
+def _aperture_flux(profile):
+    """
+    Profile fluxes on the scale of the aperture fluxes.
+    """
+    if 'aperture_fraction' not in profile.table.colnames:
+        return profile.flux
+    return profile.flux * _plain(profile.table['aperture_fraction'],
+                                 "column 'aperture_fraction'")
+
+
+def _floor(data, raw, raw_rows, profile, rival, pairs):
+    """
+    Cramér-Rao bound of the flux difference of each pair.
+    """
+    for source, rows in ((profile, rival), (raw, raw_rows),
+                         (data, np.arange(len(data.flux)))):
+        if source is not None and 'floor_error' in source.table.colnames:
+            error = source.calibrated_error('floor_error')
+            error = np.where(rows >= 0, error[rows], np.nan)
+            return np.hypot(error[pairs.first], error[pairs.second])
+    return np.full(len(pairs.first), np.nan)
+
+
+def _bin_values(data, own, raw_rows, pairs, column):
+    """
+    The value of the binned column for each pair.
+    """
+    for source, rows in ((data, np.arange(len(data.flux))),
+                         (own, raw_rows)):
+        if column in source.table.colnames:
+            values = _plain(source.table[column], f'column {column!r}')
+            values = np.asarray(getattr(values, 'value', values))[rows]
+            return (values[pairs.first] + values[pairs.second]) / 2
+    if column != 'snr':
+        require_columns(data.table, [column], 'exposures')
+    snr = (own.flux / own.error)[raw_rows]
+    found = np.isfinite(snr)
+    _, galaxy = np.unique(data.galaxy, return_inverse=True)
+    total = np.bincount(galaxy, np.where(found, snr, 0))
+    count = np.bincount(galaxy, found)
+    group = galaxy[pairs.first]
+    rest = count[group] - 2
+    if not np.any(rest > 0):
+        msg = ("column 'snr' is not in exposures and cannot be computed "
+               'from fewer than three exposures of a galaxy')
+        raise ValueError(msg)
+    others = total[group] - snr[pairs.first] - snr[pairs.second]
+    return np.where(rest > 0, others / np.maximum(rest, 1), np.nan)
+
+
+def _bin_edges(values, bins, column):
+    """
+    Edges of the bins.
+    """
+    finite = values[np.isfinite(values)]
+    if len(finite) == 0:
+        msg = f'column {column!r} has no finite value among the pairs'
+        raise ValueError(msg)
+    if bins is None:
+        if column == 'i_auto':
+            return np.arange(np.floor(finite.min()),
+                             np.floor(finite.max()) + 2)
+        bins = 5
+    if np.ndim(bins) == 0:
+        if bins < 1 or int(bins) != bins:
+            msg = f'bins must be a positive integer, got {bins!r}'
+            raise ValueError(msg)
+        edges = np.quantile(finite, np.linspace(0, 1, int(bins) + 1))
+        edges[-1] = np.nextafter(edges[-1], np.inf)
+        return np.unique(edges)
+    edges = np.asarray(bins, dtype=float)
+    if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
+        msg = f'bins must be increasing edges, at least two, got {bins!r}'
+        raise ValueError(msg)
+    return edges
+
+
+def _statistics(df, raw_df, flux1, raw1, flux2, raw2):
+    """
+    The figures of a bin that have a bootstrap error.
+    """
+    width = sigma68(df)
+    response = pair_response(flux1, raw1, flux2, raw2)
+    raw_total = np.sum(raw1 + raw2)
+    return np.array([
+        width, sigma68(raw_df), np.mean(df) if len(df) else np.nan, response,
+        width / response if response > 0 else np.nan,
+        np.sum(flux1 + flux2) / raw_total if raw_total != 0 else np.nan])
+
+
+def _bin_row(columns, group, n_resamples, rng):
+    """
+    One row of the report.
+    """
+    names = ('sigma68', 'raw_sigma68', 'mean_df', 'response',
+             'sigma68_over_response', 'flux_ratio')
+    arrays = [columns[name] for name in ('df', 'raw_df', 'flux1', 'raw1',
+                                         'flux2', 'raw2')]
+    n_pairs = len(group)
+    row = {'n': n_pairs, 'n_galaxies': len(np.unique(group))}
+    values = _statistics(*arrays)
+    errors = np.full(len(names), np.nan)
+    if row['n_galaxies'] > 1:
+        errors = bootstrap_error(_statistics, *arrays, groups=group,
+                                 n_resamples=n_resamples, seed=rng)
+    for name, value, error in zip(names, values, errors, strict=True):
+        row[name], row[f'{name}_error'] = value, error
+    size = np.abs(columns['df'])
+    for name, limit in (('coverage68', 1), ('coverage95', 2)):
+        row[name] = np.mean(size < limit) if n_pairs else np.nan
+    row['profile_sigma68'] = sigma68(columns['profile_df'])
+    floor = columns['floor'][np.isfinite(columns['floor'])]
+    row['floor'] = np.median(floor) if len(floor) else np.nan
+    row['verdict'] = verdict(row)
+    return row
+
+
+def verdict(row):
+    """
+    What a bin says, in words.
+
+    Parameters
+    ----------
+    row : mapping
+        The figures of a bin, as in the table of `check_repeatability`.
+
+    Returns
+    -------
+    verdict : str
+        The judgement of flux and errors.
+    """
+    if row['n'] < FEW_PAIRS:
+        return f'too few pairs ({row["n"]})'
+    response, response_error = row['response'], row['response_error']
+    numbers = f'response {response:.2f}, flux ratio {row["flux_ratio"]:.2f}'
+    width, width_error = row['sigma68'], row['sigma68_error']
+    shift = abs(response - 1)
+    if width + 2 * width_error < row['floor']:
+        return f'scatter below the floor: prior-driven, {numbers}'
+    if shift > RESPONSE_MARGIN and shift > 2 * response_error:
+        kind = 'shrunk' if response < 1 else 'stretched'
+        return f'flux differences {kind}: {numbers}'
+    if not np.isfinite(response):
+        flux = 'flux not tested'
+    elif max(shift, response_error) > RESPONSE_MARGIN:
+        flux = (f'flux not decided (response {response:.2f} ± '
+                f'{response_error:.2f})')
+    elif (row['sigma68_over_response']
+          + 2 * row['sigma68_over_response_error'] < row['floor']):
+        return f'scatter over response below the floor, {numbers}'
+    else:
+        flux = 'flux kept'
+    excess = 1 / width - 1 if width > 0 else np.inf
+    if abs(width - 1) <= max(ERROR_MARGIN, 2 * width_error):
+        return f'{flux}, errors right'
+    kind = 'large' if excess > 0 else 'small'
+    return f'{flux}, errors {100 * abs(excess):.0f} % too {kind}'

@@ -1,0 +1,157 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The kernels that restore flux from the residual.
+"""
+
+import numpy as np
+from scipy.signal import fftconvolve
+
+from ..simulation import render_sources
+
+__all__ = ['design_kernel', 'design_kernels', 'kernel_response']
+
+_RADIUS = 12
+_SIZE = 2 * _RADIUS + 1
+_STAMP = 75
+
+# Widths of the Gaussians a kernel is made of, over the FWHM of the PSF.
+_BASIS = np.array([0.11, 0.15, 0.2, 0.28, 0.38, 0.52, 0.72, 1.0])
+
+# Sources whose flux must come through: half-light radius over FWHM (0 for
+# a star), FWHM over the one that is assumed, and share of the light in the
+# aperture.
+_CASES = ((0.0, 1.0, 0.625), (0.0, 0.9, 0.625), (0.0, 1.0, 0.8),
+          (0.3, 1.0, 0.625), (0.5, 1.0, 0.625), (0.8, 1.0, 0.625),
+          (0.5, 1.0, 0.85))
+
+
+def _source(fwhm, r50, share):
+    """A source, and the circular aperture that holds a share of it."""
+    centre = _STAMP // 2
+    catalog = {'x': np.array([centre]), 'y': np.array([centre]),
+               'flux': np.array([1.0]), 'r50': np.array([r50])}
+    image = render_sources((_STAMP, _STAMP), catalog, fwhm, 3.5,
+                           dtype=np.float64)
+    y, x = np.mgrid[:_STAMP, :_STAMP] - centre
+    distance = np.hypot(y, x)
+    order = np.argsort(distance, axis=None)
+    light = np.cumsum(image.ravel()[order])
+    radius = distance.ravel()[order][np.searchsorted(light, share)]
+    return image, np.clip(radius + 0.5 - distance, 0.0, 1.0)
+
+
+def kernel_response(kernel, fwhm, *, r50=0.0, share=0.625):
+    """
+    What a linear filter does to aperture photometry.
+
+    Parameters
+    ----------
+    kernel : 2D `~numpy.ndarray`
+        The filter.
+
+    fwhm : float
+        Of the Moffat point-spread function (beta = 3.5), in pixels.
+
+    r50 : float, optional
+        Half-light radius of an exponential galaxy, 0 for a star.
+
+    share : float, optional
+        Of the light in the circular aperture.
+
+    Returns
+    -------
+    response : float
+        Flux in the aperture after over before filtering.
+
+    scatter : float
+        Standard deviation of the flux after over before filtering, in
+        white noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_denoise.training.restoration import kernel_response
+    >>> response, scatter = kernel_response(np.ones((1, 1)), 4.0)
+    >>> print(round(response, 3), round(scatter, 3))
+    1.0 1.0
+    """
+    image, aperture = _source(fwhm, r50, share)
+    weight = fftconvolve(aperture, kernel, mode='same')
+    return ((weight * image).sum() / (aperture * image).sum(),
+            np.sqrt((weight**2).sum() / (aperture**2).sum()))
+
+
+def design_kernel(fwhm, *, faithfulness=30.0):
+    """
+    The kernel of least noise that keeps the flux of compact sources.
+
+    Minimises ``sum K^2 + w <(R - 1)^2>`` under ``sum K = 1``, with R the
+    response of the flux in apertures around stars and galaxies of
+    several sizes (see `kernel_response`). K is a sum of Gaussians, so
+    that this is a linear problem. A source of which the network sees
+    nothing is still measured with R near 1 in the result.
+
+    Parameters
+    ----------
+    fwhm : float
+        Full width at half maximum of the point-spread function, in
+        pixels.
+
+    faithfulness : float, optional
+        The weight w: more keeps flux better and noise less well.
+
+    Returns
+    -------
+    kernel : 2D `~numpy.ndarray`
+        Shape (25, 25), of sum 1.
+
+    Examples
+    --------
+    >>> from astro_denoise.training.restoration import design_kernel
+    >>> kernel = design_kernel(4.0)
+    >>> print(kernel.shape, round(float((kernel**2).sum()**0.5), 1))
+    (25, 25) 0.3
+    """
+    line = np.arange(-_RADIUS, _RADIUS + 1)
+    basis = []
+    for sigma in np.maximum(_BASIS * fwhm, [0.3, *[0.35] * 7]):
+        profile = np.exp(-0.5 * (line / sigma)**2)
+        basis.append(np.outer(profile, profile) / profile.sum()**2)
+    quadratic = np.tensordot(basis, basis, axes=((1, 2), (1, 2)))
+    linear = np.zeros(len(basis))
+    for r50, scale, share in _CASES:
+        image, aperture = _source(scale * fwhm, r50 * fwhm, share)
+        correlated = fftconvolve(aperture, image[::-1, ::-1], mode='same')
+        middle = slice(_STAMP // 2 - _RADIUS, _STAMP // 2 + _RADIUS + 1)
+        correlated = correlated[middle, middle] / (aperture * image).sum()
+        response = np.tensordot(basis, correlated, axes=((1, 2), (0, 1)))
+        quadratic += faithfulness / len(_CASES) * np.outer(response, response)
+        linear += faithfulness / len(_CASES) * response
+    # Lagrange multiplier for the unit sum; every Gaussian has sum 1.
+    ones = np.ones((len(basis), 1))
+    system = np.block([[quadratic, ones], [ones.T, np.zeros((1, 1))]])
+    weights = np.linalg.lstsq(system, np.append(linear, 1.0),
+                              rcond=1e-11)[0][:-1]
+    kernel = np.tensordot(weights, basis, axes=1)
+    return kernel / kernel.sum()
+
+
+def design_kernels(fwhms, **options):
+    """
+    Kernels for several widths of the point-spread function.
+
+    Parameters
+    ----------
+    fwhms : sequence of float
+        In pixels.
+
+    **options
+        Passed to `design_kernel`.
+
+    Returns
+    -------
+    kernels : 3D `~numpy.ndarray`
+        Shape (n, 25, 25), float32.
+    """
+    return np.stack([design_kernel(fwhm, **options)
+                     for fwhm in fwhms]).astype(np.float32)

@@ -1,0 +1,236 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+How fast denoisers are, and how much memory they take.
+
+Run as ``python benchmarks/denoise_speed.py --help``; what is printed is
+explained in ``benchmarks/README.rst``.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from astropy.nddata import CCDData
+from methods import apply_baseline, apply_model, baseline, missing, note
+
+from astro_denoise.simulation import SurveySimulator
+
+SHAPES = {'1024x1024': (1024, 1024), '4096x2048': (4096, 2048)}
+FILTERS = ('gaussian', 'wavelet', 'nlm')
+PRECISIONS = ('float32', 'bfloat16')
+SEED = 20150212_78
+GAIN, READ_NOISE = 0.65, 9.0
+
+
+def peak_memory():
+    """
+    The most memory that this process has had, in MB.
+
+    A process starts from that of the one which started it, so that one
+    must stay small: frames are simulated elsewhere.
+    """
+    factor = 2**20 if sys.platform == 'darwin' else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / factor
+
+
+def simulate(job):
+    """Write the frame of ``shape`` to ``path``."""
+    simulator = SurveySimulator(shape=job['shape'], gain=GAIN,
+                                read_noise=READ_NOISE)
+    (frame,), _ = simulator.exposures(1, seed=SEED)
+    np.save(job['path'], frame.data)
+
+
+def measure(job):
+    """
+    Time one method on one frame; runs in a process of its own.
+
+    Parameters
+    ----------
+    job : dict
+        ``path`` of the frame, ``method``, ``precision`` (`None` for a
+        filter), ``repeats``.
+
+    Returns
+    -------
+    result : dict
+        ``first`` and ``seconds`` of the first and the fastest call, and
+        ``memory`` above the process with the frame loaded, in MB.
+    """
+    frame = CCDData(np.load(job['path']), unit='adu')
+    frame.header['GAIN'], frame.header['RDNOISE'] = GAIN, READ_NOISE
+    before = peak_memory()
+
+    def call():
+        if job['precision'] is None:
+            denoise = baseline(job['method'], width=1.0)
+            return apply_baseline(denoise, frame, 25.0)
+        return apply_model(job['method'], frame, device='cpu',
+                           precision=job['precision'])
+
+    times = []
+    for _ in range(job['repeats']):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return {'first': times[0], 'seconds': min(times),
+            'memory': peak_memory() - before}
+
+
+def matrix_rates(job):
+    """
+    Rates of matrix products, in GFLOP/s.
+
+    Parameters
+    ----------
+    job : dict
+        ``size`` of the matrices, ``repeats`` of which the fastest counts.
+
+    Returns
+    -------
+    rates : dict
+        A number per precision.
+    """
+    import torch
+
+    size = job.get('size', 2048)
+    rates = {}
+    for name in PRECISIONS:
+        matrix = torch.randn(size, size).to(getattr(torch, name))
+        times = []
+        for _ in range(job.get('repeats', 5)):
+            start = time.perf_counter()
+            torch.mm(matrix, matrix)
+            times.append(time.perf_counter() - start)
+        rates[name] = 2 * size**3 / min(times) / 1e9
+    return rates
+
+
+JOBS = {'simulate': simulate, 'measure': measure,
+        'matrix_rates': matrix_rates}
+
+
+def in_process(name, job, threads):
+    """
+    Do a job in a fresh process.
+
+    Parameters
+    ----------
+    name : str
+        One of ``JOBS``.
+
+    job : dict
+        What it is called with.
+
+    threads : int or `None`
+        Threads of the numerical libraries.
+
+    Returns
+    -------
+    result : object
+        What it returned.
+    """
+    environment = dict(os.environ)
+    if threads:
+        environment['OMP_NUM_THREADS'] = str(threads)
+    command = [sys.executable, __file__, '--job', name, json.dumps(job)]
+    done = subprocess.run(command, check=False, capture_output=True,
+                          text=True, env=environment)
+    if done.returncode:
+        msg = (done.stderr.strip().splitlines() or ['no message'])[-1]
+        raise RuntimeError(msg)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run(options):
+    """
+    The whole benchmark.
+
+    Parameters
+    ----------
+    options : `argparse.Namespace`
+        See `main`.
+
+    Returns
+    -------
+    results : dict
+        ``matrix_products`` in GFLOP/s, and ``rows``.
+    """
+    rates = in_process('matrix_rates', {}, options.threads)
+    print('matrix products: ' + ', '.join(
+        f'{name} {rate:.0f} GFLOP/s' for name, rate in rates.items()))
+    print(f'{"frame":12s}{"method":20s}{"precision":10s}{"first s":>9s}'
+          f'{"s":>8s}{"Mpix/s":>8s}{"x gaussian":>12s}{"MB":>7s}',
+          flush=True)
+    methods = [(name, None) for name in FILTERS]
+    methods += [(name, precision) for name in options.models
+                for precision in PRECISIONS]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for label in list(SHAPES)[:1 if options.quick else None]:
+            path = Path(folder) / f'{label}.npy'
+            in_process('simulate', {'path': str(path),
+                                    'shape': SHAPES[label]}, options.threads)
+            n_pixels = SHAPES[label][0] * SHAPES[label][1]
+            for name, precision in methods:
+                if missing(name):
+                    note(f'{name}: skipped, it needs '
+                         f'{" and ".join(missing(name))}')
+                    continue
+                job = {'path': str(path), 'method': name,
+                       'precision': precision,
+                       'repeats': 1 if name == 'nlm' else options.repeats}
+                try:
+                    result = in_process('measure', job, options.threads)
+                except RuntimeError as error:
+                    note(f'{name}: failed: {error}')
+                    continue
+                if name == 'gaussian':
+                    unit = result['seconds']
+                row = {'frame': label, 'method': Path(name).stem,
+                       'precision': precision, **result,
+                       'rate': n_pixels / 1e6 / result['seconds'],
+                       'to_gaussian': result['seconds'] / unit}
+                rows.append(row)
+                print(f'{label:12s}{row["method"]:20s}{precision or "-":10s}'
+                      f'{row["first"]:9.2f}{row["seconds"]:8.2f}'
+                      f'{row["rate"]:8.2f}{row["to_gaussian"]:12.1f}'
+                      f'{row["memory"]:7.0f}', flush=True)
+    return {'matrix_products': rates, 'rows': rows}
+
+
+def main(args=None):
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        description='Time denoisers on simulated frames.')
+    parser.add_argument('--quick', action='store_true',
+                        help='the small frame only')
+    parser.add_argument('--models', nargs='*', metavar='MODEL',
+                        default=['ccd', 'ccd-mmse'],
+                        help='names or paths of .safetensors files')
+    parser.add_argument('--threads', type=int,
+                        help='of the numerical libraries; default: theirs')
+    parser.add_argument('--repeats', type=int, default=3,
+                        help='calls, of which the fastest counts')
+    parser.add_argument('--output', type=Path, metavar='FILE',
+                        help='write the numbers as JSON')
+    parser.add_argument('--job', nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args(args)
+    if options.job:
+        name, job = options.job
+        print(json.dumps(JOBS[name](json.loads(job))))
+        return
+    results = run(options)
+    if options.output:
+        options.output.write_text(json.dumps(results, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()

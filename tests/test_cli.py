@@ -1,0 +1,445 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tests of the command line.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import numpy as np
+import pytest
+import torch
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.table import QTable
+
+import astro_denoise
+from astro_denoise import pipeline
+from astro_denoise._output import atomic_output
+from astro_denoise.cli import main
+from astro_denoise.data import get_example_path
+from astro_denoise.models import Model
+
+COMMANDS = ['denoise', 'demo', 'models', 'simulate', 'train']
+
+
+class HalfSigma(torch.nn.Module):
+    """
+    A network that takes half a sigma from each pixel.
+    """
+
+    stride = 1
+    reach = 0
+
+    def __init__(self):
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x, log_sigma, valid, context, *, dtype):
+        return self.share * valid, torch.zeros_like(x)
+
+
+@pytest.fixture(autouse=True)
+def _small_model(monkeypatch):
+    """
+    The default model is a trivial one here; other names are as they are.
+    """
+    model = Model(HalfSigma(), {'name': 'ccd', 'task': 'denoise',
+                                'summary': 'takes half a sigma'})
+    load_model = astro_denoise.load_model
+
+    def load(name, **options):
+        return model if name == 'ccd' else load_model(name, **options)
+
+    monkeypatch.setattr(astro_denoise, 'load_model', load)
+    monkeypatch.setattr(astro_denoise, 'list_models', lambda: ['ccd'])
+    monkeypatch.setattr(astro_denoise.models, 'load_model', load)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """
+    The working folder, with pieces of the two real frames.
+    """
+    for name in ('a', 'b'):
+        path = get_example_path(f'eso085_030_00{"ab".index(name) + 4}.fits')
+        with fits.open(path) as hdus:
+            hdus[0].data = hdus[0].data[:64, :80].copy()
+            hdus[0].header['EGAIN'] = 1.4
+            hdus[0].header['RON'] = 9.0
+            hdus.writeto(tmp_path / f'{name}.fits')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize('command', ['', *COMMANDS])
+def test_help_fits_a_screen(command, capsys):
+    assert main([*command.split(), '--help']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(len(line) for line in lines) <= 79
+    assert lines[-2] == 'example:'
+    assert lines[-1].startswith(f'  astro-denoise {command}')
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_examples_of_the_help_are_valid(command, capsys, monkeypatch):
+    main([command, '--help'])
+    words = capsys.readouterr().out.splitlines()[-1].split()[1:]
+    called = []
+    for name in COMMANDS:
+        monkeypatch.setattr(f'astro_denoise.cli._run_{name}',
+                            lambda options: called.append(options) or 0)
+    assert main(words) == 0
+    assert len(called) == 1
+
+
+def test_version(capsys):
+    assert main(['--version']) == 0
+    assert capsys.readouterr().out == (
+        f'astro-denoise {astro_denoise.__version__}\n')
+
+
+@pytest.mark.parametrize('args', [
+    [], ['nothing'], ['denoise'], ['denoise', 'a.fits'],
+    ['denoise', 'a.fits', '-o', 'b.fits', '--hdu', 'SCI,x'],
+    ['denoise', 'a.fits', '-o', 'b.fits', '--precision', 'float8'],
+    ['train', '-o', 'a.safetensors', '--recipe', 'nothing'],
+    ['simulate', '-o', 'a', '--n', 'x']])
+def test_wrong_command_line(args, capsys):
+    assert main(args) == 2
+    assert ': error: ' in capsys.readouterr().err
+
+
+def test_torch_is_loaded_only_when_needed(tmp_path):
+    code = ('import sys\n'
+            'from astro_denoise.cli import main\n'
+            "assert main(['--help']) == 0\n"
+            "assert main(['simulate', '-o', 'field', '--shape', '32', '32',\n"
+            "             '--seed', '1', '--n', '1']) == 0\n"
+            "assert 'torch' not in sys.modules\n"
+            "assert 'matplotlib' not in sys.modules\n")
+    subprocess.run([sys.executable, '-W', 'error', '-c', code], check=True,
+                   cwd=tmp_path, capture_output=True)
+
+
+def test_denoise(folder, capsys):
+    assert main(['denoise', 'a.fits', '-o', 'out.fits']) == 0
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ''
+    assert names(folder) == ['a.fits', 'b.fits', 'out.fits']
+    ccd = CCDData.read('out.fits')
+    assert ccd.header['DNMODEL'] == 'ccd'
+    assert ccd.header['DNNOISE'] == 'estimated'
+    assert ccd.unit == u.adu
+
+
+@pytest.mark.parametrize(('gain', 'read_noise'), [
+    ('EGAIN', 'RON'), ('1.4', '9'), ('1.4', 'RON')])
+def test_gain_and_read_noise(folder, gain, read_noise):
+    assert main(['denoise', 'a.fits', '-o', 'out.fits', '--gain', gain,
+                 '--read-noise', read_noise]) == 0
+    header = fits.getheader('out.fits')
+    assert header['DNNOISE'] == 'gain'
+    assert header['DNGAIN'] == pytest.approx(1.4)
+    assert header['DNRDNOIS'] == pytest.approx(9.0)
+
+
+def test_other_options(folder):
+    data = fits.getdata('a.fits')
+    mask = np.zeros(data.shape, np.uint8)
+    mask[1, 2] = 1
+    fits.writeto('mask.fits', mask)
+    fits.writeto('variance.fits', np.full(data.shape, 16.0))
+    fits.append('a.fits', data)
+    assert main(['denoise', 'a.fits', '-o', 'out.fits', '--hdu', '1',
+                 '--mask', 'mask.fits', '--uncertainty', 'variance.fits',
+                 '--uncertainty-type', 'var', '--device', 'cpu',
+                 '--precision', 'float32']) == 0
+    expected = data - 2.0
+    expected[1, 2] = data[1, 2]
+    np.testing.assert_allclose(fits.getdata('out.fits', 1), expected)
+    np.testing.assert_array_equal(fits.getdata('out.fits', 0), data)
+
+
+def test_several_inputs(folder, capsys):
+    assert main(['denoise', 'a.fits', 'b.fits', '-o', 'new/out/',
+                 '--progress']) == 0
+    assert names(folder / 'new' / 'out') == ['a.fits', 'b.fits']
+    assert '2/2' in capsys.readouterr().err
+    for name in ('a.fits', 'b.fits'):
+        header = fits.getheader(folder / 'new' / 'out' / name)
+        assert header['ORIGFILE'] == fits.getheader(name)['ORIGFILE']
+
+
+def test_one_input_into_a_folder(folder):
+    (folder / 'out').mkdir()
+    assert main(['denoise', 'a.fits', '-o', 'out', '--no-progress']) == 0
+    assert names(folder / 'out') == ['a.fits']
+
+
+def test_progress_bar_of_one_frame(folder, capsys):
+    assert main(['denoise', 'a.fits', '-o', 'out.fits', '--progress']) == 0
+    assert '100%' in capsys.readouterr().err
+
+
+def test_one_bad_frame_of_several(folder, capsys):
+    (folder / 'a.fits').write_bytes(b'nothing')
+    assert main(['denoise', 'a.fits', 'b.fits', '-o', 'out/']) == 1
+    assert names(folder / 'out') == ['b.fits']
+    error, = capsys.readouterr().err.splitlines()
+    assert error.startswith('astro-denoise: error: a.fits: ')
+
+
+def fails(args, capsys):
+    """
+    The message of a command that must fail with one line.
+    """
+    assert main(args) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ''
+    line, = captured.err.splitlines()
+    assert line.startswith('astro-denoise: error: ')
+    return line.removeprefix('astro-denoise: error: ')
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (['--model', 'no-such-model'], 'no-such-model'),
+    (['--model', 'no.safetensors'], 'no.safetensors'),
+    (['--gain', 'NOGAIN'], "a.fits: gain='NOGAIN'"),
+    (['--gain', '-2'], 'gain must be positive'),
+    (['--read-noise', 'OBJECT', '--gain', '1'], 'OBJECT'),
+    (['--hdu', '5'], 'hdu=5'),
+    (['--hdu', 'SCI,2'], "hdu=('SCI', 2)"),
+    (['--mask', 'no.fits'], 'no.fits: No such file'),
+    (['--mask', 'small.fits'], 'mask must have the shape (64, 80)'),
+    (['--uncertainty', 'small.fits'], 'uncertainty'),
+    (['--uncertainty', 'text.txt'], 'text.txt: cannot be read as FITS'),
+    (['--device', 'abacus'], 'abacus'),
+])
+def test_bad_option(folder, capsys, options, message):
+    fits.writeto('small.fits', np.ones((3, 4)))
+    (folder / 'text.txt').write_text('text')
+    before = names(folder)
+    args = ['denoise', 'a.fits', '-o', 'out.fits', *options]
+    assert message in fails(args, capsys)
+    assert names(folder) == before
+
+
+@pytest.mark.parametrize(('kind', 'message'), [
+    ('missing', 'a.fits: No such file or directory'),
+    ('truncated', 'a.fits: cannot be read as FITS (HDU 0 is cut short)'),
+    ('text', 'a.fits: cannot be read as FITS (No SIMPLE'),
+    ('empty', 'a.fits: cannot be read as FITS'),
+    ('blank', 'a.fits: data must have finite pixels'),
+    ('table', "'a.fits' holds no image"),
+])
+def test_bad_input(folder, capsys, kind, message):
+    path = folder / 'a.fits'
+    content = path.read_bytes()
+    path.unlink()
+    if kind == 'truncated':
+        path.write_bytes(content[:-5000])
+    elif kind == 'blank':
+        fits.writeto(path, np.full((20, 20), np.nan))
+    elif kind == 'table':
+        fits.BinTableHDU(QTable({'x': [1]})).writeto(path)
+    elif kind != 'missing':
+        path.write_text('text\n' * 1000 * (kind == 'text'))
+    before = names(folder)
+    args = ['denoise', 'a.fits', '-o', 'out.fits']
+    assert message in fails(args, capsys)
+    assert names(folder) == before
+
+
+def test_existing_output(folder, capsys):
+    (folder / 'out.fits').write_text('precious')
+    args = ['denoise', 'a.fits', '-o', 'out.fits']
+    assert fails(args, capsys) == (
+        'out.fits: file exists; --overwrite replaces it')
+    assert (folder / 'out.fits').read_text() == 'precious'
+    assert main([*args, '--overwrite']) == 0
+    assert fits.getdata('out.fits').shape == (64, 80)
+
+
+@pytest.mark.parametrize(('args', 'message'), [
+    (['a.fits', 'b.fits', '-o', 'out.fits'], 'several inputs need a folder'),
+    (['a.fits', './a.fits', '-o', 'out/'], 'would both become out/a.fits'),
+    (['a.fits', '-o', 'no/out.fits'], 'no: no such folder'),
+    (['a.fits', '-o', 'b.fits/out.fits'], 'b.fits: no such folder'),
+    (['a.fits', '-o', '/dev/null', '--overwrite'], 'not a regular file'),
+])
+def test_bad_output(folder, capsys, args, message):
+    assert message in fails(['denoise', *args], capsys)
+    assert [path.name for path in folder.glob('*.fits')] == names(
+        folder)[:2]
+
+
+def test_disk_full(folder, capsys):
+    resource = pytest.importorskip('resource')
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limits[1]))
+    try:
+        message = fails(['denoise', 'a.fits', '-o', 'out.fits'], capsys)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert message == ('out.fits: cannot be written (5120 requested and 3560 '
+                       'written)')
+    assert names(folder) == ['a.fits', 'b.fits']
+
+
+def test_stopped_by_the_batch_system(folder, capsys, monkeypatch):
+    def stopped(path, output, **options):
+        with atomic_output(output) as temporary:
+            temporary.write_text('half')
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(pipeline, 'denoise_file', stopped)
+    assert fails(['denoise', 'a.fits', '-o', 'out.fits'],
+                 capsys) == 'stopped'
+    assert names(folder) == ['a.fits', 'b.fits']
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_bugs_keep_their_traceback(folder, monkeypatch):
+    def bug(*args, **options):
+        return {}['bug']
+
+    monkeypatch.setattr(pipeline, 'denoise_file', bug)
+    with pytest.raises(KeyError):
+        main(['denoise', 'a.fits', '-o', 'out.fits'])
+
+
+def test_models(capsys):
+    assert main(['models']) == 0
+    line, = capsys.readouterr().out.splitlines()
+    assert line.split()[:2] == ['ccd', 'denoise']
+    assert line.endswith('takes half a sigma')
+
+
+def test_closed_pipe(tmp_path):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    code = ('import sys, astro_denoise\n'
+            'from astro_denoise.cli import main\n'
+            "astro_denoise.list_models = lambda: ['ccd'] * 9999\n"
+            'class Model: task, hash, metadata = "denoise", "0", {}\n'
+            'astro_denoise.load_model = lambda name: Model\n'
+            "sys.exit(main(['models']))\n")
+    result = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, stdout=write_end,
+        stderr=subprocess.PIPE, check=False)
+    os.close(write_end)
+    assert result.returncode == 1
+    assert result.stderr == b''
+
+
+def test_demo(tmp_path, capsys):
+    args = ['demo', '-o', str(tmp_path / 'new')]
+    assert main(args) == 0
+    assert 'noise of the blank sky' in capsys.readouterr().out
+    assert len(names(tmp_path / 'new')) == 3
+    assert fails(args, capsys).endswith(
+        'eso085_030_004_denoised.fits: file exists; --overwrite replaces it')
+
+
+def simulate(folder, *options):
+    return main(['simulate', '-o', str(folder), '--shape', '64', '48',
+                 '--seed', '3', '--density', '2000', *options])
+
+
+def test_simulate(tmp_path, capsys):
+    folder = tmp_path / 'field'
+    assert simulate(folder, '--n', '3', '--gain', '2', '--psf-fwhm',
+                    '1.0') == 0
+    files = ['catalog.ecsv'] + [f'exposure_00{number}.fits'
+                                for number in (1, 2, 3)]
+    assert names(folder) == files
+    assert sorted(capsys.readouterr().out.split()) == [
+        str(folder / name) for name in files]
+    ccd = CCDData.read(folder / 'exposure_002.fits')
+    assert ccd.shape == (64, 48)
+    assert ccd.header['GAIN'] == 2
+    assert ccd.header['EXPNUM'] == 2
+    assert ccd.wcs.has_celestial
+    assert ccd.mask.dtype == bool
+    catalog = QTable.read(folder / 'catalog.ecsv')
+    assert catalog['flux'].unit == u.electron
+    assert catalog.meta['seed'] == 3
+    assert set(catalog.meta) >= {'version', 'date', 'gain'}
+
+
+def test_simulate_is_reproducible(tmp_path):
+    for name in ('a', 'b'):
+        assert simulate(tmp_path / name, '--unit', 'electron') == 0
+    for name in ('exposure_001.fits', 'exposure_002.fits'):
+        assert ((tmp_path / 'a' / name).read_bytes()
+                == (tmp_path / 'b' / name).read_bytes())
+
+
+def test_simulate_keeps_what_exists(tmp_path, capsys):
+    (tmp_path / 'exposure_002.fits').write_text('precious')
+    assert simulate(tmp_path) == 1
+    assert 'exposure_002.fits: file exists' in capsys.readouterr().err
+    assert names(tmp_path) == ['exposure_002.fits']
+    assert simulate(tmp_path, '--overwrite') == 0
+    assert len(names(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (['--n', '0'], '--n must be at least 1, got 0'),
+    (['--gain', '-1'], 'gain must be positive, got -1'),
+    (['--psf-fwhm', '0'], 'psf_fwhm')])
+def test_simulate_bad_option(tmp_path, capsys, options, message):
+    assert simulate(tmp_path / 'new', *options) == 1
+    assert message in capsys.readouterr().err
+    assert names(tmp_path) == []
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """
+    The calls of the training, which is not run here.
+    """
+    calls = []
+    recipes = types.ModuleType('recipes')
+    recipes.train_recipe = lambda *args, **options: calls.append(
+        (args, options))
+    monkeypatch.setitem(sys.modules, 'astro_denoise.training.recipes',
+                        recipes)
+    return calls
+
+
+def test_train(tmp_path, trained):
+    threads = torch.get_num_threads()
+    output = tmp_path / 'new.safetensors'
+    try:
+        assert main(['train', '--recipe', 'ccd-mmse', '-o', str(output),
+                     '--seed', '5', '--checkpoint', 'ckpt', '--steps', '10',
+                     '--threads', '1']) == 0
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+    assert trained == [(('ccd-mmse', output), {
+        'seed': 5, 'checkpoint': 'ckpt', 'n_steps': 10, 'overwrite': False,
+        'progress_bar': False})]
+
+
+@pytest.mark.parametrize('name', ['old.safetensors', 'old.ecsv'])
+def test_train_keeps_what_exists(tmp_path, trained, capsys, name):
+    (tmp_path / name).write_text('precious')
+    args = ['train', '--recipe', 'ccd', '-o',
+            str(tmp_path / 'old.safetensors')]
+    assert 'file exists' in fails(args, capsys)
+    assert trained == []

@@ -1,0 +1,92 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tests of the demonstration.
+"""
+
+import numpy as np
+import pytest
+import torch
+from astropy.nddata import CCDData
+from matplotlib.image import imread
+
+from astro_denoise.data import load_example_pair
+from astro_denoise.demo import run_demo
+from astro_denoise.models import Model
+
+FILES = ['eso085_030_004_denoised.fits', 'eso085_030_005_denoised.fits',
+         'eso085_030_before_after.png']
+
+
+class Share(torch.nn.Module):
+    """
+    A network that takes a share of the standardised frame for noise.
+    """
+
+    stride = 1
+    reach = 0
+
+    def __init__(self, share):
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.tensor(share))
+
+    def forward(self, x, log_sigma, valid, context, *, dtype):
+        return self.share * x, torch.zeros_like(x)
+
+
+def share_model(share):
+    return Model(Share(share), {'name': 'share', 'task': 'denoise'})
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_figures_are_measured(tmp_path, capsys):
+    # What a model does that takes a fifth of everything is known.
+    report = run_demo(tmp_path / 'new', model=share_model(0.2))
+    assert names(tmp_path / 'new') == FILES
+    assert [path.name for path in report.paths] == FILES
+    assert report.noise_after == pytest.approx(0.8 * report.noise_before,
+                                               rel=1e-3)
+    assert 60 < report.noise_before < 90
+    for row in report.table:
+        assert row['n'] > 40
+        assert row['flux_ratio'] == pytest.approx(0.8, abs=0.02)
+        assert row['response'] == pytest.approx(0.8, abs=0.02)
+        assert row['sigma68_denoised'] == pytest.approx(
+            0.8 * row['sigma68_raw'], rel=0.1)
+    assert report.seconds > 0
+
+    text = capsys.readouterr().out
+    assert text == f'{report}\n'
+    assert f'{report.noise_before:.1f} -> {report.noise_after:.1f}' in text
+    assert max(len(line) for line in text.splitlines()
+               if not line.startswith('wrote')) < 80
+
+
+def test_files(tmp_path):
+    run_demo(tmp_path, model=share_model(0.0))
+    for name, raw in zip(FILES, load_example_pair(), strict=False):
+        ccd = CCDData.read(tmp_path / name)
+        np.testing.assert_allclose(ccd.data, raw.data)
+        assert ccd.header['DNMODEL'] == 'share'
+    picture = imread(tmp_path / FILES[2])
+    assert picture.shape[1] > 1500
+    assert picture[..., :3].std() > 0.1
+
+
+def test_existing_file(tmp_path):
+    (tmp_path / FILES[2]).write_text('precious')
+    with pytest.raises(FileExistsError) as raised:
+        run_demo(tmp_path, model=share_model(0.0))
+    assert raised.value.filename == str(tmp_path / FILES[2])
+    assert names(tmp_path) == FILES[2:]
+    run_demo(tmp_path, model=share_model(0.0), overwrite=True)
+    assert names(tmp_path) == FILES
+    assert imread(tmp_path / FILES[2]).ndim == 3
+
+
+def test_unknown_model(tmp_path):
+    with pytest.raises(ValueError, match='no-such-model'):
+        run_demo(tmp_path / 'new', model='no-such-model')
+    assert names(tmp_path) == []
