@@ -3,6 +3,8 @@
 Denoise frames.
 """
 
+import math
+import re
 import warnings
 
 import astropy.units as u
@@ -20,6 +22,13 @@ __all__ = ['denoise']
 # Lag-1 autocorrelation of the blank background above which the noise is no
 # longer independent from pixel to pixel, as the models assume.
 _LARGEST_CORRELATION = 0.05
+
+# Single precision, in which noise maps and networks compute, holds squares
+# of numbers up to this and down to its inverse with some room.
+_LARGEST_NUMBER = 1e30
+
+_PROGRESS = ('{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} '
+             '[{elapsed}<{remaining}]')
 
 
 def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
@@ -72,7 +81,8 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     add_keyword : bool, str or dict, optional
         Log in the header what was done: model, its hash, noise. A
         string names one more keyword, set to the model; a dict gives
-        cards instead of the usual ones; `False` adds nothing.
+        cards (values, or values and comments) instead of the usual
+        ones; `False` adds nothing. Keywords have at most 8 characters.
 
     return_uncertainty : bool, optional
         For arrays and quantities: return the uncertainty too.
@@ -117,6 +127,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     from .inference.engine import denoise_plane, placed
     from .models import load_model
 
+    _check_keywords(add_keyword)
     frame = unpack(data, uncertainty=uncertainty, mask=mask)
     model = load_model(model, task='denoise')
     gain = resolve_gain(gain, frame.header, frame.unit)
@@ -127,23 +138,30 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     network = placed(model.network, device)
 
     denoised = np.empty_like(frame.values)
-    error = np.empty(frame.values.shape, dtype=np.float32)
+    error = np.empty_like(frame.values)
     used = []
     with tqdm(total=len(frame.values), disable=not progress_bar,
-              desc='denoise', unit='frame') as bar:
-        for index, values in enumerate(frame.values):
-            valid = frame.valid[index]
+              desc='denoise', bar_format=_PROGRESS) as bar:
+        for index, valid in enumerate(frame.valid):
+            values, sigma, exponent = _in_single_precision(
+                frame.values[index], valid,
+                None if frame.sigma is None else frame.sigma[index])
             noise = noise_model(
-                values, valid, gain=gain, read_noise=read_noise,
-                sigma=None if frame.sigma is None else frame.sigma[index],
+                values, valid, sigma=sigma, read_noise=read_noise,
+                gain=None if gain is None else math.ldexp(gain, exponent),
                 unit=frame.unit)
             fwhm = estimate_fwhm(values, noise.background, noise.sigma, valid)
             denoised[index], error[index] = denoise_plane(
                 network, values, valid, noise.background, noise.sigma,
                 noise.level, fwhm=fwhm, device=device, dtype=dtype,
                 progress=bar.update)
-            used.append((noise.origin, noise.gain, noise.read_noise,
-                         noise.level, noise.correlation, fwhm))
+            if exponent:
+                for plane in (denoised[index], error[index]):
+                    np.ldexp(plane, exponent, out=plane)
+            used.append((noise.origin,
+                         noise.gain and math.ldexp(noise.gain, -exponent),
+                         noise.read_noise, math.ldexp(noise.level, exponent),
+                         noise.correlation, fwhm))
             del noise  # its planes are not needed while the next are made
 
     origin, gain, read_noise, level, correlation, fwhm = used[0]
@@ -162,6 +180,55 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         'DNFWHM': (fwhm, 'PSF FWHM found, in pixels')})
     return repack(frame, denoised, error, log=log,
                   return_uncertainty=return_uncertainty)
+
+
+def _check_keywords(add_keyword):
+    """Refuse what cannot go into a header before anything is computed."""
+    if add_keyword is None or isinstance(add_keyword, bool | np.bool_):
+        return
+    if not isinstance(add_keyword, str | dict):
+        msg = (f'add_keyword must be a bool, a keyword or a dict of cards, '
+               f'got {add_keyword!r}')
+        raise TypeError(msg)
+    keywords = [add_keyword] if isinstance(add_keyword, str) else add_keyword
+    for keyword in keywords:
+        if not (isinstance(keyword, str)
+                and re.fullmatch('[A-Za-z0-9_-]{1,8}', keyword)):
+            msg = (f'add_keyword must name FITS keywords (1 to 8 letters, '
+                   f'digits, - and _), got {keyword!r}')
+            raise ValueError(msg)
+
+
+def _in_single_precision(values, valid, sigma):
+    """
+    Bring a plane and its noise into the range of single precision.
+
+    Pixels that cannot be brought there with the others are marked as
+    not valid, in place. Returns the two planes and the power of two
+    that they were divided by, which is exact.
+    """
+    step = max(1, math.isqrt(values.size // 100_000))
+    typical = 0.0
+    for every in (slice(None, None, step), slice(None)):
+        sample = np.abs(values[every, every][valid[every, every]])
+        if sample.any():
+            typical = np.median(sample[sample > 0])
+            break
+    exponent = int(np.frexp(typical)[1])
+    if abs(exponent) < 64:
+        exponent = 0
+    else:
+        values = np.ldexp(values, -exponent)
+        sigma = None if sigma is None else np.ldexp(sigma, -exponent)
+
+    held = (values < _LARGEST_NUMBER) & (values > -_LARGEST_NUMBER)
+    if sigma is not None:
+        held &= (sigma < _LARGEST_NUMBER) & (sigma > 1 / _LARGEST_NUMBER)
+    held |= ~valid
+    if not held.all():
+        valid &= held
+        values = np.where(held, values, 0)
+    return values, sigma, exponent
 
 
 def _log_cards(add_keyword, model, noise_cards):

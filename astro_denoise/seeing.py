@@ -12,6 +12,12 @@ _RADIUS = 12        # pixels, half the side of a stamp
 _N_CANDIDATES = 400
 _N_NEEDED = 4
 
+# Stars are rounder than an axis ratio of about 1.5; their widths agree
+# within this factor, and galaxies may be up to twice as crowded there.
+_ELLIPTICITY = 0.2
+_SAME_WIDTH = 1.1
+_LEAST_SHARE = 0.5
+
 
 def _peaks(values, background, sigma, valid):
     """Positions of local maxima well above the noise, brightest first."""
@@ -42,10 +48,11 @@ def _peaks(values, background, sigma, valid):
 
 def _adaptive_widths(stamps, weights):
     """
-    Gaussian widths of many stamps by adaptive moments.
+    Gaussian widths and ellipticities of many stamps by adaptive moments.
 
-    The second moment is taken under a Gaussian of the width found so
-    far and corrected for it (Bernstein & Jarvis 2002, AJ 123, 583).
+    The second moment is taken under a round Gaussian of the width found
+    so far and corrected for it (Bernstein & Jarvis 2002, AJ 123, 583);
+    the ellipticity is that under the Gaussian.
     """
     offsets = np.arange(-_RADIUS, _RADIUS + 1, dtype=np.float32)
     x_centre = np.zeros(len(stamps), np.float32)
@@ -61,23 +68,43 @@ def _adaptive_widths(stamps, weights):
         total = np.maximum(columns.sum(axis=1), 1e-6)
         mean_x = (columns * along_x).sum(axis=1) / total
         mean_y = (rows * along_y).sum(axis=1) / total
-        moment = ((columns * along_x**2).sum(axis=1)
-                  + (rows * along_y**2).sum(axis=1)) / (2.0 * total)
-        moment = np.clip(moment, 0.05, 0.95 * variance)
+        moment_x = (columns * along_x**2).sum(axis=1) / total
+        moment_y = (rows * along_y**2).sum(axis=1) / total
+        moment = np.clip((moment_x + moment_y) / 2.0, 0.05, 0.95 * variance)
         variance = np.clip(1.0 / (1.0 / moment - 1.0 / variance), 0.1, 36.0)
         x_centre = np.clip(x_centre + 2.0 * mean_x, -1.5, 1.5)
         y_centre = np.clip(y_centre + 2.0 * mean_y, -1.5, 1.5)
+    moment_xy = np.einsum('nyx,ny,nx->n', light, along_y, along_x) / total
+    ellipticity = (np.hypot(moment_x - moment_y, 2.0 * moment_xy)
+                   / np.maximum(moment_x + moment_y, 1e-3))
     # The pixel itself has a variance of 1/12 along each axis.
-    return np.sqrt(np.maximum(variance - 1.0 / 12.0, 0.01))
+    return np.sqrt(np.maximum(variance - 1.0 / 12.0, 0.01)), ellipticity
+
+
+def _crowded_width(widths):
+    """
+    The width that stars have in common, or `None`.
+
+    Galaxies and cosmic rays have all widths; the sharpest crowd is that
+    of the stars.
+    """
+    widths = np.sort(widths)
+    last = np.searchsorted(widths, _SAME_WIDTH * widths, side='right')
+    crowd = last - np.arange(len(widths))
+    if len(widths) == 0 or crowd.max() < _N_NEEDED:
+        return None
+    first = np.argmax(crowd >= max(_N_NEEDED, _LEAST_SHARE * crowd.max()))
+    return np.median(widths[first:last[first]])
 
 
 def estimate_fwhm(values, background, sigma, valid):
     """
     Estimate the full width at half maximum of the point sources.
 
-    Bright local maxima are measured by adaptive moments; sharper ones
-    than any star (cosmic rays) are left out, and the sharp end of the
-    others is taken, since galaxies are wider than stars.
+    Bright local maxima are measured by adaptive moments. Elongated ones
+    and those sharper than any star (cosmic rays) are left out, and the
+    width at which the others crowd is taken: all stars have the same
+    one, galaxies and what is left of cosmic rays do not.
 
     Parameters
     ----------
@@ -90,7 +117,7 @@ def estimate_fwhm(values, background, sigma, valid):
     Returns
     -------
     fwhm : float or `None`
-        In pixels; `None` if fewer than four sources can be measured.
+        In pixels; `None` if fewer than four sources agree.
 
     Examples
     --------
@@ -118,10 +145,9 @@ def estimate_fwhm(values, background, sigma, valid):
     stamps = (values[rows, columns]
               - background[rows, columns]).astype(np.float32)
     weights = valid[rows, columns].astype(np.float32)
-    widths = _adaptive_widths(stamps, weights)
+    widths, ellipticity = _adaptive_widths(stamps, weights)
     # Cosmic rays and hot pixels are sharper than the pixels resolve.
-    widths = widths[(widths > 0.5) & (widths < 5.5)]
-    if len(widths) < _N_NEEDED:
-        return None
+    width = _crowded_width(widths[(widths > 0.5) & (widths < 5.5)
+                                  & (ellipticity < _ELLIPTICITY)])
     # A Gaussian fitted to a Moffat profile (beta = 3.5) is wider.
-    return float(2.3548 / 1.11 * np.quantile(widths, 0.2))
+    return None if width is None else float(2.3548 / 1.11 * width)

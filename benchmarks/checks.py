@@ -78,7 +78,7 @@ def pure_noise(model, scale, seed):
         gain, read_noise = frame.header['GAIN'], frame.header['RDNOISE']
         sigma = np.sqrt(truth / gain + (read_noise / gain)**2)
         denoised = apply_model(model, frame)[0]
-        found += np.count_nonzero(np.abs(denoised - truth) > sigma)
+        found += int(np.count_nonzero(np.abs(denoised - truth) > sigma))
     return found
 
 

@@ -46,7 +46,7 @@ QUICK = {'n_survey': 2, 'n_photometry': 8, 'size': 512, 'n_noise': 1}
 # Slow methods get the first fields only: of each kind, how many, and the
 # pixels per side of the crop.
 SLOW = {'full': {'nlm': (6, 1024), 'bm3d': (2, 768)},
-        'quick': {'nlm': (2, 512), 'bm3d': (1, 320)}}
+        'quick': {'nlm': (2, 512), 'bm3d': (1, 256)}}
 FEWEST = 8  # sources that a bin must have
 FIGURES = ('flux_ratio', 'flux_ratio_error', 'sigma68', 'sigma68_error',
            'response', 'response_error', 'pair_response',
@@ -111,7 +111,7 @@ class Network:
                            precision=self.precision)
 
 
-def pixel_errors(method, fields):
+def pixel_errors(method, fields, corner):
     """
     Errors of the pixels of survey fields.
 
@@ -123,30 +123,41 @@ def pixel_errors(method, fields):
     fields : list of `~fields.Field`
         The fields.
 
+    corner : tuple of int
+        How many of the fields, and the pixels per side of them, the
+        slowest method gets.
+
     Returns
     -------
     numbers : dict
-        ``rms`` over all unmasked pixels against the truth, and ``rms``
-        and ``mean`` over blank sky, in sigmas of the sky; the sigma68 of
-        the pulls ``pull_blank``, ``pull_faint`` (truth 0.5-3 sigmas) and
-        ``pull_bright`` (above 3), NaN without errors.
+        ``rms`` over all unmasked pixels against the truth, the same as
+        ``corner_rms`` over the corners, and ``blank_rms`` and
+        ``blank_mean`` over blank sky, in sigmas of the sky; the sigma68
+        of the pulls ``pull_blank``, ``pull_faint`` (truth 0.5-3 sigmas)
+        and ``pull_bright`` (above 3), NaN without errors.
     """
-    errors, signals, pulls = [], [], []
-    for field in fields:
+    n_corners, size = corner
+    errors, signals, pulls, corners = [], [], [], []
+    for index, field in enumerate(fields):
         for number, exposure in enumerate(field.exposures):
             denoised, uncertainty = method(field, number)
             good = ~exposure.mask
-            difference = (denoised - field.truth[number])[good]
-            errors.append(difference / field.sigma)
+            difference = denoised - field.truth[number]
+            errors.append(difference[good] / field.sigma)
             signals.append((field.truth[number][good] - field.sky)
                            / field.sigma)
-            pulls.append(np.full(len(difference), np.nan)
-                         if uncertainty is None
-                         else difference / uncertainty[good])
-    errors, signals, pulls = (np.concatenate(parts).astype(float)
-                              for parts in (errors, signals, pulls))
+            pulls.append(np.full(good.sum(), np.nan) if uncertainty is None
+                         else difference[good] / uncertainty[good])
+            if index < n_corners:
+                inside = good[:size, :size]
+                corners.append(difference[:size, :size][inside]
+                               / field.sigma)
+    errors, signals, pulls, corners = (
+        np.concatenate(parts).astype(float)
+        for parts in (errors, signals, pulls, corners))
     blank = signals < BLANK
     numbers = {'rms': np.sqrt(np.mean(errors**2)),
+               'corner_rms': np.sqrt(np.mean(corners**2)),
                'blank_rms': np.sqrt(np.mean(errors[blank]**2)),
                'blank_mean': np.mean(errors[blank])}
     for name, inside in (('blank', blank),
@@ -277,11 +288,11 @@ class RawPhotometry:
             to_raw / floor, to_raw_error / floor), strict=True))
 
 
-def best_width(fields):
+def best_width(fields, corner):
     """Width of the Gaussian with the lowest pixel error, in pixels."""
     widths = np.arange(0.6, 6.01, 0.2)
-    errors = [pixel_errors(Baseline('gaussian', width), fields)['rms']
-              for width in widths]
+    errors = [pixel_errors(Baseline('gaussian', width), fields,
+                           corner)['rms'] for width in widths]
     return float(widths[np.argmin(errors)])
 
 
@@ -306,11 +317,11 @@ def width_of_response(fields, response):
 
 def print_rows(label, numbers, rows):
     """The lines of one method."""
-    print(f'{label:24s}{numbers["rms"]:7.3f}{numbers["blank_rms"]:7.3f}'
-          f'{numbers["blank_mean"]:8.4f}', end='')
+    print(f'{label:20s}{numbers["rms"]:7.3f}{numbers["corner_rms"]:7.3f}'
+          f'{numbers["blank_rms"]:7.3f}{numbers["blank_mean"]:8.4f}', end='')
     for index, row in enumerate(rows):
         if index:
-            print(' ' * 46, end='')
+            print(' ' * 49, end='')
         print(f'{row["snr"]:>6s}{row["n"]:6d}{row["flux_ratio"]:8.3f}'
               f'{row["sigma68"]:7.3f}'
               f'{row["response"]:8.3f} ± {row["response_error"]:.3f}'
@@ -321,8 +332,8 @@ def print_rows(label, numbers, rows):
     print(flush=True)
 
 
-HEADER = (f'{"":24s}{"pixels in sky sigmas":>22s}   {"fluxes":>8s}\n'
-          f'{"method":24s}{"rms":>7s}{"blank":>7s}{"mean":>8s}'
+HEADER = (f'{"":20s}{"pixels, in noise of the sky":>29s}  fluxes\n'
+          f'{"method":20s}{"rms":>7s}{"corner":>7s}{"blank":>7s}{"mean":>8s}'
           f'{"S/N":>6s}{"n":>6s}{"ratio":>8s}{"s68":>7s}{"R":>8s}{"":8s}'
           f'{"R pairs":>8s}{"":8s}{"s68/R":>8s}{"floor":>7s}{"/raw":>8s}'
           f'{"/floor":>7s}')
@@ -382,7 +393,7 @@ def run(options):
     for name in names:
         start = time.perf_counter()
         if name == 'gaussian':
-            method = Baseline(name, best_width(survey))
+            method = Baseline(name, best_width(survey, slow['bm3d']))
         elif name == 'gaussian-0.92':
             method = Baseline(name, width_of_response(
                 raw.fields[:8], RESPONSE_OF_GAUSSIAN))
@@ -396,7 +407,7 @@ def run(options):
             fields = [field.crop(size) for field in survey[:n_fields]]
             pairs = RawPhotometry([field.crop(size)
                                    for field in raw.fields[:n_fields]])
-        numbers = pixel_errors(method, fields)
+        numbers = pixel_errors(method, fields, slow['bm3d'])
         rows = pairs.rows(pairs.measure(method), options.seed)
         print_rows(method.label, numbers, rows)
         results += [{'method': method.label, **numbers, **row}
@@ -421,10 +432,11 @@ def run(options):
 def write(table, path):
     """Write the table as JSON or ECSV, told by the name of the file."""
     if path.suffix == '.json':
-        rows = [{name: row[name].item() for name in table.colnames}
-                for row in table]
+        # JSON has no NaN.
+        rows = [{name: None if row[name] != row[name] else row[name].item()
+                 for name in table.colnames} for row in table]
         path.write_text(json.dumps({'meta': dict(table.meta), 'rows': rows},
-                                   indent=1) + '\n')
+                                   indent=1, allow_nan=False) + '\n')
     else:
         for name in table.colnames:
             if table[name].dtype.kind == 'f':

@@ -27,6 +27,29 @@ def _fixed_seeds():
         sys.modules['torch'].manual_seed(20150212)
 
 
+@pytest.fixture
+def small_network():
+    """
+    Make a network with random weights, the same in every run.
+    """
+    def make(widths=(6, 8, 10), kernel_fwhms=(), scale=0.25):
+        import torch
+
+        from astro_denoise.models.denoiser import CCDDenoiser
+
+        generator = torch.Generator().manual_seed(7)
+        network = CCDDenoiser(widths, kernel_fwhms).eval()
+        network.requires_grad_(False)
+        for parameter in network.parameters():
+            parameter.normal_(0.0, scale, generator=generator)
+        if kernel_fwhms:
+            network.kernels.uniform_(generator=generator)
+            network.kernels /= network.kernels.sum((1, 2), keepdim=True)
+        return network.to(memory_format=torch.channels_last)
+
+    return make
+
+
 def pytest_collection_modifyitems(items):
     gpu_items = [item for item in items if item.get_closest_marker('gpu')]
     if not gpu_items:

@@ -89,7 +89,7 @@ def resolve_precision(precision, device):
         else:
             fast = device.type == 'cpu' and _processor_has_bfloat16()
         return torch.bfloat16 if fast else torch.float32
-    if precision not in _PRECISIONS:
+    if not isinstance(precision, str) or precision not in _PRECISIONS:
         msg = (f"precision must be 'auto', 'float32' or 'bfloat16', "
                f'got {precision!r}')
         raise ValueError(msg)

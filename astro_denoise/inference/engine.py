@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 # Pixels of a window. On the processor, about 300 bytes a pixel are in use
 # at the peak, and larger windows gain little; a CUDA device wants more work
 # at once.
-_WINDOW_PIXELS = {'cpu': 2**20, 'cuda': 2**23}
+_WINDOW_PIXELS = {'cpu': 2**21, 'cuda': 2**24}
 
 _SMALLEST_WINDOW = 2**14
 
@@ -57,9 +57,8 @@ def _is_out_of_memory(error):
 def _window_size(shape, n_pixels, stride):
     """A window of about so many pixels, as wide as the frame if it may."""
     ny, nx = shape
-    width = min(nx, max(int(n_pixels**0.5), n_pixels // 512))
-    height = max(n_pixels // max(width, 1), stride)
-    return height, width
+    width = nx if nx * 768 <= n_pixels else int(n_pixels**0.5)
+    return max(n_pixels // width, stride), width
 
 
 def _cut(plane, window, shape, fill=0.0):

@@ -60,7 +60,11 @@ def _plan_axis(length, size, halo, stride):
     size = max(size, _round_up(2 * halo + stride, stride))
     if padded <= size:
         return padded, [((0, padded), (0, length))]
+    # As few windows as the size allows, and those no larger than needed.
     step = (size - 2 * halo) // stride * stride
+    n_windows = -(-(padded - 2 * halo) // step)
+    step = _round_up(-(-(padded - 2 * halo) // n_windows), stride)
+    size = _round_up(step + 2 * halo, stride)
     parts, start, answered = [], 0, 0
     while answered < length:
         start = min(start, padded - size)

@@ -106,44 +106,61 @@ class CCDDenoiser(nn.Module):
         """
         Pixels from which a result can still be influenced, on each side.
 
-        Counted layer by layer: a 3x3 convolution at level k (one pixel
-        there is ``2**(k+1)`` pixels) reaches that far, average pooling
-        and pixel unshuffling one cell, bilinear up-sampling one pixel of
-        the level below.
+        The interval that one pixel depends on is followed backwards
+        through the deepest level, for each position in a stride.
         """
         n_levels = len(self.config['widths'])
-        reach = 4  # head, and the detail
-        for level in range(n_levels):
-            cell = 2**(level + 1)
-            n_convolutions = 2 if level == n_levels - 1 else 4
-            if level == 0 and n_levels > 1:
-                n_convolutions = 3
-            reach += n_convolutions * cell + cell
-            if level:
-                reach += cell
+        reach = 0
+        for pixel in range(self.stride):
+            low, high = pixel // 2 - 1, pixel // 2 + 1       # head
+            for level in range(n_levels - 1):
+                n_convolutions = 2 if level else 1           # decoder
+                low, high = low - n_convolutions, high + n_convolutions
+                low, high = (low - 1) // 2, (high + 1) // 2  # bilinear
+            for level in reversed(range(n_levels)):
+                low, high = low - 2, high + 2                # encoder
+                low, high = 2 * low, 2 * high + 1            # pool, unshuffle
+            reach = max(reach, pixel - low, high - pixel)
+        reach += 2                                           # detail
         if self.config['kernel_fwhms']:
             reach += _KERNEL_RADIUS + 2
         return reach
 
-    def trunk(self, features, context):
+    def _precision(self, level, dtype, device):
+        """
+        Context in which a level computes.
+
+        In a result, bfloat16 at the outermost level would show as 0.03
+        sigma, below it as 0.005; for training either will do.
+        """
+        return torch.autocast(
+            device.type, dtype=torch.bfloat16,
+            enabled=dtype == torch.bfloat16 and (level > 0 or self.training))
+
+    def trunk(self, features, context, dtype):
         """The features at half resolution, before the head."""
-        shifts = iter(self.context(context).split(self.config['widths'][1:], 1))
+        device = features.device
+        shifts = self.context(context).split(self.config['widths'][1:], 1)
         levels = []
-        for index, encoder in enumerate(self.encoders):
-            if index:
-                features = F.avg_pool2d(features, 2)
-            features = encoder[0](features)
-            if index:
-                features = features + next(shifts)[:, :, None, None].to(
-                    features.dtype)
-            features = encoder[1:](features)
+        for level, encoder in enumerate(self.encoders):
+            with self._precision(level, dtype, device):
+                if level:
+                    features = encoder[0](F.avg_pool2d(features, 2))
+                    shift = shifts[level - 1][:, :, None, None]
+                    features = encoder[1:](features + shift.to(
+                        features.dtype))
+                else:
+                    features = encoder(features)
             levels.append(features)
         features = levels.pop()
         for projection, decoder in zip(self.projections, self.decoders,
                                        strict=True):
-            features = F.interpolate(projection(features), scale_factor=2,
-                                     mode='bilinear', align_corners=False)
-            features = decoder(features + levels.pop())
+            level, skip = len(levels) - 1, levels.pop()
+            with self._precision(level, dtype, device):
+                features = F.interpolate(projection(features.to(skip.dtype)),
+                                         scale_factor=2, mode='bilinear',
+                                         align_corners=False)
+                features = decoder(skip + features)
         return features
 
     def forward(self, x, log_sigma, valid, context, *, dtype=torch.float32):
@@ -163,8 +180,9 @@ class CCDDenoiser(nn.Module):
             maximum over 3.5 pixels, and 1; or two zeros if unknown.
 
         dtype : `torch.dtype`, optional
-            Precision of the convolutions; head and everything after it
-            are float32 always.
+            Precision of the convolutions below half resolution; the
+            others, the head and everything after it are float32, except
+            that training does all convolutions in ``dtype``.
 
         Returns
         -------
@@ -178,9 +196,8 @@ class CCDDenoiser(nn.Module):
                             log_sigma, valid], 1)
         features = F.pixel_unshuffle(planes, 2).contiguous(
             memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, dtype=torch.bfloat16,
-                            enabled=dtype == torch.bfloat16):
-            features = self.trunk(features, context)
+        del planes  # large, and not needed while the network runs
+        features = self.trunk(features, context, dtype)
         with torch.autocast(x.device.type, enabled=False):
             answer = self.head(features.float())
             noise = F.pixel_shuffle(answer[:, :4], 2)
@@ -198,13 +215,16 @@ class CCDDenoiser(nn.Module):
         """
         Correction of the log variance, linear between knots in signal.
 
-        ``signal`` is in units of the blank sky's noise.
+        ``signal`` is in units of the blank sky's noise; its means over
+        2x2 pixels count.
         """
+        signal = F.avg_pool2d(signal, 2)
         place = ((torch.asinh(signal) - _FIRST_KNOT) / _KNOT_STEP).clamp_(
             0.0, _N_KNOTS - 1.001)
         lower = place.long()
-        return torch.lerp(self.calibration[lower], self.calibration[lower + 1],
-                          place - lower)
+        correction = torch.lerp(self.calibration[lower],
+                                self.calibration[lower + 1], place - lower)
+        return F.interpolate(correction, scale_factor=2, mode='nearest')
 
     def _kernel(self, context):
         """The kernel for each frame, between those of the nearest widths."""
@@ -248,9 +268,14 @@ def _detail(x, valid):
     nothing of the noise any more; this plane does.
     """
     def smooth(plane):
-        return F.avg_pool2d(F.avg_pool2d(plane, 3, 1, 1), 3, 1, 1)
+        for _ in range(2):
+            plane = F.avg_pool2d(plane, 3, 1, 1, count_include_pad=False)
+        return plane
 
-    return (x - smooth(x) / smooth(valid).clamp_min(1e-3)) * valid
+    surroundings = smooth(x)
+    if not valid.min():
+        surroundings = surroundings / smooth(valid).clamp_min(1e-3)
+    return (x - surroundings) * valid
 
 
 def calibration_knots():

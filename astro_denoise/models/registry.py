@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import threading
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -26,14 +27,17 @@ _ARCHITECTURES = {'CCDDenoiser': CCDDenoiser}
 
 _METADATA_KEY = 'astro_denoise'
 _MAX_HEADER = 2**20  # bytes
+_MAX_NAME = 40       # characters: more do not fit a card of a FITS header
 
 _loaded = {}
 _lock = threading.Lock()
 
 
-def _digest(tensors):
-    """SHA-256 over names, types, shapes and bytes of all tensors."""
-    digest = hashlib.sha256()
+def _digest(tensors, metadata):
+    """SHA-256 over the metadata and all tensors with names and types."""
+    stated = {name: value for name, value in metadata.items()
+              if name != 'sha256'}
+    digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
@@ -52,7 +56,13 @@ class Model:
 
     metadata : dict
         Name, task, version, licence, training, figures: whatever JSON
-        can hold. ``name`` and ``task`` are needed.
+        can hold. ``name`` and ``task`` are needed; the name goes into
+        FITS headers, as at most 40 printable ASCII characters.
+
+    Raises
+    ------
+    ValueError
+        If the name or the task is missing or unfit.
 
     Examples
     --------
@@ -67,6 +77,12 @@ class Model:
             if not isinstance(metadata.get(key), str):
                 msg = f'metadata must name the {key} of a model'
                 raise ValueError(msg)
+        name = metadata['name']
+        if not (1 <= len(name) <= _MAX_NAME and name.isascii()
+                and name.isprintable()):
+            msg = (f'the name of a model must have 1 to {_MAX_NAME} printable '
+                   f'ASCII characters, got {name!r}')
+            raise ValueError(msg)
         self.network = network.eval().requires_grad_(False)
         self.metadata = dict(metadata)
 
@@ -83,19 +99,26 @@ class Model:
         """What it is for, such as ``'denoise'``."""
         return self.metadata['task']
 
-    @property
+    @cached_property
     def hash(self):
-        """SHA-256 of the weights, as stored in the file."""
-        if 'sha256' not in self.metadata:
-            self.metadata['sha256'] = _digest(self._tensors())
-        return self.metadata['sha256']
+        """SHA-256 of weights and metadata, as stored in the file."""
+        return self._contents()[1]['sha256']
 
-    def _tensors(self):
-        """The weights as they are stored: 16-bit floats but for buffers."""
+    def _contents(self):
+        """
+        Weights and metadata as they are stored.
+
+        The weights become 16-bit floats, buffers stay what they are.
+        """
         parameters = dict(self.network.named_parameters())
-        return {name: (tensor.half() if name in parameters else tensor
-                       ).detach().cpu().contiguous()
-                for name, tensor in self.network.state_dict().items()}
+        tensors = {name: (tensor.half() if name in parameters else tensor
+                          ).detach().cpu().contiguous()
+                   for name, tensor in self.network.state_dict().items()}
+        metadata = {**self.metadata, 'config': self.network.config,
+                    'architecture': type(self.network).__name__, 'format': 1}
+        metadata = json.loads(json.dumps(metadata))  # as it will be read
+        metadata['sha256'] = _digest(tensors, metadata)
+        return tensors, metadata
 
     def save(self, path, *, overwrite=False):
         """
@@ -122,10 +145,7 @@ class Model:
         if path.suffix != '.safetensors':
             msg = f'path must end in .safetensors, got {str(path)!r}'
             raise ValueError(msg)
-        tensors = self._tensors()
-        metadata = {**self.metadata, 'sha256': _digest(tensors),
-                    'architecture': type(self.network).__name__,
-                    'config': self.network.config, 'format': 1}
+        tensors, metadata = self._contents()
         text = json.dumps(metadata, sort_keys=True)
         with atomic_output(path, overwrite=overwrite) as temporary:
             temporary.write_bytes(save(tensors, {_METADATA_KEY: text}))
@@ -158,9 +178,9 @@ def _read(path):
     except (ValueError, KeyError, TypeError) as error:
         msg = f'{path} holds unreadable metadata: {error!r}'
         raise WeightsError(msg) from error
-    found = _digest(tensors)
+    found = _digest(tensors, metadata)
     if found != stated:
-        msg = (f'the weights in {path} have the SHA-256 {found}, but '
+        msg = (f'the contents of {path} have the SHA-256 {found}, but '
                f'{stated} was expected: the file was changed or damaged')
         raise WeightsError(msg)
     return metadata, tensors
@@ -170,19 +190,22 @@ def _build(path):
     metadata, tensors = _read(path)
     architecture = metadata.pop('architecture', None)
     config = metadata.pop('config', None)
-    if architecture not in _ARCHITECTURES or metadata.get('format') != 1:
-        msg = (f'{path} needs the architecture {architecture!r}, which this '
-               f'version does not have; known: {sorted(_ARCHITECTURES)}')
+    layout = metadata.pop('format', None)
+    metadata.pop('sha256')  # of this file, whatever becomes of the model
+    if str(architecture) not in _ARCHITECTURES or layout != 1:
+        msg = (f'{path} needs the architecture {architecture!r} in format '
+               f'{layout!r}, which this version does not have; known: '
+               f'{sorted(_ARCHITECTURES)} in format 1')
         raise WeightsError(msg)
     try:
         network = _ARCHITECTURES[architecture](**config)
         network.to(memory_format=torch.channels_last)
         network.load_state_dict(
             {name: tensor.float() for name, tensor in tensors.items()})
-    except (TypeError, ValueError, RuntimeError) as error:
+        return Model(network, metadata)
+    except (TypeError, ValueError, RuntimeError, LookupError) as error:
         msg = f'{path} does not fit its architecture: {error}'
         raise WeightsError(msg) from error
-    return Model(network, metadata)
 
 
 def list_models():

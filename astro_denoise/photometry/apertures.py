@@ -321,9 +321,9 @@ def annulus_photometry(data, catalog, *, r_in=30, r_out=45,
 
     Parameters
     ----------
-    data : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData`, \
-            `~astropy.units.Quantity` or 2D `~numpy.ndarray`
-        The frame, background included or not.
+    data : `~astropy.nddata.NDData`, `~astropy.units.Quantity` or 2D array
+        The frame (mostly a `~astropy.nddata.CCDData`), background included
+        or not.
 
     catalog : table, photutils aperture or list of apertures
         A table with the columns ``aperture_a``, ``aperture_b`` (semi-axes

@@ -62,24 +62,31 @@ class Exposures:
         return calibrate_flux(flux, error, self.zeropoint,
                               self.zeropoint_error)[1]
 
-    def labels(self):
-        """
-        Galaxy and exposure of each row as a list of pairs.
-        """
-        return list(zip(self.galaxy.tolist(), self.image.tolist(),
-                        strict=True))
-
     def rows_like(self, other, name):
         """
         For each row of another `Exposures` the row here, -1 for none.
         """
-        rows = {key: row for row, key in enumerate(self.labels())}
-        found = np.array([rows.get(key, -1) for key in other.labels()])
+        own, wanted = _keys((self.galaxy, other.galaxy),
+                            (self.image, other.image))
+        order = np.argsort(own)
+        place = np.searchsorted(own[order], wanted)
+        found = order[np.minimum(place, len(own) - 1)]
+        found = np.where(own[found] == wanted, found, -1)
         if np.all(found < 0):
             msg = (f'{name} has no galaxy and image_id in common with '
                    'exposures')
             raise ValueError(msg)
         return found
+
+
+def _keys(galaxies, images):
+    """
+    A number for each pair of galaxy and exposure, the same in all tables.
+    """
+    lengths = np.cumsum([len(galaxy) for galaxy in galaxies])[:-1]
+    _, galaxy = np.unique(np.concatenate(galaxies), return_inverse=True)
+    labels, image = np.unique(np.concatenate(images), return_inverse=True)
+    return np.split(galaxy * len(labels) + image, lengths)
 
 
 def _values(column, name, unit):
@@ -194,14 +201,15 @@ def _stack(tables, by, name):
 
 
 def _check_unique(exposures, by, name):
-    first = {}
-    for row, key in enumerate(exposures.labels()):
-        if key in first:
-            msg = (f'{name} must have one row per {by} and image_id, got '
-                   f'{by} {key[0]}, image_id {key[1]} in rows {first[key]} '
-                   f'and {row}')
-            raise ValueError(msg)
-        first[key] = row
+    keys, = _keys((exposures.galaxy,), (exposures.image,))
+    order = np.argsort(keys, kind='stable')
+    same = np.flatnonzero(np.diff(keys[order]) == 0)
+    if len(same):
+        first, second = order[same[0]:same[0] + 2]
+        msg = (f'{name} must have one row per {by} and image_id, got {by} '
+               f'{exposures.galaxy[first]}, image_id '
+               f'{exposures.image[first]} in rows {first} and {second}')
+        raise ValueError(msg)
 
 
 @dataclass

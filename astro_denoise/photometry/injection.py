@@ -117,8 +117,7 @@ def measure_response(ccd, denoiser, catalog, *, profile='fit',
     catalog : table, photutils aperture or list of apertures
         The sources, as in `~astro_denoise.photometry.annulus_photometry`.
 
-    profile : {'fit'}, 3D `~numpy.ndarray` or `~astropy.modeling.Model`, \
-            optional
+    profile : 'fit', 3D array or `~astropy.modeling.Model`, optional
         The profiles to inject, as in
         `~astro_denoise.photometry.profile_photometry`.
 
@@ -138,8 +137,8 @@ def measure_response(ccd, denoiser, catalog, *, profile='fit',
 
     separation : float, optional
         Distance of injected sources in pixels, at least; half of it to the
-        sources of the catalogue. By default 8 times the largest semi-axis,
-        at least 32.
+        sources of the catalogue. By default 8 times the median semi-major
+        axis, at least 32.
 
     seed : int, optional
         The seed of positions, fluxes and photon noise.
@@ -215,7 +214,8 @@ def measure_response(ccd, denoiser, catalog, *, profile='fit',
     denoised = _denoise(denoiser, base, mask)
     rng = np.random.default_rng(seed)
     if separation is None:
-        separation = max(32.0, 8 * np.max([apertures['a'], apertures['b']]))
+        separation = max(32.0, 8 * np.median(np.maximum(apertures['a'],
+                                                        apertures['b'])))
     injector = _Injector(plane, base, denoised, gain, profiles, apertures,
                          annulus, separation, rng)
     samples = injector.run(denoiser, mask, -(-n_injections // N_LEVELS),

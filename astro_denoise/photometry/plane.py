@@ -117,7 +117,9 @@ def open_plane(data, *, error=None, gain=None, mask=None, wcs=None,
 
 def _saturation(saturation, frame):
     if saturation is None:
-        saturation = frame.header.get('SATURATE', np.inf)
+        saturation = frame.header.get('SATURATE')
+        if not isinstance(saturation, (int, float)):
+            return np.inf  # no such keyword, or one without a value
     elif isinstance(saturation, str):
         if saturation not in frame.header:
             msg = f'saturation {saturation!r} is not in the header'

@@ -24,7 +24,7 @@ __all__ = ['profile_photometry']
 FRACTION = 0.625  # of the light, in an aperture of the PAU survey
 START_BETA = 3.88  # for which a star's aperture has 0.72 FWHM
 FIT_SNR = 5.0
-FIT_SOURCES = 100
+FIT_SOURCES = 60
 MODEL_ERROR = 0.05  # of the profile of a bright source
 # Nodes and weights of the integral over a pixel along one axis.
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(3)
@@ -223,7 +223,7 @@ def _fit_moffat(plane, apertures, mean, noise, snr):
     best = minimize(loss, start, method='Nelder-Mead',
                     bounds=[(-1.2, 1.2), (-0.5, 2.3)],
                     options={'initial_simplex': simplex, 'xatol': 0.005,
-                             'fatol': 1e-4, 'maxfev': 50}).x
+                             'fatol': 1e-4, 'maxfev': 40}).x
     return MoffatProfiles(apertures, np.exp(best[0]), 1 + np.exp(best[1]))
 
 
@@ -298,19 +298,23 @@ def profile_photometry(data, catalog, profile='fit', *, r_in=30, r_out=45,
 
     Parameters
     ----------
-    data, catalog, r_in, r_out, sigma_clip, error, gain, mask, wcs, \
-            theta_sign, saturation
+    data, catalog : frame, table or apertures
         As in `~astro_denoise.photometry.annulus_photometry`. The frame
         should be a raw one: the noise of its pixels is taken as
         independent.
 
-    profile : {'fit'}, 3D `~numpy.ndarray` or `~astropy.modeling.Model`, \
-            optional
+    profile : 'fit', 3D array or `~astropy.modeling.Model`, optional
         ``'fit'``: elliptical Moffat profiles of the shape of the
         apertures, their size and exponent fitted to the brightest
         sources. An array of shape (n_sources, ny, nx): the share of the
         light in the pixels around the one nearest to each source, odd
         sizes. A photutils PSF model: the same for all sources.
+
+    r_in, r_out, sigma_clip, error, gain, mask, wcs : optional
+        As in `~astro_denoise.photometry.annulus_photometry`.
+
+    theta_sign, saturation : optional
+        As in `~astro_denoise.photometry.annulus_photometry`.
 
     Returns
     -------

@@ -24,7 +24,11 @@ __all__ = ['RepeatabilityReport', 'check_repeatability']
 RESPONSE_MARGIN = 0.03  # of a response that counts as kept flux
 ERROR_MARGIN = 0.03  # of a sigma68 that counts as right errors
 FEW_PAIRS = 20
-FORMATS = {'n': 'd', 'n_galaxies': 'd', 'verdict': 's'}
+SHOWN = ('low', 'high', 'n', 'sigma68', 'sigma68_error', 'raw_sigma68',
+         'mean_df', 'response', 'response_error', 'sigma68_over_response',
+         'flux_ratio', 'floor', 'profile_sigma68', 'coverage68', 'coverage95',
+         'verdict')
+FORMATS = {'n': 'd', 'verdict': 's', 'low': '.3g', 'high': '.3g'}
 
 
 @dataclass
@@ -50,12 +54,10 @@ class RepeatabilityReport:
     column: str
 
     def __str__(self):
-        shown = [name for name in self.table.colnames
-                 if not name.endswith('_error') or name == 'response_error']
+        shown = [name for name in self.table.colnames if name in SHOWN]
         table = self.table[shown]
         for name in shown:
-            table[name].info.format = FORMATS.get(name, '.3g' if name in (
-                'low', 'high') else '.3f')
+            table[name].info.format = FORMATS.get(name, '.3f')
         lines = table.pformat(max_lines=-1, max_width=-1)
         title = (f'Repeatability in bins of {self.column}: '
                  f'{len(self.pairs)} pairs')
@@ -98,9 +100,8 @@ class RepeatabilityReport:
             chosen = (values >= low) & (values < high)
             title = f'{low:g} ≤ {self.column} < {high:g}'
         edges = np.linspace(-5, 5, 51)
-        styles = {'raw_df': ('raw', 'tab:orange'),
-                  'df': ('denoised', 'tab:blue')}
-        for name, (label, color) in styles.items():
+        for name, label, color in (('raw_df', 'raw', 'tab:orange'),
+                                   ('df', 'denoised', 'tab:blue')):
             df = np.asarray(self.pairs[name])[chosen]
             if np.any(np.isfinite(df)):
                 axis.hist(df, edges, density=True, alpha=0.5, color=color,
@@ -120,13 +121,15 @@ class RepeatabilityReport:
     def _plot_width(self, axis):
         center, half = self._centers()
         table = self.table
-        for name, label, style in (
-                ('raw_sigma68', 'raw', 'o'),
-                ('sigma68', 'denoised', 's'),
-                ('sigma68_over_response', 'denoised, over R', '^')):
+        for name, label, style, color in (
+                ('raw_sigma68', 'raw', 'o', 'tab:orange'),
+                ('sigma68', 'denoised', 's', 'tab:blue'),
+                ('sigma68_over_response', 'denoised, over R', '^',
+                 'tab:green')):
             if np.any(np.isfinite(table[name])):
                 axis.errorbar(center, table[name], table[f'{name}_error'],
-                              half, fmt=style, capsize=2, label=label)
+                              half, fmt=style, color=color, capsize=2,
+                              label=label)
         for name, label, style in (('floor', 'Cramér-Rao floor', 'k--'),
                                    ('profile_sigma68', 'matched filter',
                                     'k:')):
@@ -140,11 +143,12 @@ class RepeatabilityReport:
         center, half = self._centers()
         axis.axhspan(1 - RESPONSE_MARGIN, 1 + RESPONSE_MARGIN, color='0.9',
                      label='flux kept')
-        for name, label, style in (('response', 'response R', 's'),
-                                   ('flux_ratio', 'flux ratio', 'x')):
+        for name, label, style, color in (
+                ('response', 'response R', 's', 'tab:blue'),
+                ('flux_ratio', 'flux ratio', 'x', 'tab:red')):
             axis.errorbar(center, self.table[name],
                           self.table[f'{name}_error'], half, fmt=style,
-                          capsize=2, label=label)
+                          color=color, capsize=2, label=label)
         axis.set(xlabel=self.column, ylabel='denoised over raw flux')
         axis.legend(fontsize='small')
 
@@ -162,7 +166,9 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
     gets it for free. So the report has the response R of the denoised
     fluxes (see `pair_response`) and the ratio of the fluxes beside the
     width, the width divided by R, which may be compared with the raw
-    one, and the Cramér-Rao floor below which only a prior gets.
+    one, and the Cramér-Rao floor below which only a prior gets. The
+    response of a bin is mostly that of its brightest galaxies, the flux
+    ratio that of all: a denoiser must keep both.
 
     Parameters
     ----------
@@ -206,13 +212,15 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
     -------
     report : `RepeatabilityReport`
         Its ``table`` has the columns ``low``, ``high`` (of the bin),
-        ``n`` (pairs), ``n_galaxies``, ``sigma68``, ``raw_sigma68``,
-        ``mean_df``, ``response``, ``sigma68_over_response``,
-        ``flux_ratio`` (sum of denoised over sum of raw fluxes), each with
-        an ``_error``; ``coverage68`` and ``coverage95`` (share of pairs
-        with ``abs(df)`` below 1 and 2; 0.683 and 0.954 where the errors
-        are right), ``profile_sigma68``, ``floor`` (as a sigma68) and
-        ``verdict``.
+        ``n`` (pairs), ``n_galaxies``, then each with an ``_error``
+        ``sigma68``, ``raw_sigma68``, ``mean_df``, ``response``,
+        ``sigma68_over_response``, ``flux_ratio`` (sum of denoised over sum
+        of raw fluxes) and ``sigma68_over_raw``; ``coverage68`` and
+        ``coverage95`` (share of pairs with ``abs(df)`` below 1 and 2;
+        0.683 and 0.954 where the errors are right), ``profile_sigma68``,
+        ``floor`` (as a sigma68) and ``verdict``. Scatter that raw and
+        denoised fluxes share cancels in ``sigma68_over_raw``, which is
+        therefore what the verdict compares with the floor.
 
     Raises
     ------
@@ -376,13 +384,14 @@ def _statistics(df, raw_df, flux1, raw1, flux2, raw2):
     """
     The figures of a bin that have a bootstrap error.
     """
-    width = sigma68(df)
+    width, raw_width = sigma68(df), sigma68(raw_df)
     response = pair_response(flux1, raw1, flux2, raw2)
     raw_total = np.sum(raw1 + raw2)
     return np.array([
-        width, sigma68(raw_df), np.mean(df) if len(df) else np.nan, response,
+        width, raw_width, np.mean(df) if len(df) else np.nan, response,
         width / response if response > 0 else np.nan,
-        np.sum(flux1 + flux2) / raw_total if raw_total != 0 else np.nan])
+        np.sum(flux1 + flux2) / raw_total if raw_total != 0 else np.nan,
+        width / raw_width if raw_width > 0 else np.nan])
 
 
 def _bin_row(columns, group, n_resamples, rng):
@@ -390,7 +399,7 @@ def _bin_row(columns, group, n_resamples, rng):
     One row of the report.
     """
     names = ('sigma68', 'raw_sigma68', 'mean_df', 'response',
-             'sigma68_over_response', 'flux_ratio')
+             'sigma68_over_response', 'flux_ratio', 'sigma68_over_raw')
     arrays = [columns[name] for name in ('df', 'raw_df', 'flux1', 'raw1',
                                          'flux2', 'raw2')]
     n_pairs = len(group)
@@ -429,26 +438,40 @@ def verdict(row):
     if row['n'] < FEW_PAIRS:
         return f'too few pairs ({row["n"]})'
     response, response_error = row['response'], row['response_error']
-    numbers = f'response {response:.2f}, flux ratio {row["flux_ratio"]:.2f}'
-    width, width_error = row['sigma68'], row['sigma68_error']
-    shift = abs(response - 1)
-    if width + 2 * width_error < row['floor']:
+    ratio, ratio_error = row['flux_ratio'], row['flux_ratio_error']
+    numbers = f'response {response:.2f}, flux ratio {ratio:.2f}'
+    if _below_floor(row, 'sigma68_over_raw' if np.isfinite(response)
+                    else 'sigma68'):
         return f'scatter below the floor: prior-driven, {numbers}'
-    if shift > RESPONSE_MARGIN and shift > 2 * response_error:
+    if _differs(response, response_error):
         kind = 'shrunk' if response < 1 else 'stretched'
         return f'flux differences {kind}: {numbers}'
+    if _differs(ratio, ratio_error):
+        return f'flux {"lost" if ratio < 1 else "gained"}: {numbers}'
     if not np.isfinite(response):
         flux = 'flux not tested'
-    elif max(shift, response_error) > RESPONSE_MARGIN:
+    elif max(abs(response - 1), response_error) > RESPONSE_MARGIN:
         flux = (f'flux not decided (response {response:.2f} ± '
                 f'{response_error:.2f})')
-    elif (row['sigma68_over_response']
-          + 2 * row['sigma68_over_response_error'] < row['floor']):
-        return f'scatter over response below the floor, {numbers}'
     else:
         flux = 'flux kept'
-    excess = 1 / width - 1 if width > 0 else np.inf
-    if abs(width - 1) <= max(ERROR_MARGIN, 2 * width_error):
+    width = row['sigma68']
+    if abs(width - 1) <= max(ERROR_MARGIN, 2 * row['sigma68_error']):
         return f'{flux}, errors right'
+    excess = 1 / width - 1 if width > 0 else np.inf
     kind = 'large' if excess > 0 else 'small'
     return f'{flux}, errors {100 * abs(excess):.0f} % too {kind}'
+
+
+def _below_floor(row, name):
+    """
+    Whether a figure is significantly below the floor; not if it is NaN.
+    """
+    return row[name] + 2 * row[f'{name}_error'] < row['floor']
+
+
+def _differs(value, error):
+    """
+    Whether a figure that should be 1 is significantly far from it.
+    """
+    return abs(value - 1) > max(RESPONSE_MARGIN, 2 * error)

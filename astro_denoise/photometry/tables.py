@@ -54,7 +54,7 @@ def read_table(path):
         If the file cannot be read; the message names it.
 
     ImportError
-        If a Parquet file is read without ``pyarrow``.
+        If a Parquet file is read without ``pyarrow`` and ``pandas``.
 
     Examples
     --------
@@ -69,9 +69,11 @@ def read_table(path):
     10.5
     """
     path = Path(path)
-    suffix = path.with_suffix('').suffix if path.suffix == '.gz' \
-        else path.suffix
-    if suffix.lower() not in FORMATS:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes[-1:] == ['.gz']:
+        suffixes.pop()
+    kind = FORMATS.get(suffixes[-1]) if suffixes else None
+    if kind is None:
         msg = (f'path must end in one of {", ".join(FORMATS)}, got '
                f'{str(path)!r}')
         raise ValueError(msg)
@@ -79,9 +81,9 @@ def read_table(path):
         msg = f'no such file: {str(path)!r}'
         raise OSError(msg)
     try:
-        return QTable.read(path, format=FORMATS[suffix.lower()])
+        return QTable.read(path, format=kind)
     except ImportError as error:
-        msg = f'reading {str(path)!r} needs pyarrow: {error}'
+        msg = f'reading {str(path)!r} needs pyarrow and pandas: {error}'
         raise ImportError(msg) from error
     except Exception as error:  # each format raises its own kinds
         msg = f'cannot read {str(path)!r}: {error}'

@@ -26,7 +26,7 @@ def _learning_rate(step, n_steps, peak, warmup=300):
     return peak * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
-def train(model, make_batch, loss_function, *, n_steps, until=None, seed=0,
+def train(model, make_batch, loss_function, *, n_steps, seed=0,
           learning_rate=1.5e-3, ema_decay=0.998, dtype=torch.float32,
           device='cpu', checkpoint=None, checkpoint_minutes=3.0,
           configuration=None, log_every=50, progress_bar=False):
@@ -48,9 +48,6 @@ def train(model, make_batch, loss_function, *, n_steps, until=None, seed=0,
 
     n_steps : int
         Length of the training, and of the learning-rate schedule.
-
-    until : int, optional
-        Stop after this step of the schedule.
 
     seed : int, optional
         Of the batches.
@@ -128,8 +125,7 @@ def train(model, make_batch, loss_function, *, n_steps, until=None, seed=0,
         os.replace(temporary, checkpoint)
 
     saved = time.monotonic()
-    until = n_steps if until is None else min(until, n_steps)
-    bar = tqdm(range(start, until), initial=start, total=until,
+    bar = tqdm(range(start, n_steps), initial=start, total=n_steps,
                disable=not progress_bar, desc='training')
     for step in bar:
         batch = {name: torch.from_numpy(plane).to(device)
@@ -163,5 +159,5 @@ def train(model, make_batch, loss_function, *, n_steps, until=None, seed=0,
         if time.monotonic() - saved > 60.0 * checkpoint_minutes:
             save(step + 1)
             saved = time.monotonic()
-    save(until)
+    save(n_steps)
     return averaged, log

@@ -17,21 +17,26 @@ from ..inference.devices import resolve_device, resolve_precision
 from ..models import Model
 from ..models.denoiser import CCDDenoiser
 from .calibration import calibrate_uncertainty
+from .restoration import design_kernels
 from .scenes import draw_scenes
 from .supervised import train_supervised
 
-__all__ = ['RECIPES', 'train_recipe']
+__all__ = ['KERNEL_FWHMS', 'RECIPES', 'train_recipe']
 
-# What each shipped model was trained with; ``start`` names the recipe and
-# the number of its steps from which another training started.
+# Widths of the point-spread function, in pixels, with restoring kernels.
+KERNEL_FWHMS = tuple(round(1.2 * 8.0**(index / 12.0), 4)
+                     for index in range(13))
+
+# What each shipped model is trained with; ``start`` names the recipe whose
+# result is trained further.
 RECIPES = {
     'ccd-mmse': {
-        'kernel_sigmas': (), 'bias_weight': 0.0, 'n_steps': 9000,
+        'kernel_fwhms': (), 'bias_weight': 0.0, 'n_steps': 12000,
         'learning_rate': 1.5e-3, 'start': None,
         'summary': 'lowest error per pixel; pulls faint flux down'},
     'ccd': {
-        'kernel_sigmas': (0.6, 1.0, 1.6, 2.5), 'bias_weight': 300.0,
-        'n_steps': 9000, 'learning_rate': 1.5e-3, 'start': ('ccd-mmse', 1100),
+        'kernel_fwhms': KERNEL_FWHMS, 'bias_weight': 30.0, 'n_steps': 3000,
+        'learning_rate': 6e-4, 'start': 'ccd-mmse',
         'summary': 'keeps the flux of faint sources; the default'},
 }
 
@@ -39,36 +44,30 @@ _SCENE_SEED = 20
 _N_SCENES = 300
 
 
-def _started(network, state):
-    """Take over what another network of the same trunk has learnt."""
-    own = network.state_dict()
-    for name, value in state.items():
-        own[name][:len(value)] = value
-    network.load_state_dict(own)
-
-
-def _train(name, scenes, *, seed, folder, until=None, n_steps=None,
-           progress_bar=False, device=None):
+def _train(name, scenes, *, seed, folder, n_steps=None, progress_bar=False,
+           device=None):
     """The trained network of a recipe, and its log."""
     recipe = RECIPES[name]
     device = resolve_device(device)
     torch.manual_seed(seed)
-    network = CCDDenoiser(kernel_sigmas=recipe['kernel_sigmas'])
+    network = CCDDenoiser(kernel_fwhms=recipe['kernel_fwhms'])
+    if recipe['kernel_fwhms']:
+        network.kernels.copy_(torch.from_numpy(
+            design_kernels(recipe['kernel_fwhms'])))
     if recipe['start'] is not None:
-        origin, steps = recipe['start']
-        first, _ = _train(origin, scenes, seed=seed, folder=folder,
-                          until=steps, n_steps=n_steps, device=device,
+        first, _ = _train(recipe['start'], scenes, seed=seed, folder=folder,
+                          n_steps=n_steps, device=device,
                           progress_bar=progress_bar)
-        _started(network, first.state_dict())
+        network.load_state_dict({**network.state_dict(),
+                                 **first.state_dict()})
     checkpoint = None
     if folder is not None:
-        suffix = '' if until is None else f'-{until}'
-        checkpoint = Path(folder) / f'{name}{suffix}.pt'
+        checkpoint = Path(folder) / f'{name}.pt'
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     return train_supervised(
         network, bias_weight=recipe['bias_weight'],
-        n_steps=n_steps or recipe['n_steps'], until=until, scenes=scenes,
-        seed=seed, learning_rate=recipe['learning_rate'],
+        n_steps=n_steps or recipe['n_steps'], scenes=scenes, seed=seed,
+        learning_rate=recipe['learning_rate'],
         dtype=resolve_precision('auto', device), device=device,
         checkpoint=checkpoint, progress_bar=progress_bar)
 

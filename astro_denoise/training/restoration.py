@@ -18,11 +18,9 @@ _STAMP = 75
 _BASIS = np.array([0.11, 0.15, 0.2, 0.28, 0.38, 0.52, 0.72, 1.0])
 
 # Sources whose flux must come through: half-light radius over FWHM (0 for
-# a star), FWHM over the one that is assumed, and share of the light in the
-# aperture.
-_CASES = ((0.0, 1.0, 0.625), (0.0, 0.9, 0.625), (0.0, 1.0, 0.8),
-          (0.3, 1.0, 0.625), (0.5, 1.0, 0.625), (0.8, 1.0, 0.625),
-          (0.5, 1.0, 0.85))
+# a star), and share of the light in the aperture.
+_CASES = ((0.0, 0.625), (0.0, 0.8), (0.3, 0.625), (0.5, 0.625),
+          (0.8, 0.625), (0.5, 0.85))
 
 
 def _source(fwhm, r50, share):
@@ -119,8 +117,8 @@ def design_kernel(fwhm, *, faithfulness=30.0):
         basis.append(np.outer(profile, profile) / profile.sum()**2)
     quadratic = np.tensordot(basis, basis, axes=((1, 2), (1, 2)))
     linear = np.zeros(len(basis))
-    for r50, scale, share in _CASES:
-        image, aperture = _source(scale * fwhm, r50 * fwhm, share)
+    for r50, share in _CASES:
+        image, aperture = _source(fwhm, r50 * fwhm, share)
         correlated = fftconvolve(aperture, image[::-1, ::-1], mode='same')
         middle = slice(_STAMP // 2 - _RADIUS, _STAMP // 2 + _RADIUS + 1)
         correlated = correlated[middle, middle] / (aperture * image).sum()

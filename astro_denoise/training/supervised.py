@@ -7,8 +7,8 @@ whose truth is known.
 import numpy as np
 import torch
 
-from .losses import flux_bias, heteroscedastic_loss
 from .loop import train
+from .losses import flux_bias, heteroscedastic_loss
 from .scenes import ExposureSampler, draw_scenes
 
 __all__ = ['supervised_loss', 'train_supervised']

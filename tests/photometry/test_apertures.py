@@ -296,6 +296,10 @@ class TestFlags:
             annulus_photometry(CCDData(image, unit='adu'),
                                make_catalog(50, 50, 3), saturation=saturation)
 
+    def test_saturation_keyword_without_value(self, image):
+        ccd = CCDData(image, unit='adu', meta=fits.Header({'SATURATE': None}))
+        assert annulus_photometry(ccd, make_catalog(50, 50, 3))['flag'] == 0
+
     def test_saturation_bit(self, image):
         bits = np.zeros(image.shape, dtype=np.int16)
         bits[100, 100], bits[50, 50] = 1024, 2048

@@ -30,18 +30,18 @@ def survey(n_galaxies, n_exposures=2, seed=1, **columns):
 
 
 def test_errors_and_coverage_of_the_other_half():
-    table = recalibrate_errors(survey(100_000), seed=1)
+    table = recalibrate_errors(survey(200_000), seed=1)
     assert_allclose(table['flux_error'], 1, atol=0.1)
     assert_allclose(table['error_scale'] * table['excess'],
                     table['flux_error'])
     other = table[~table['fitted']]
-    assert len(other) == 100_000
+    assert len(other) == 200_000
     report = check_repeatability(other, seed=1, n_resamples=2).table
     assert len(report) == 5
     assert_allclose(report['sigma68'], 1, atol=0.03)
     assert_allclose(report['coverage68'], 0.683, atol=0.02)
     assert_allclose(report['coverage95'], 0.954, atol=0.01)
-    before = check_repeatability(survey(100_000), seed=1, n_resamples=2).table
+    before = check_repeatability(survey(200_000), seed=1, n_resamples=2).table
     assert np.all(before['sigma68'] < 0.95)
 
 

@@ -142,12 +142,23 @@ class TestVerdicts:
         assert report.table['n'][1] == 0
         assert report.table['verdict'][1] == 'too few pairs (0)'
 
-    def test_below_the_floor_after_the_response(self):
-        row = {'n': 500, 'sigma68': 0.84, 'sigma68_error': 0.03,
+    def test_flux_lost_without_response(self, raw):
+        # what happens to a galaxy that is faint for its bin
+        denoised = changed(raw)
+        denoised['flux'] -= 0.3 * np.mean(raw['flux'] * raw['zp']) / raw['zp']
+        table = check_repeatability(denoised, raw, bins=[18, 23], seed=1).table
+        assert table['verdict'][0].startswith(
+            'flux lost: response 1.00, flux ratio 0.7')
+
+    def test_floor_is_compared_with_raw(self):
+        # where raw errors are too large the denoised ones may be so too
+        row = {'n': 500, 'sigma68': 0.8, 'sigma68_error': 0.02,
                'response': 1.01, 'response_error': 0.01, 'floor': 0.88,
-               'sigma68_over_response': 0.83, 'flux_ratio': 1.0,
-               'sigma68_over_response_error': 0.02}
-        assert verdict(row).startswith('scatter over response below')
+               'flux_ratio': 1.0, 'flux_ratio_error': 0.01,
+               'sigma68_over_raw': 0.95, 'sigma68_over_raw_error': 0.01}
+        assert verdict(row) == 'flux kept, errors 25 % too large'
+        row['sigma68_over_raw'] = 0.85
+        assert verdict(row).startswith('scatter below the floor')
 
 
 class TestProfile:

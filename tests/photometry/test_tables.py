@@ -54,6 +54,7 @@ class TestReadTable:
 
     def test_parquet(self, tmp_path, catalog):
         pytest.importorskip('pyarrow')
+        pytest.importorskip('pandas')
         path = tmp_path / 'a.parquet'
         catalog.write(path, format='parquet')
         assert_allclose(read_table(path)['aperture_a'],

@@ -1,0 +1,186 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tests of the denoising network.
+"""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.ndimage import convolve
+
+from astro_denoise import list_models, load_model
+from astro_denoise.models.denoiser import CCDDenoiser, calibration_knots
+
+FWHMS = (1.5, 3.0, 6.0)
+
+
+def context(*fwhms):
+    """
+    The context of frames with these point-spread functions.
+    """
+    return torch.tensor([[0.0, 0.0] if fwhm is None
+                         else [np.log(fwhm / 3.5), 1.0] for fwhm in fwhms],
+                        dtype=torch.float32)
+
+
+def inputs(shape, *, n=1, masked=0.0, fwhm=3.0, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 1, *shape, generator=generator)
+    x[..., shape[0] // 2, shape[1] // 2] += 1000.0
+    log_sigma = 0.2 * torch.randn(n, 1, *shape, generator=generator)
+    valid = (torch.rand(n, 1, *shape, generator=generator)
+             >= masked).float()
+    return x * valid, log_sigma * valid, valid, context(*[fwhm] * n)
+
+
+@pytest.fixture(params=[(), FWHMS], ids=['plain', 'kernels'])
+def network(request, small_network):
+    return small_network(kernel_fwhms=request.param)
+
+
+def test_fresh_network_finds_no_noise():
+    network = CCDDenoiser((6, 8), FWHMS).eval()
+    noise, log_variance = network(*inputs((16, 24)))
+    assert not noise.any()
+    assert not log_variance.any()
+
+
+@pytest.mark.parametrize('shape', [(8, 8), (16, 40), (32, 56), (72, 16)])
+def test_restoration_is_a_convolution(small_network, shape):
+    network = small_network(kernel_fwhms=FWHMS)
+    generator = torch.Generator().manual_seed(2)
+    noise = torch.randn(3, 1, *shape, generator=generator)
+    restored = network._restored(noise, torch.ones_like(noise),
+                                 context(1.5, 3.0, 6.0))
+    for plane, kernel, result in zip(noise, network.kernels, restored,
+                                     strict=True):
+        assert_allclose(result[0], convolve(plane[0], kernel, mode='nearest'),
+                        rtol=0, atol=1e-5)
+
+
+def test_restoration_around_holes(small_network):
+    # A hole takes the mean of its surroundings: a constant stays one.
+    network = small_network(kernel_fwhms=FWHMS)
+    valid = torch.ones(1, 1, 40, 40)
+    valid[..., 10:13, 20:24] = 0.0
+    valid[..., 30, :] = 0.0
+    restored = network._restored(3.0 * valid, valid, context(3.0))
+    assert_allclose(restored, 3.0 * valid, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize('fwhm', [None, 0.5, 1.5, 2.0, 3.0, 4.7, 6.0, 50.0])
+def test_kernels_keep_flux(small_network, fwhm):
+    network = small_network(kernel_fwhms=FWHMS)
+    kernel, = network._kernel(context(fwhm))
+    assert_allclose(kernel.sum(), 1.0, rtol=1e-5)
+    flat = torch.full((1, 1, 32, 32), 2.5)
+    restored = network._restored(flat, torch.ones_like(flat), context(fwhm))
+    assert_allclose(restored, flat, rtol=1e-5)
+
+
+def test_kernels_between_widths(small_network):
+    network = small_network(kernel_fwhms=FWHMS)
+    first, second, third = network.kernels
+    # Widths grow by a factor of two: half way is a factor of sqrt(2).
+    for fwhm, expected in [
+            (1.5, first), (3.0, second), (6.0, third), (1.0, first),
+            (9.0, third), (1.5 * 2**0.5, (first + second) / 2),
+            (3.0 * 2**0.25, 0.75 * second + 0.25 * third)]:
+        assert_allclose(network._kernel(context(fwhm))[0], expected,
+                        atol=1e-7, rtol=1e-4)
+
+
+def test_unknown_width_takes_a_narrow_kernel(small_network):
+    network = small_network(kernel_fwhms=FWHMS)
+    unknown, narrow = network._kernel(context(None, 2.2))
+    assert_allclose(unknown, narrow, atol=1e-7, rtol=1e-4)
+
+
+def test_kernels_of_shipped_models():
+    for name in list_models():
+        network = load_model(name).network
+        if network.config.get('kernel_fwhms'):
+            assert_allclose(network.kernels.sum((1, 2)), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize('masked', [0.0, 0.1, 1.1])
+def test_answers_are_finite(network, masked):
+    x, log_sigma, valid, known = inputs((32, 48), masked=masked)
+    for factor in (1.0, 1e15):
+        answers = network(factor * x, log_sigma, valid, known)
+        for plane in answers:
+            assert plane.shape == x.shape
+            assert torch.isfinite(plane).all()
+        assert not answers[0][valid == 0].any()
+
+
+def test_largest_noise(small_network):
+    # Whatever the network says, a cosmic ray stays.
+    network = small_network(scale=2.0)
+    noise, log_variance = network(*inputs((64, 64)))
+    assert_allclose(noise.abs().max(), 6.0)
+    assert -12.0 <= log_variance.min() <= log_variance.max() <= 8.0
+
+
+def test_frames_of_a_batch_are_independent(network):
+    planes = inputs((32, 32), n=3, masked=0.02)
+    together = network(*planes)
+    for index in range(3):
+        alone = network(*(plane[index:index + 1] for plane in planes))
+        for one, several in zip(alone, together, strict=True):
+            assert_allclose(one[0], several[index], rtol=1e-4, atol=1e-4)
+
+
+def test_context_changes_the_answer(network):
+    x, log_sigma, valid, _ = inputs((32, 32))
+    answers = [network(x, log_sigma, valid, context(fwhm))[0]
+               for fwhm in (None, 1.5, 6.0)]
+    assert (answers[0] - answers[1]).abs().max() > 0.01
+    assert (answers[1] - answers[2]).abs().max() > 0.01
+
+
+def test_bfloat16_agrees(network):
+    planes = inputs((64, 64), masked=0.02)
+    exact = network(*planes)
+    fast = network(*planes, dtype=torch.bfloat16)
+    for one, other in zip(exact, fast, strict=True):
+        assert other.dtype == torch.float32
+        # bfloat16 numbers have 8 bits, and the weights are not trained.
+        assert_allclose(other, one, rtol=0, atol=0.03 * one.std().item() + 0.1)
+        assert (one - other).std() < 0.02 * one.std()
+
+
+def test_calibration_is_linear_between_knots():
+    network = CCDDenoiser((6, 8)).eval().requires_grad_(False)
+    knots = calibration_knots()
+    network.calibration.copy_(torch.from_numpy(np.cos(knots)))
+    flat = torch.ones(1, 1, 8, 8)
+    for signal in (-50.0, -1.0, 0.0, 0.3, 2.0, 77.0, 1e6):
+        _, log_variance = network(signal * flat, 0.0 * flat, flat,
+                                  context(3.0))
+        expected = np.interp(np.arcsinh(signal), knots, np.cos(knots))
+        assert_allclose(log_variance, expected, atol=1e-3)
+    # The signal counts in units of the noise of the sky.
+    _, log_variance = network(2.0 * flat, np.log(4.0) * flat, flat,
+                              context(3.0))
+    assert_allclose(log_variance, np.interp(np.arcsinh(8.0), knots,
+                                            np.cos(knots)), atol=1e-3)
+
+
+def test_calibration_is_left_out_of_training():
+    network = CCDDenoiser((6, 8))
+    network.calibration.fill_(1.0)
+    planes = inputs((8, 8))
+    assert_array_equal(network.train()(*planes)[1].detach(), 0.0)
+    assert_allclose(network.eval()(*planes)[1].detach(), 1.0)
+
+
+def test_all_weights_are_trained():
+    network = CCDDenoiser((6, 8, 10), FWHMS).train()
+    with torch.no_grad():
+        network.head.weight.normal_(0.0, 0.1)
+    noise, log_variance = network(*inputs((32, 32)))
+    (noise.square().sum() + log_variance.square().sum()).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
