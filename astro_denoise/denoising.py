@@ -39,7 +39,8 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
 
     Parameters
     ----------
-    data : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData`, `~astropy.units.Quantity` or `~numpy.ndarray`
+    data : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData`, \
+            `~astropy.units.Quantity` or `~numpy.ndarray`
         Shape (ny, nx), or (n, ny, nx) for a stack of frames, each
         denoised on its own. Any real type and byte order; never
         changed. The sky may be left in.
@@ -50,7 +51,8 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         faint sources, ``'ccd-mmse'`` has the lowest error per pixel and
         does not.
 
-    uncertainty : `~astropy.nddata.NDUncertainty`, `~astropy.units.Quantity`, `~numpy.ndarray` or float, optional
+    uncertainty : `~astropy.nddata.NDUncertainty`, \
+            `~astropy.units.Quantity`, `~numpy.ndarray` or float, optional
         Noise of each pixel; plain numbers are standard deviations.
         Comes before the frame's own.
 

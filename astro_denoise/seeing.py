@@ -7,13 +7,15 @@ import numpy as np
 
 __all__ = ['estimate_fwhm']
 
-_THRESHOLD = 15.0   # sigmas of the peak pixel
+_THRESHOLD = 5.0    # sigmas of the peak pixel
+_SIGNIFICANCE = 20  # sigmas of the source, so that widths are known to 5 %
 _RADIUS = 12        # pixels, half the side of a stamp
-_N_CANDIDATES = 400
-_N_NEEDED = 4
+_APART = 3          # pixels, half the side of where there is one peak
+_N_CANDIDATES = 600
+_N_NEEDED = 6         # fewer that agree may be galaxies
 
-# Stars are rounder than an axis ratio of about 1.5; their widths agree
-# within this factor, and galaxies may be up to twice as crowded there.
+# Stars are rounder than an axis ratio of about 1.5, and agree in width within
+# a factor; fewer of them than of galaxies or cosmic rays may do so.
 _ELLIPTICITY = 0.2
 _SAME_WIDTH = 1.1
 _LEAST_SHARE = 0.5
@@ -27,32 +29,39 @@ def _peaks(values, background, sigma, valid):
     for start in range(_RADIUS, ny - _RADIUS, rows):
         part = slice(start, min(start + rows, ny - _RADIUS))
         height = (values[part] - background[part]) / sigma[part]
-        y, x = np.nonzero((height > _THRESHOLD) & valid[part])
+        peak = (height > _THRESHOLD) & valid[part]
+        rising = values[part, 1:] > values[part, :-1]
+        peak[:, 1:] &= rising
+        peak[:, :-1] &= ~rising
+        y, x = np.nonzero(peak)
         inside = (x >= _RADIUS) & (x < nx - _RADIUS)
         y, x = y[inside], x[inside]
         found.append(np.stack([y + start, x]))
         heights.append(height[y, x])
     y, x = np.concatenate(found, axis=1) if found else np.zeros((2, 0), int)
     height = np.concatenate(heights) if heights else np.zeros(0)
-    peak = values[y, x]
-    keep = np.ones(len(y), bool)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            if dy or dx:
-                keep &= (peak > values[y + dy, x + dx]) & valid[y + dy,
-                                                                x + dx]
-    y, x, height = y[keep], x[keep], height[keep]
+    # The nearest neighbours first: they leave few for the others.
+    near = np.arange(-_APART, _APART + 1)
+    offsets = np.stack(np.meshgrid(near, near), axis=-1).reshape(-1, 2)
+    order = np.argsort((offsets**2).sum(axis=1))
+    for dy, dx in offsets[order[1:]]:
+        keep = values[y, x] > values[y + dy, x + dx]
+        known = valid[y + dy, x + dx]
+        touching = max(abs(dy), abs(dx)) == 1
+        keep = keep & known if touching else keep | ~known
+        y, x, height = y[keep], x[keep], height[keep]
     order = np.argsort(-height, kind='stable')[:_N_CANDIDATES]
     return y[order], x[order]
 
 
-def _adaptive_widths(stamps, weights):
+def _adaptive_moments(stamps, weights):
     """
-    Gaussian widths and ellipticities of many stamps by adaptive moments.
+    Gaussian widths of many stamps, their ellipticities and fluxes.
 
     The second moment is taken under a round Gaussian of the width found
     so far and corrected for it (Bernstein & Jarvis 2002, AJ 123, 583);
-    the ellipticity is that under the Gaussian.
+    the ellipticity is that under the Gaussian. The flux is that of a
+    matched filter, over its error in noise of 1.
     """
     offsets = np.arange(-_RADIUS, _RADIUS + 1, dtype=np.float32)
     x_centre = np.zeros(len(stamps), np.float32)
@@ -77,8 +86,10 @@ def _adaptive_widths(stamps, weights):
     moment_xy = np.einsum('nyx,ny,nx->n', light, along_y, along_x) / total
     ellipticity = (np.hypot(moment_x - moment_y, 2.0 * moment_xy)
                    / np.maximum(moment_x + moment_y, 1e-3))
+    significance = total / np.sqrt(np.pi * variance)
     # The pixel itself has a variance of 1/12 along each axis.
-    return np.sqrt(np.maximum(variance - 1.0 / 12.0, 0.01)), ellipticity
+    return (np.sqrt(np.maximum(variance - 1.0 / 12.0, 0.01)), ellipticity,
+            significance)
 
 
 def _crowded_width(widths):
@@ -97,6 +108,22 @@ def _crowded_width(widths):
     return np.median(widths[first:last[first]])
 
 
+def _sharpest_width(widths):
+    """
+    The width of the sharpest source, or `None`: what too few of them say.
+
+    It is rather too small than too large, which keeps flux.
+    """
+    widths = np.sort(widths)
+    if len(widths) == 0:
+        return None
+    if len(widths) == 1:
+        return 0.75 * widths[0]
+    # One that stands alone is a cosmic ray.
+    alone = len(widths) > 2 and widths[0] < 0.6 * widths[1]
+    return 0.95 * widths[1 if alone else 0]
+
+
 def estimate_fwhm(values, background, sigma, valid):
     """
     Estimate the full width at half maximum of the point sources.
@@ -104,7 +131,9 @@ def estimate_fwhm(values, background, sigma, valid):
     Bright local maxima are measured by adaptive moments. Elongated ones
     and those sharper than any star (cosmic rays) are left out, and the
     width at which the others crowd is taken: all stars have the same
-    one, galaxies and what is left of cosmic rays do not.
+    one, galaxies and what is left of cosmic rays do not. Where fewer
+    than six agree, that of the sharpest one is taken, made a
+    little smaller.
 
     Parameters
     ----------
@@ -117,7 +146,7 @@ def estimate_fwhm(values, background, sigma, valid):
     Returns
     -------
     fwhm : float or `None`
-        In pixels; `None` if fewer than four sources agree.
+        In pixels; `None` without a source that can be measured.
 
     Examples
     --------
@@ -137,17 +166,21 @@ def estimate_fwhm(values, background, sigma, valid):
     if min(values.shape) < 2 * _RADIUS + 1:
         return None
     y, x = _peaks(values, background, sigma, valid)
-    if len(y) < _N_NEEDED:
+    if len(y) == 0:
         return None
     offsets = np.arange(-_RADIUS, _RADIUS + 1)
     rows = (y[:, None] + offsets)[:, :, None]
     columns = (x[:, None] + offsets)[:, None, :]
-    stamps = (values[rows, columns]
-              - background[rows, columns]).astype(np.float32)
+    stamps = ((values[rows, columns] - background[rows, columns])
+              / sigma[y, x][:, None, None]).astype(np.float32)
     weights = valid[rows, columns].astype(np.float32)
-    widths, ellipticity = _adaptive_widths(stamps, weights)
+    widths, ellipticity, significance = _adaptive_moments(stamps, weights)
     # Cosmic rays and hot pixels are sharper than the pixels resolve.
-    width = _crowded_width(widths[(widths > 0.5) & (widths < 5.5)
-                                  & (ellipticity < _ELLIPTICITY)])
+    widths = widths[(widths > 0.5) & (widths < 5.5)
+                    & (ellipticity < _ELLIPTICITY)
+                    & (significance > _SIGNIFICANCE)]
+    width = _crowded_width(widths)
+    if width is None:
+        width = _sharpest_width(widths)
     # A Gaussian fitted to a Moffat profile (beta = 3.5) is wider.
     return None if width is None else float(2.3548 / 1.11 * width)

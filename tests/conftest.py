@@ -39,7 +39,7 @@ def small_network():
 
         generator = torch.Generator().manual_seed(7)
         network = CCDDenoiser(widths, kernel_fwhms).eval()
-        network.requires_grad_(False)
+        network.requires_grad_(requires_grad=False)
         for parameter in network.parameters():
             parameter.normal_(0.0, scale, generator=generator)
         if kernel_fwhms:

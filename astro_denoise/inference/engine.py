@@ -56,7 +56,7 @@ def _is_out_of_memory(error):
 
 def _window_size(shape, n_pixels, stride):
     """A window of about so many pixels, as wide as the frame if it may."""
-    ny, nx = shape
+    nx = shape[1]
     width = nx if nx * 768 <= n_pixels else int(n_pixels**0.5)
     return max(n_pixels // width, stride), width
 

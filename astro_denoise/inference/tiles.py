@@ -62,9 +62,9 @@ def _plan_axis(length, size, halo, stride):
         return padded, [((0, padded), (0, length))]
     # As few windows as the size allows, and those no larger than needed.
     step = (size - 2 * halo) // stride * stride
-    n_windows = -(-(padded - 2 * halo) // step)
-    step = _round_up(-(-(padded - 2 * halo) // n_windows), stride)
-    size = _round_up(step + 2 * halo, stride)
+    n_steps = -(-(padded - size) // step)
+    while size - stride + n_steps * (step - stride) >= padded:
+        size, step = size - stride, step - stride
     parts, start, answered = [], 0, 0
     while answered < length:
         start = min(start, padded - size)

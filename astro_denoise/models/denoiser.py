@@ -19,6 +19,10 @@ __all__ = ['CCDDenoiser', 'calibration_knots']
 # exceeds it (a cosmic ray that the network has not seen) stays.
 _LARGEST_NOISE = 6.0
 
+# Square of the signal, in sigmas of a pixel, from which on a network with
+# restoring kernels is believed.
+_FAINT = 1.5
+
 # Restoring kernels: half their size, and their size, in pixels.
 _KERNEL_RADIUS = 12
 _KERNEL_SIZE = 2 * _KERNEL_RADIUS + 1
@@ -47,13 +51,15 @@ class CCDDenoiser(nn.Module):
 
     The frame comes standardised, ``x = (frame - background) / sigma``.
     The network sees ``asinh(x)``, the same of its fine detail, the
-    logarithm of the noise map and the validity mask, at half resolution (pixel unshuffle), and answers with
-    the noise ``n`` in each pixel and the logarithm of the variance of
-    the final error. Where it has kernels, flux is restored from the
-    residual (twicing, Tukey 1977): ``result = x - n + K * n``, with a
+    logarithm of the noise map and the validity mask, at half resolution
+    (pixel unshuffle), and answers with the noise ``n`` in each pixel and
+    the logarithm of the variance of the final error. Where it has
+    kernels, flux is restored from the residual (twicing, Tukey 1977):
+    ``result = d + K * (x - d)``, with a
     kernel K of sum 1 that depends on the width of the point-spread
-    function. A faint source that the network took for noise is still in
-    the residual, and comes back.
+    function. ``d`` is ``x - n`` where that is bright, and goes to zero
+    where it is faint: a faint source, of which the network sees too
+    little or now too much, is left to the kernel.
 
     Parameters
     ----------
@@ -69,6 +75,9 @@ class CCDDenoiser(nn.Module):
 
     def __init__(self, widths=(32, 64, 96, 128), kernel_fwhms=()):
         super().__init__()
+        if len(kernel_fwhms) == 1:
+            msg = f'kernel_fwhms must hold two or more, got {kernel_fwhms!r}'
+            raise ValueError(msg)
         self.config = {'widths': list(widths),
                        'kernel_fwhms': list(kernel_fwhms)}
         self.encoders = nn.ModuleList()
@@ -117,7 +126,7 @@ class CCDDenoiser(nn.Module):
                 n_convolutions = 2 if level else 1           # decoder
                 low, high = low - n_convolutions, high + n_convolutions
                 low, high = (low - 1) // 2, (high + 1) // 2  # bilinear
-            for level in reversed(range(n_levels)):
+            for _ in range(n_levels):
                 low, high = low - 2, high + 2                # encoder
                 low, high = 2 * low, 2 * high + 1            # pool, unshuffle
             reach = max(reach, pixel - low, high - pixel)
@@ -204,7 +213,17 @@ class CCDDenoiser(nn.Module):
             log_variance = F.pixel_shuffle(answer[:, 4:8], 2)
             noise = noise.clamp(-_LARGEST_NOISE, _LARGEST_NOISE) * valid
             if self.config['kernel_fwhms']:
-                noise = noise - self._restored(noise, valid, context)
+                # What the network sees counts where it is significant: a
+                # faint source is left to the kernel, whose response and
+                # scatter are known.
+                signal = x - noise
+                doubt = _FAINT / (signal**2 + _FAINT)
+                kernel = self._kernel(context)
+                scatter = kernel.square().sum((1, 2)).log()[:, None, None,
+                                                            None]
+                log_variance = torch.lerp(log_variance, scatter, doubt)
+                noise = noise + signal * doubt
+                noise = noise - self._restored(noise, valid, kernel)
             log_variance = log_variance.clamp(-12.0, 8.0)
             if not self.training:
                 log_variance += self._calibrated((x - noise)
@@ -240,7 +259,7 @@ class CCDDenoiser(nn.Module):
         share = (place - lower)[:, None, None]
         return torch.lerp(self.kernels[lower], self.kernels[lower + 1], share)
 
-    def _restored(self, noise, valid, context):
+    def _restored(self, noise, valid, kernel):
         """The part of the estimated noise that goes back as flux."""
         if not valid.min():
             # A hole takes the mean of its surroundings.
@@ -252,7 +271,7 @@ class CCDDenoiser(nn.Module):
         shape = [next_fast_len(length, real=True)
                  for length in plane.shape[1:]]
         product = (torch.fft.rfft2(plane, s=shape)
-                   * torch.fft.rfft2(self._kernel(context), s=shape))
+                   * torch.fft.rfft2(kernel, s=shape))
         plane = torch.fft.irfft2(product, s=shape)
         # Both start at the corner: the result is shifted by a diameter.
         first = _KERNEL_SIZE - 1

@@ -6,6 +6,7 @@ Trained models: the shipped ones by name, others by path.
 import hashlib
 import json
 import os
+import re
 import threading
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,7 @@ _ARCHITECTURES = {'CCDDenoiser': CCDDenoiser}
 
 _METADATA_KEY = 'astro_denoise'
 _MAX_HEADER = 2**20  # bytes
-_MAX_NAME = 40       # characters: more do not fit a card of a FITS header
+_NAME = '[A-Za-z0-9._+-]{1,40}'  # what fits a card of a FITS header
 
 _loaded = {}
 _lock = threading.Lock()
@@ -57,7 +58,7 @@ class Model:
     metadata : dict
         Name, task, version, licence, training, figures: whatever JSON
         can hold. ``name`` and ``task`` are needed; the name goes into
-        FITS headers, as at most 40 printable ASCII characters.
+        FITS headers: at most 40 letters, digits, or any of ``._+-``.
 
     Raises
     ------
@@ -76,14 +77,13 @@ class Model:
         for key in ('name', 'task'):
             if not isinstance(metadata.get(key), str):
                 msg = f'metadata must name the {key} of a model'
-                raise ValueError(msg)
-        name = metadata['name']
-        if not (1 <= len(name) <= _MAX_NAME and name.isascii()
-                and name.isprintable()):
-            msg = (f'the name of a model must have 1 to {_MAX_NAME} printable '
-                   f'ASCII characters, got {name!r}')
+                raise ValueError(msg)  # noqa: TRY004
+        if not re.fullmatch(_NAME, metadata['name']):
+            msg = (f'the name of a model must have 1 to 40 letters, digits, '
+                   f'or any of ._+-, got {metadata["name"]!r}')
             raise ValueError(msg)
-        self.network = network.eval().requires_grad_(False)
+        self.network = network.eval().requires_grad_(
+            requires_grad=False)
         self.metadata = dict(metadata)
 
     def __repr__(self):
@@ -114,8 +114,9 @@ class Model:
         tensors = {name: (tensor.half() if name in parameters else tensor
                           ).detach().cpu().contiguous()
                    for name, tensor in self.network.state_dict().items()}
-        metadata = {**self.metadata, 'config': self.network.config,
-                    'architecture': type(self.network).__name__, 'format': 1}
+        metadata = {**self.metadata, 'format': 1,
+                    'architecture': type(self.network).__name__,
+                    'config': getattr(self.network, 'config', None)}
         metadata = json.loads(json.dumps(metadata))  # as it will be read
         metadata['sha256'] = _digest(tensors, metadata)
         return tensors, metadata

@@ -21,7 +21,7 @@ def _weighted_quantile(values, weights, share):
     return values[order][np.searchsorted(total, share * total[-1])]
 
 
-def calibrate_uncertainty(network, scenes, *, n_batches=60, seed=0,
+def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
                           n_iterations=4):
     """
     Scale predicted errors so that 68 per cent of pulls lie within 1.
@@ -67,6 +67,9 @@ def calibrate_uncertainty(network, scenes, *, n_batches=60, seed=0,
     signals, pulls = np.concatenate(signals), np.concatenate(pulls)
 
     knots = calibration_knots()
+    # Where a restoring kernel makes the error, its scatter is exact, and
+    # the signal found is as much noise as signal: nothing to calibrate.
+    first = np.arcsinh(1.5) if network.config['kernel_fwhms'] else -np.inf
     offsets = np.zeros(len(knots))
     for _ in range(n_iterations):
         scaled = pulls * np.exp(-0.5 * np.interp(signals, knots, offsets))
@@ -74,7 +77,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=60, seed=0,
             weight = 1.0 - np.abs(np.clip(signals, knots[0], knots[-1])
                                   - knot) / (knots[1] - knots[0])
             near = weight > 0
-            if near.sum() > 200:
+            if knot > first and near.sum() > 200:
                 offsets[index] += 2.0 * np.log(_weighted_quantile(
                     scaled[near], weight[near], _SHARE))
     network.calibration.copy_(torch.from_numpy(offsets))

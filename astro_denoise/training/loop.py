@@ -7,11 +7,13 @@ import copy
 import json
 import logging
 import math
-import os
+import pickle
 import time
 from pathlib import Path
 
 import torch
+
+from .._output import atomic_output
 
 __all__ = ['train']
 
@@ -24,6 +26,16 @@ def _learning_rate(step, n_steps, peak, warmup=300):
         return peak * (step + 1) / warmup
     progress = min((step - warmup) / max(n_steps - warmup, 1), 1.0)
     return peak * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+def _read(checkpoint, device):
+    """The state in a checkpoint, which may have been cut short."""
+    try:
+        return torch.load(checkpoint, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, LookupError, ValueError,
+            pickle.UnpicklingError) as error:
+        msg = f'{checkpoint} is not a whole checkpoint: {error}'
+        raise OSError(msg) from error
 
 
 def train(model, make_batch, loss_function, *, n_steps, seed=0,
@@ -91,6 +103,9 @@ def train(model, make_batch, loss_function, *, n_steps, seed=0,
     ------
     ValueError
         If the checkpoint belongs to another configuration.
+
+    OSError
+        If the checkpoint cannot be read or written.
     """
     from tqdm import tqdm
 
@@ -101,8 +116,7 @@ def train(model, make_batch, loss_function, *, n_steps, seed=0,
                                   weight_decay=1e-4, betas=(0.9, 0.98))
     start, log, sums, count = 0, [], {}, 0
     if checkpoint is not None and Path(checkpoint).exists():
-        state = torch.load(checkpoint, map_location=device,
-                           weights_only=True)
+        state = _read(checkpoint, device)
         if state['configuration'] != configuration:
             msg = (f'checkpoint {checkpoint} was written for '
                    f'{state["configuration"]}, not for {configuration}')
@@ -117,12 +131,11 @@ def train(model, make_batch, loss_function, *, n_steps, seed=0,
     def save(step):
         if checkpoint is None:
             return
-        temporary = f'{checkpoint}.tmp{os.getpid()}'
-        torch.save({'configuration': configuration, 'step': step,
-                    'model': model.state_dict(), 'log': log, 'sums': sums,
-                    'averaged': averaged.state_dict(), 'count': count,
-                    'optimizer': optimizer.state_dict()}, temporary)
-        os.replace(temporary, checkpoint)
+        with atomic_output(checkpoint, overwrite=True) as temporary:
+            torch.save({'configuration': configuration, 'step': step,
+                        'model': model.state_dict(), 'log': log, 'sums': sums,
+                        'averaged': averaged.state_dict(), 'count': count,
+                        'optimizer': optimizer.state_dict()}, temporary)
 
     saved = time.monotonic()
     bar = tqdm(range(start, n_steps), initial=start, total=n_steps,

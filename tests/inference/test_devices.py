@@ -29,7 +29,7 @@ def test_given_device(device):
 @pytest.mark.parametrize('device', ['gpu', '', 'cuda:99', 'mps:7', 'meta',
                                     3.5, ['cpu'], -1])
 def test_bad_device(device):
-    with pytest.raises(ValueError, match='^device ') as error:
+    with pytest.raises(ValueError, match=r'^device ') as error:
         resolve_device(device)
     assert repr(device) in str(error.value)
     assert '\n' not in str(error.value)

@@ -42,3 +42,11 @@ def test_small_frame_is_one_tile():
 def test_bad_geometry(shape, halo, stride):
     with pytest.raises(ValueError, match='must be positive'):
         plan_tiles(shape, 16, halo=halo, stride=stride)
+
+
+@pytest.mark.parametrize(('length', 'n_tiles', 'size'), [
+    (64, 1, 64), (100, 2, 64), (144, 3, 64), (145, 4, 64), (104, 2, 64)])
+def test_no_more_windows_than_needed(length, n_tiles, size):
+    plan = plan_tiles((length, 8), size, halo=10, stride=8)
+    assert len(plan.tiles) == n_tiles
+    assert plan.window_shape[0] <= size

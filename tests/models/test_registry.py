@@ -58,7 +58,8 @@ def outputs(network):
     x = torch.randn(1, 1, 16, 16, generator=generator)
     flat = torch.ones_like(x)
     with torch.inference_mode():
-        return torch.stack(network(x, 0 * flat, flat, torch.tensor([[0.0, 1.0]])))
+        return torch.stack(network(x, 0 * flat, flat,
+                                   torch.tensor([[0.0, 1.0]])))
 
 
 @pytest.mark.parametrize('kind', [str, Path])
@@ -105,7 +106,7 @@ def test_model_is_returned_as_it_is(model):
     assert load_model(model, task='denoise') is model
 
 
-@pytest.mark.parametrize('name', ['', 'x' * 41, 'naïve', 'two\nlines', None])
+@pytest.mark.parametrize('name', ['', 'x' * 41, 'naïve', 'two\n', 'a b', None])
 def test_bad_name_in_metadata(small_network, name):
     with pytest.raises(ValueError, match='name'):
         Model(small_network(), {**METADATA, 'name': name})
@@ -279,7 +280,7 @@ def test_file_that_does_not_fit(path, change, message):
 
 def test_other_task(model, path):
     for given in (model, path):
-        with pytest.raises(ValueError, match="'toy'.*'denoise'.*'segment'"):
+        with pytest.raises(ValueError, match=r"'toy'.*'denoise'.*'segment'"):
             load_model(given, task='segment')
 
 

@@ -1,0 +1,59 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tests of the calibration of errors.
+"""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from astro_denoise.models.denoiser import CCDDenoiser
+from astro_denoise.training.calibration import calibrate_uncertainty
+from astro_denoise.training.scenes import ExposureSampler, draw_scenes
+
+
+@pytest.fixture(scope='module')
+def scenes():
+    return draw_scenes(2, seed=8, size=160)
+
+
+def pulls(network, scenes):
+    """
+    Errors over predicted errors, and signals, of other exposures.
+    """
+    sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1)
+    batch = {name: torch.from_numpy(plane)
+             for name, plane in sampler.batch(99).items()}
+    with torch.inference_mode():
+        noise, log_variance = network(batch['x'], batch['log_sigma'],
+                                      batch['valid'], batch['context'])
+    denoised = batch['x'] - noise
+    pull = (denoised - batch['truth']) * (-0.5 * log_variance).exp()
+    keep = batch['valid'] > 0
+    return pull[keep].numpy(), batch['truth'][keep].numpy()
+
+
+@pytest.mark.parametrize('log_variance', [-3.0, 2.0])
+def test_pulls_become_one(scenes, log_variance):
+    # A network that finds no noise, and errs in what is left.
+    network = CCDDenoiser((6, 8)).eval().requires_grad_(requires_grad=False)
+    network.head.bias[4:] = log_variance
+    calibrate_uncertainty(network, scenes, n_batches=4)
+    pull, signal = pulls(network, scenes)
+    for low, tolerance in ((-np.inf, 0.03), (10.0, 0.1)):
+        inside = signal > low
+        assert_allclose(np.quantile(np.abs(pull[inside]), 0.6827), 1.0,
+                        atol=tolerance)
+
+
+def test_calibration_is_made_anew(scenes):
+    network = CCDDenoiser((6, 8)).eval().requires_grad_(requires_grad=False)
+    results = []
+    for start in (0.0, 5.0):
+        network.calibration.fill_(start)
+        calibrate_uncertainty(network, scenes, n_batches=1, seed=3)
+        results.append(network.calibration.clone())
+    assert torch.equal(*results)
+    calibrate_uncertainty(network, scenes, n_batches=1, seed=4)
+    assert not torch.equal(network.calibration, results[0])
