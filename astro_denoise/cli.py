@@ -64,6 +64,9 @@ def main(args=None):
 
 
 def _parser():
+    # A module of its own that takes helpers from this one.
+    from astro_denoise.cli_photometry import add_check, add_photometry
+
     parser = _new_parser(
         argparse.ArgumentParser, prog=_NAME,
         description='Denoise astronomical images without losing flux.',
@@ -73,8 +76,8 @@ def _parser():
         version=f'%(prog)s {astro_denoise.__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND',
                                      required=True)
-    for add in (_add_denoise, _add_demo, _add_models, _add_simulate,
-                _add_train):
+    for add in (_add_denoise, add_photometry, add_check, _add_demo,
+                _add_models, _add_simulate, _add_train):
         add(commands)
     return parser
 

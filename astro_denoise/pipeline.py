@@ -17,9 +17,11 @@ from astropy.io import fits
 from astropy.nddata import (
     CCDData,
     InverseVariance,
+    NDData,
     StdDevUncertainty,
     VarianceUncertainty,
 )
+from astropy.wcs import WCS, FITSFixedWarning
 
 from ._output import atomic_output
 
@@ -159,6 +161,19 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
     return output
 
 
+def read_image(path, *, hdu=None, mask=None, uncertainty=None, kind=None):
+    """
+    Read one image as `~astropy.nddata.NDData`; see `denoise_file`.
+    """
+    with _open_fits(path) as hdus:
+        images = _choose_images(hdus, hdu, path)
+        if len(images) > 1:
+            msg = f'hdu must say which of {len(images)} images, got None'
+            raise ValueError(msg)
+        inputs = _Inputs(path, hdus, images[0], 0, 1)
+        return inputs.read(mask, uncertainty, kind)
+
+
 @contextlib.contextmanager
 def _open_fits(path, **options):
     """
@@ -251,7 +266,7 @@ def _choose_images(hdus, hdu, path):
                   for version, index in enumerate(indices, 1)]
     if hdu is None:
         if not images:
-            msg = f'{str(path)!r} holds no image to denoise'
+            msg = f'{str(path)!r} holds no image'
             raise ValueError(msg)
         return images
 
@@ -351,17 +366,20 @@ class _Inputs:
     def _all_masks(self, mask):
         masks = []
         if self.mask_index is not None:
-            masks.append(self._values(self.hdus[self.mask_index]) != 0)
+            masks.append(self._values(self.hdus[self.mask_index]))
         if isinstance(mask, str | os.PathLike):
-            masks.append(self._from_file(mask)[0] != 0)
+            masks.append(self._from_file(mask)[0])
         elif mask is not None:
-            masks.append(np.asarray(mask) != 0)
-        for one in masks:
+            masks.append(np.asarray(mask))
+        for number, one in enumerate(masks):
             if one.shape != self.hdu.shape:
                 msg = (f'mask must have the shape {self.hdu.shape} of the '
                        f'image, got {one.shape}')
                 raise ValueError(msg)
-        return np.logical_or.reduce(masks) if masks else None
+            # The bits of integers have a meaning for photometry.
+            masks[number] = (one if one.dtype.kind in 'iu' else one != 0
+                             ).astype(np.int64)
+        return np.bitwise_or.reduce(masks) if masks else None
 
     def _noise(self, uncertainty, kind):
         if isinstance(uncertainty, str | os.PathLike):
@@ -376,6 +394,21 @@ class _Inputs:
             msg = f'UTYPE={kind!r} is not a kind of uncertainty'
             raise ValueError(msg)
         return _UNCERTAINTIES[kind](values)
+
+    def read(self, mask, uncertainty, kind):
+        """
+        The image with all that belongs to it, mask bits too.
+        """
+        header = self.hdu.header.copy()
+        header.extend(self.hdus[0].header, unique=True)
+        wcs = None
+        with warnings.catch_warnings(), contextlib.suppress(ValueError):
+            warnings.simplefilter('ignore', FITSFixedWarning)
+            found = WCS(header, self.hdus, naxis=2)
+            wcs = found if found.has_celestial else None
+        return NDData(np.array(self._values(self.hdu)), unit=self._unit(),
+                      mask=self._all_masks(mask), meta=header, wcs=wcs,
+                      uncertainty=self._noise(uncertainty, kind))
 
     def denoise(self, model, mask, uncertainty, kind, options):
         """

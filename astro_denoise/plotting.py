@@ -12,7 +12,7 @@ from astropy.nddata import NDData, StdDevUncertainty
 from astropy.stats import mad_std
 from astropy.units import Quantity
 
-__all__ = ['plot_denoised', 'plot_profile']
+__all__ = ['plot_apertures', 'plot_denoised', 'plot_profile']
 
 _BAD_COLOR = 'tab:orange'
 
@@ -69,7 +69,6 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
     >>> [axes.get_title() for axes in figure.axes[:3]]
     ['before', 'after', 'residual']
     """
-    from astropy.visualization import AsinhStretch, ImageNormalize
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -88,14 +87,7 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
     with np.errstate(divide='ignore', invalid='ignore'):
         residual = residual / sigma
 
-    sky = float(np.nanmedian(frames[0]))
-    low = sky - 4.0 * scatter
-    high = max(float(np.nanpercentile(frames[0], percent)),
-               sky + 8.0 * scatter)
-    # Linear within the noise, logarithmic above.
-    norm = ImageNormalize(vmin=low, vmax=high, clip=False,
-                          stretch=AsinhStretch(4.0 * scatter / (high - low)))
-
+    norm, sky = _stretch(frames[0], scatter, percent)
     ny, nx = frames[0].shape
     height = np.clip(3.9 * ny / nx, 1.5, 9.0) + 1.25
     figure = Figure(figsize=(12.6, height), layout='compressed')
@@ -117,7 +109,7 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
         _label(axis, wcs, with_y=axis is axes[0])
 
     options = {'orientation': 'horizontal', 'pad': 0.02, 'aspect': 40}
-    levels = _round_levels(sky, scatter, low, high)
+    levels = _round_levels(sky, scatter, norm.vmin, norm.vmax)
     figure.colorbar(images[0], ax=axes[:2], shrink=0.6, ticks=levels,
                     label=_unit_label('value', unit), format='%g', **options)
     figure.colorbar(images[2], ax=axes[2],
@@ -201,26 +193,164 @@ def plot_profile(before, after, *, row=None, column=None, sigma=1.0):
     return figure
 
 
+def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
+                   percent=99.7, cmap='gray'):
+    """
+    Show where fluxes were measured.
+
+    The frame with all apertures, and nine sources from the highest to the
+    lowest signal-to-noise ratio with aperture and annulus. Apertures are
+    blue, or red where ``flag`` is not 0.
+
+    Parameters
+    ----------
+    data : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData`, \
+            `~astropy.units.Quantity` or 2D `~numpy.ndarray`
+        The frame.
+
+    table : `~astropy.table.QTable`
+        Columns of the catalogue and of the result of
+        `~astro_denoise.photometry.annulus_photometry`.
+
+    r_in, r_out, theta_sign : optional
+        As for `~astro_denoise.photometry.annulus_photometry`.
+
+    percent : float, optional
+        The percentile of the frame that is shown brightest.
+
+    cmap : str or `~matplotlib.colors.Colormap`, optional
+        The colours of the frame. Pixels that are masked or not finite
+        are orange.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The picture.
+
+    Raises
+    ------
+    ValueError
+        If the frame is not 2D or nothing in it is finite, or a column is
+        missing or bad.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.table import QTable, hstack
+    >>> from astro_denoise.photometry import annulus_photometry
+    >>> from astro_denoise.plotting import plot_apertures
+    >>> image = np.random.default_rng(1).normal(100, 2, (120, 120))
+    >>> catalog = QTable({'aperture_x': [60.0], 'aperture_y': [50.0],
+    ...                   'aperture_a': [5.0], 'aperture_b': [4.0],
+    ...                   'aperture_theta': [30.0]})
+    >>> table = hstack([annulus_photometry(image, catalog), catalog])
+    >>> figure = plot_apertures(image, table)
+    >>> print(figure.axes[0].get_title())
+    1 aperture, 0 flagged
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle
+
+    from astro_denoise.photometry.tables import aperture_table
+
+    values = _plane(data, 'data')
+    good = values[np.isfinite(values)]
+    if good.size == 0:
+        msg = 'data must have finite pixels, got none'
+        raise ValueError(msg)
+    scatter = float(mad_std(good)) or float(np.std(good)) or 1.0
+    options = {'origin': 'lower', 'interpolation': 'nearest',
+               'norm': _stretch(values, scatter, percent)[0],
+               'cmap': colormaps.get_cmap(cmap).with_extremes(
+                   bad=_BAD_COLOR)}
+    apertures = aperture_table(table, wcs=getattr(data, 'wcs', None),
+                               theta_sign=theta_sign)
+    flagged = np.asarray(table['flag']) != 0
+    snr = np.ma.filled(np.ma.asarray(
+        np.asarray(table['flux'] / table['flux_error'])), np.nan)
+
+    ny, nx = values.shape
+    width = np.clip(7.0 * nx / ny, 3.5, 14.0)
+    figure = Figure(figsize=(width + 7.0, 7.5), layout='constrained')
+    left, right = figure.subfigures(1, 2, width_ratios=(width, 7.0))
+    axes = left.subplots()
+    axes.imshow(values, **options)
+    _draw_apertures(axes, apertures, flagged)
+    axes.set(xlabel='x [pixel]', ylabel='y [pixel]', title=(
+        f'{len(table)} aperture{"s"[:len(table) > 1]}, '
+        f'{np.sum(flagged)} flagged'))
+
+    order = np.flatnonzero(np.isfinite(snr))
+    order = order[np.argsort(-snr[order])]
+    if len(order) > 9:
+        order = order[np.linspace(0, len(order) - 1, 9).astype(int)]
+    half = r_out + 4
+    for axes, row in zip(right.subplots(3, 3).flat, order, strict=False):
+        x, y = apertures['x'][row], apertures['y'][row]
+        axes.imshow(values, **options)
+        _draw_apertures(axes, apertures, flagged)
+        for radius in (r_in, r_out):
+            axes.add_patch(Circle((x, y), radius, fill=False, color='w'))
+        axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half))
+        axes.set_title(f'{apertures["ref_id"][row]}: S/N {snr[row]:.1f}',
+                       size='small')
+    for axes in right.axes:
+        axes.set_axis_off()
+    return figure
+
+
+def _draw_apertures(axes, apertures, flagged):
+    from matplotlib.collections import EllipseCollection
+
+    axes.add_collection(EllipseCollection(
+        2 * apertures['a'], 2 * apertures['b'],
+        np.rad2deg(apertures['theta']), units='xy', facecolors='none',
+        edgecolors=np.where(flagged, 'tab:red', 'tab:blue'),
+        offsets=np.column_stack([apertures['x'], apertures['y']]),
+        offset_transform=axes.transData))
+
+
 def _frames(before, after):
     """
     Two planes of numbers with NaN where masked, their unit, and the WCS.
     """
-    planes = []
-    for name, data in (('before', before), ('after', after)):
-        values = data.data if isinstance(data, NDData) else data
-        values = getattr(values, 'value', values)
-        values = np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
-        if isinstance(data, NDData) and data.mask is not None:
-            values[np.broadcast_to(data.mask, values.shape) != 0] = np.nan
-        if values.ndim != 2 or 0 in values.shape:
-            msg = f'{name} must be a 2D image, got shape {values.shape}'
-            raise ValueError(msg)
-        planes.append(values)
+    planes = [_plane(before, 'before'), _plane(after, 'after')]
     if planes[0].shape != planes[1].shape:
         msg = (f'before and after must have one shape, got '
                f'{planes[0].shape} and {planes[1].shape}')
         raise ValueError(msg)
     return planes, getattr(before, 'unit', None), getattr(before, 'wcs', None)
+
+
+def _plane(data, name):
+    """
+    A plane of numbers with NaN where masked.
+    """
+    values = data.data if isinstance(data, NDData) else data
+    values = getattr(values, 'value', values)
+    values = np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
+    if isinstance(data, NDData) and data.mask is not None:
+        values[np.broadcast_to(data.mask, values.shape) != 0] = np.nan
+    if values.ndim != 2 or 0 in values.shape:
+        msg = f'{name} must be a 2D image, got shape {values.shape}'
+        raise ValueError(msg)
+    return values
+
+
+def _stretch(values, scatter, percent):
+    """
+    Normalisation linear within the noise, logarithmic above, and the sky.
+    """
+    from astropy.visualization import AsinhStretch, ImageNormalize
+
+    sky = float(np.nanmedian(values))
+    low = sky - 4.0 * scatter
+    high = max(float(np.nanpercentile(values, percent)),
+               sky + 8.0 * scatter)
+    norm = ImageNormalize(vmin=low, vmax=high, clip=False,
+                          stretch=AsinhStretch(4.0 * scatter / (high - low)))
+    return norm, sky
 
 
 def _noise(data, uncertainty):

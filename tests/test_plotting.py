@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
+from astropy.table import QTable
 from astropy.visualization.wcsaxes import WCSAxes
 from astropy.wcs import WCS
 
-from astro_denoise.plotting import plot_denoised, plot_profile
+from astro_denoise.plotting import plot_apertures, plot_denoised, plot_profile
 
 
 def celestial_wcs(matrix=((-1e-4, 0), (0, 1e-4))):
@@ -180,3 +181,40 @@ def test_nothing_finite():
 def test_bad_line(pair, options, message):
     with pytest.raises(ValueError, match=message):
         plot_profile(*pair, **options)
+
+
+def apertures(n_sources):
+    rows = np.arange(n_sources)
+    return QTable({
+        'ref_id': rows, 'aperture_x': 3.0 * rows, 'aperture_y': 15.0 + rows,
+        'aperture_a': np.full(n_sources, 4.0),
+        'aperture_b': np.full(n_sources, 2.0),
+        'aperture_theta': np.zeros(n_sources), 'flag': rows % 2,
+        'flux': np.where(rows == 1, np.nan, rows) * u.adu,
+        'flux_error': np.ones(n_sources) * u.adu})
+
+
+@pytest.mark.parametrize(('n_sources', 'shown'), [(1, 1), (5, 4), (14, 9)])
+def test_apertures(pair, n_sources, shown):
+    figure = plot_apertures(pair[0], apertures(n_sources), r_in=5, r_out=8)
+    drawn(figure)
+    axes, *panels = figure.axes
+    assert f'{n_sources // 2} flagged' in axes.get_title()
+    assert len(axes.collections[0].get_offsets()) == n_sources
+    titles = [panel.get_title() for panel in panels if panel.images]
+    assert len(titles) == shown
+    assert titles[-1] == '0: S/N 0.0'
+    assert [patch.get_radius() for patch in panels[0].patches] == [5, 8]
+
+
+def test_apertures_off_the_sky(pair):
+    """A position that the frame does not map has no place on it."""
+    table = apertures(2)
+    table['ra'], table['dec'] = [150.0, 330.0], [2.0, -2.0]
+    table.remove_columns(['aperture_x', 'aperture_y'])
+    drawn(plot_apertures(pair[0], table))
+
+
+def test_apertures_on_nothing():
+    with pytest.raises(ValueError, match='data must have finite pixels'):
+        plot_apertures(np.full((3, 4), np.nan), apertures(1))
