@@ -12,7 +12,11 @@ response ``R`` against another exposure's raw flux with its error,
 ``s68/R``, denoised over raw flux, the Cramér-Rao floor from fitted
 profiles, the share of pairs with abs(df) below 1 and 2, and after the bar
 the same with errors from `recalibrate_errors`, for the half of the galaxies
-that they were not fitted to.
+that they were not fitted to, the mean of eight random halves.
+
+Where the flux ratio of a denoiser is above 1 in the faintest bin, look at
+the annuli: in a denoised frame faint sources there stand out and are
+clipped, in the raw one they are part of the background.
 
 The methods: ``raw``; the models; a ``gaussian`` of 1 pixel; ``half``, the
 mean of the denoised frame of ``ccd`` and a constant, which the verdict must
@@ -49,6 +53,8 @@ DENSITY = 300.0  # sources per 10^6 pixels, twice those of a survey
 SEEING = (0.7, 1.6)  # arcsec, a value for each field
 BETA = 3.88  # exponent of the Moffat profile
 BINS = np.arange(18.0, 24.0)
+N_HALVES = 8
+CALIBRATED = ('sigma68', 'coverage68', 'coverage95')
 
 
 def simulate(size, n_exposures, seed):
@@ -196,21 +202,26 @@ def check(method, fluxes, seed):
     report : `~astro_denoise.photometry.RepeatabilityReport`
         The report, errors unchanged.
 
-    calibrated : `~astropy.table.QTable`
-        The bins of the galaxies that the recalibration was not fitted to.
+    calibrated : dict of 1D `~numpy.ndarray`
+        ``sigma68`` and coverages of the galaxies that the recalibration
+        was not fitted to, a number per bin.
     """
     exposures = fluxes[method]
     if method == 'filter':
         exposures = exposures.copy()
-        for name in ('flux', 'flux_error'):
-            exposures[name] *= exposures['aperture_fraction']
+        exposures['flux'] *= exposures['aperture_fraction']
         exposures['flux_error'] = fluxes['raw']['flux_error']
-    options = {'bins': BINS, 'seed': seed, 'profile': fluxes['filter']}
-    report = check_repeatability(exposures, fluxes['raw'], **options)
-    table = recalibrate_errors(exposures, seed=seed)
-    held = check_repeatability(table[~table['fitted']], fluxes['raw'],
-                               **options)
-    return report, held.table
+    report = check_repeatability(exposures, fluxes['raw'], bins=BINS,
+                                 seed=seed, profile=fluxes['filter'])
+    halves = []
+    for half in range(N_HALVES):
+        table = recalibrate_errors(exposures, seed=seed + half)
+        halves.append(check_repeatability(
+            table[~table['fitted']], bins=BINS, seed=seed,
+            n_resamples=2).table)
+    calibrated = {name: np.mean([half[name] for half in halves], axis=0)
+                  for name in CALIBRATED}
+    return report, calibrated
 
 
 def show(method, report, calibrated):
@@ -222,7 +233,7 @@ def show(method, report, calibrated):
     method : str
         The method.
 
-    report, calibrated : report, `~astropy.table.QTable`
+    report, calibrated : report, dict
         From `check`.
 
     Returns
@@ -231,13 +242,12 @@ def show(method, report, calibrated):
         A row per bin.
     """
     table = report.table.copy()
-    for name in ('sigma68', 'sigma68_error', 'coverage68', 'coverage95'):
+    for name in CALIBRATED:
         table[f'calibrated_{name}'] = calibrated[name]
     table['method'] = [method] * len(table)
     print(f'\n{method}')
     print('   I_auto      n    s68    ±     raw      R     ±    s68/R   '
-          'ratio  floor  68%   95%  | recalibrated: s68  ±    68%   95%  '
-          'verdict')
+          'ratio  floor  68%   95%  | recalibrated: s68    68%   95%  verdict')
     for row in table:
         print(f'{row["low"]:4.0f}-{row["high"]:2.0f}   {row["n"]:6d}  '
               f'{row["sigma68"]:.3f} {row["sigma68_error"]:.3f}  '
@@ -248,7 +258,6 @@ def show(method, report, calibrated):
               f'{100 * row["coverage68"]:5.1f} '
               f'{100 * row["coverage95"]:5.1f} |              '
               f'{row["calibrated_sigma68"]:.3f} '
-              f'{row["calibrated_sigma68_error"]:.3f} '
               f'{100 * row["calibrated_coverage68"]:5.1f} '
               f'{100 * row["calibrated_coverage95"]:5.1f}  '
               f'{row["verdict"]}')

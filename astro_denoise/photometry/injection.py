@@ -125,7 +125,7 @@ def measure_response(ccd, denoiser, catalog, *, profile='fit',
         Number of sources to inject: every place gets ten levels of
         brightness, one after the other, so the frame is denoised at least
         eleven times, and again ten times for each new set of places that
-        a small frame takes.
+        a small frame takes, 100 sets at most.
 
     snr_range : tuple of float, optional
         Faintest and brightest signal-to-noise ratio of an aperture flux;
@@ -210,15 +210,15 @@ def measure_response(ccd, denoiser, catalog, *, profile='fit',
     if isinstance(profiles, MoffatProfiles):
         profiles.reach = INJECTED_REACH
 
-    base = _with_data(ccd, plane.values.astype(float), None)
-    denoised = _denoise(denoiser, base, mask)
+    base = _with_mask(ccd, mask)
+    denoised = _denoise(denoiser, base)
     rng = np.random.default_rng(seed)
     if separation is None:
         separation = max(32.0, 8 * np.median(np.maximum(apertures['a'],
                                                         apertures['b'])))
     injector = _Injector(plane, base, denoised, gain, profiles, apertures,
                          annulus, separation, rng)
-    samples = injector.run(denoiser, mask, -(-n_injections // N_LEVELS),
+    samples = injector.run(denoiser, -(-n_injections // N_LEVELS),
                            np.geomspace(low, high, N_LEVELS), progress_bar)
     return _corrected(samples, plane, raw, measure(denoised, apertures,
                                                    *annulus))
@@ -228,25 +228,32 @@ def _bare(column):
     return np.asarray(getattr(column, 'value', column))
 
 
-def _with_data(ccd, values, photons):
+def _with_mask(ccd, mask):
     """
-    A copy of a frame with other pixels, invalid ones as they were.
-
-    The variance of the photons is added to a known uncertainty.
+    A copy of a frame in floating-point numbers, another mask added.
     """
     result = ccd.copy()
-    invalid = ~np.isfinite(ccd.data)
-    if ccd.mask is not None:
-        invalid |= np.asarray(ccd.mask) != 0
-    result.data = np.where(invalid, ccd.data, values)
-    if photons is not None and ccd.uncertainty is not None:
-        sigma = ccd.uncertainty.represent_as(StdDevUncertainty)
-        result.uncertainty = StdDevUncertainty(
-            np.sqrt(sigma.array**2 + np.maximum(photons, 0)))
+    result.data = np.asarray(ccd.data, dtype=float)
+    if mask is not None:
+        mask = np.asarray(mask) != 0
+        result.mask = mask if ccd.mask is None else mask | (ccd.mask != 0)
     return result
 
 
-def _denoise(denoiser, ccd, mask):
+def _with_light(ccd, added, photons):
+    """
+    A copy of a frame with more light, and its variance if that is known.
+    """
+    result = ccd.copy()
+    result.data = ccd.data + added
+    if photons is not None and ccd.uncertainty is not None:
+        sigma = ccd.uncertainty.represent_as(StdDevUncertainty)
+        result.uncertainty = StdDevUncertainty(
+            np.sqrt(sigma.array**2 + photons))
+    return result
+
+
+def _denoise(denoiser, ccd):
     """
     The denoised frame, opened.
     """
@@ -259,7 +266,7 @@ def _denoise(denoiser, ccd, mask):
         msg = (f'denoiser must keep the shape {ccd.shape}, got '
                f'{result.shape}')
         raise ValueError(msg)
-    return replace(open_plane(result, mask=mask), sigma=None)
+    return replace(open_plane(result, mask=ccd.mask), sigma=None)
 
 
 class _Injector:
@@ -280,13 +287,13 @@ class _Injector:
         self.rng = rng
         positions = np.stack([apertures['x'], apertures['y']], axis=1)
         finite = np.all(np.isfinite(positions), axis=1)
-        self.tree = KDTree(positions[finite]) if finite.any() else None
         self.usable = np.flatnonzero(finite)
         if len(self.usable) == 0:
             msg = 'catalog must have a source with a position on the frame'
             raise ValueError(msg)
+        self.tree = KDTree(positions[finite])
 
-    def run(self, denoiser, mask, n_places, levels, progress_bar):
+    def run(self, denoiser, n_places, levels, progress_bar):
         """
         Inject at sets of places until there are enough.
 
@@ -304,7 +311,7 @@ class _Injector:
         with tqdm(total=n_places * len(levels), disable=not progress_bar,
                   unit='source') as bar:
             for _ in range(MAX_SETS):
-                found.append(self._one_set(denoiser, mask, levels,
+                found.append(self._one_set(denoiser, levels,
                                            n_places - total, bar))
                 total += len(found[-1]['blank'])
                 if total >= n_places or total == 0:
@@ -336,7 +343,7 @@ class _Injector:
         chosen = self.rng.permutation(chosen)[:limit]
         return moved[chosen], rows[chosen]
 
-    def _one_set(self, denoiser, mask, levels, limit, bar):
+    def _one_set(self, denoiser, levels, limit, bar):
         """
         All levels of brightness at one set of places.
         """
@@ -363,8 +370,8 @@ class _Injector:
             if self.gain is not None:
                 photons = np.maximum(added, 0) / self.gain
                 added = self.rng.poisson(photons * self.gain**2) / self.gain
-            changed = _denoise(denoiser, _with_data(
-                self.base, self.base.data + added, photons), mask)
+            changed = _denoise(denoiser, _with_light(self.base, added,
+                                                     photons))
             place = np.arange(len(moved))
             true[place, level] = self._sums(added, moved) / noise
             recovered[place, level] = self._sums(

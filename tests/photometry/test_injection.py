@@ -163,6 +163,27 @@ def test_photon_noise_uncertainty_and_mask():
     assert seen[1][1] > NOISE
 
 
+def test_mask_is_given_to_the_denoiser():
+    image, catalog, _ = scene(10.0, 7, size=400)
+    ccd = expose(image, 8)
+    mask = np.zeros(ccd.shape, dtype=int)
+    mask[200:260, 200:260] = 8
+    seen = []
+
+    def watch(ccd):
+        seen.append(ccd)
+        return ccd.copy()
+
+    table = measure_response(ccd, watch, catalog, n_injections=200,
+                             mask=mask, seed=9)
+    kept = np.isfinite(table['raw_flux'])
+    assert np.all(table['flag'][~kept] > 0)
+    assert_allclose(table['response'][kept], 1, rtol=1e-9)
+    assert all(np.array_equal(frame.mask, mask > 0) for frame in seen)
+    assert np.array_equal(seen[0].data, ccd.data)
+    assert ccd.mask is None
+
+
 def test_psf_model_and_integer_frame():
     image, catalog, _ = scene(10.0, 7, size=400)
     ccd = expose(image, 8)
