@@ -169,7 +169,9 @@ class CCDDenoiser(nn.Module):
                 features = F.interpolate(projection(features.to(skip.dtype)),
                                          scale_factor=2, mode='bilinear',
                                          align_corners=False)
-                features = decoder(skip + features)
+                features += skip
+                del skip  # large, and not needed while the decoder runs
+                features = decoder(features)
         return features
 
     def forward(self, x, log_sigma, valid, context, *, dtype=torch.float32):
@@ -209,6 +211,7 @@ class CCDDenoiser(nn.Module):
         features = self.trunk(features, context, dtype)
         with torch.autocast(x.device.type, enabled=False):
             answer = self.head(features.float())
+            del features
             noise = F.pixel_shuffle(answer[:, :4], 2)
             log_variance = F.pixel_shuffle(answer[:, 4:8], 2)
             noise = noise.clamp(-_LARGEST_NOISE, _LARGEST_NOISE) * valid

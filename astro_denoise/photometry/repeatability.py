@@ -24,11 +24,13 @@ __all__ = ['RepeatabilityReport', 'check_repeatability']
 RESPONSE_MARGIN = 0.03  # of a response that counts as kept flux
 ERROR_MARGIN = 0.03  # of a sigma68 that counts as right errors
 FEW_PAIRS = 20
-SHOWN = ('low', 'high', 'n', 'sigma68', 'sigma68_error', 'raw_sigma68',
-         'mean_df', 'response', 'response_error', 'sigma68_over_response',
-         'flux_ratio', 'floor', 'profile_sigma68', 'coverage68', 'coverage95',
-         'verdict')
-FORMATS = {'n': 'd', 'verdict': 's', 'low': '.3g', 'high': '.3g'}
+# What is printed, and under which heading: a line has to fit a terminal.
+SHOWN = {'low': 'low', 'high': 'high', 'n': 'n', 'raw_sigma68': 'raw s68',
+         'sigma68': 's68', 'sigma68_error': '+-', 'response': 'R',
+         'response_error': '+- ', 'sigma68_over_response': 's68/R',
+         'flux_ratio': 'ratio', 'floor': 'floor',
+         'profile_sigma68': 'matched', 'mean_df': 'mean', 'coverage68': '68%',
+         'coverage95': '95%'}
 
 
 @dataclass
@@ -54,14 +56,19 @@ class RepeatabilityReport:
     column: str
 
     def __str__(self):
-        shown = [name for name in self.table.colnames if name in SHOWN]
-        table = self.table[shown]
-        for name in shown:
-            table[name].info.format = FORMATS.get(name, '.3f')
-        lines = table.pformat(max_lines=-1, max_width=-1)
+        shown = QTable()
+        for name, heading in SHOWN.items():
+            column = self.table[name]
+            if np.any(np.isfinite(column)):
+                shown[heading] = column
+                shown[heading].info.format = {
+                    'n': 'd', 'low': '.3g', 'high': '.3g'}.get(name, '.3f')
         title = (f'Repeatability in bins of {self.column}: '
                  f'{len(self.pairs)} pairs')
-        return '\n'.join([title, *lines])
+        lines = [title, *shown.pformat(max_lines=-1, max_width=-1)]
+        lines += [f'{row["low"]:.3g}-{row["high"]:.3g}: {row["verdict"]}'
+                  for row in self.table]
+        return '\n'.join(lines)
 
     def plot(self, *, row=None, figure=None):
         """
@@ -113,14 +120,14 @@ class RepeatabilityReport:
         axis.set(xlabel='df', ylabel='density', title=title)
         axis.legend(fontsize='small')
 
-    def _centers(self):
-        table = self.table
+    def _drawn(self):
+        """The bins with enough pairs, their centres and half widths."""
+        table = self.table[self.table['n'] >= FEW_PAIRS]
         center = (np.asarray(table['low']) + np.asarray(table['high'])) / 2
-        return center, (np.asarray(table['high']) - center)
+        return table, center, np.asarray(table['high']) - center
 
     def _plot_width(self, axis):
-        center, half = self._centers()
-        table = self.table
+        table, center, half = self._drawn()
         for name, label, style, color in (
                 ('raw_sigma68', 'raw', 'o', 'tab:orange'),
                 ('sigma68', 'denoised', 's', 'tab:blue'),
@@ -140,14 +147,14 @@ class RepeatabilityReport:
         axis.legend(fontsize='small')
 
     def _plot_response(self, axis):
-        center, half = self._centers()
+        table, center, half = self._drawn()
         axis.axhspan(1 - RESPONSE_MARGIN, 1 + RESPONSE_MARGIN, color='0.9',
                      label='flux kept')
         for name, label, style, color in (
                 ('response', 'response R', 's', 'tab:blue'),
                 ('flux_ratio', 'flux ratio', 'x', 'tab:red')):
-            axis.errorbar(center, self.table[name],
-                          self.table[f'{name}_error'], half, fmt=style,
+            axis.errorbar(center, table[name], table[f'{name}_error'], half,
+                          fmt=style,
                           color=color, capsize=2, label=label)
         axis.set(xlabel=self.column, ylabel='denoised over raw flux')
         axis.legend(fontsize='small')

@@ -301,8 +301,9 @@ class TestReport:
         assert isinstance(report, RepeatabilityReport)
         assert 'in bins of i_auto: 3000 pairs' in text
         assert text.count('flux kept, errors right') == 5
-        for name in ('low', 'sigma68', 'response', 'floor', 'verdict'):
+        for name in ('low', 's68', 'R', 's68/R', 'ratio', '95%'):
             assert name in text
+        assert max(map(len, text.splitlines())) <= 120
 
     def test_table_can_be_written(self, raw, tmp_path):
         report = check_repeatability(raw, raw, seed=1)
