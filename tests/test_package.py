@@ -74,7 +74,7 @@ def test_metadata():
     assert metadata['Version'] == astro_denoise.__version__
     assert metadata['License-Expression'] == 'BSD-3-Clause'
     assert set(metadata.get_all('Provides-Extra')) == {
-        'all', 'dask', 'docs', 'test'}
+        'all', 'dask', 'docs', 'parquet', 'test'}
 
 
 def test_console_script():
