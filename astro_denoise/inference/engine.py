@@ -9,6 +9,7 @@ import logging
 import numpy as np
 import torch
 
+from ..models.denoiser import psf_context
 from .tiles import plan_tiles
 
 __all__ = ['denoise_plane', 'placed']
@@ -124,19 +125,19 @@ def denoise_plane(network, values, valid, background, sigma, level, *,
         window_pixels = _WINDOW_PIXELS.get(device.type, 2**20)
         if dtype == torch.float32:
             window_pixels = window_pixels * 7 // 8  # more memory a pixel
-    known = ([np.log(fwhm / 3.5), 1.0] if fwhm else [0.0, 0.0])
-    context = torch.tensor([known], dtype=torch.float32, device=device)
+    context = torch.tensor([psf_context(fwhm)], dtype=torch.float32,
+                           device=device)
     denoised = np.empty(values.shape, dtype=values.dtype)
     error = np.empty(values.shape, dtype=np.float32)
 
-    done = 0
     while True:
         plan = plan_tiles(
             values.shape,
             _window_size(values.shape, window_pixels, network.stride),
             halo=network.reach, stride=network.stride)
+        done = 0
         try:
-            for tile in plan.tiles[done:]:
+            for tile in plan.tiles:
                 _denoise_tile(network, tile, plan.window_shape,
                               (values, valid, background, sigma), level,
                               context, device, dtype, (denoised, error))
@@ -152,11 +153,11 @@ def denoise_plane(network, values, valid, background, sigma, level, *,
             # The new windows are cut anew: tiles done are done again.
             if progress is not None:
                 progress(-done / len(plan.tiles))
-            window_pixels, done = window_pixels // 2, 0
+            window_pixels //= 2
             logger.warning('out of memory on %s: going on with windows of '
                            '%d pixels', device, window_pixels)
-            continue
-        return denoised, error
+        else:
+            return denoised, error
 
 
 def _denoise_tile(network, tile, shape, planes, level, context, device,

@@ -13,7 +13,7 @@ from scipy.fft import next_fast_len
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ['CCDDenoiser', 'calibration_knots']
+__all__ = ['CCDDenoiser', 'calibration_knots', 'psf_context']
 
 # The noise of a pixel is taken to be at most this many sigmas: whatever
 # exceeds it (a cosmic ray that the network has not seen) stays.
@@ -298,6 +298,23 @@ def _detail(x, valid):
     if not valid.min():
         surroundings = surroundings / smooth(valid).clamp_min(1e-3)
     return (x - surroundings) * valid
+
+
+def psf_context(fwhm=None):
+    """
+    What a network is told of the point-spread function.
+
+    Parameters
+    ----------
+    fwhm : float, optional
+        Full width at half maximum in pixels, if it is known.
+
+    Returns
+    -------
+    context : tuple of float
+        A row of the ``context`` of `CCDDenoiser`.
+    """
+    return (math.log(fwhm / _CONTEXT_FWHM), 1.0) if fwhm else (0.0, 0.0)
 
 
 def calibration_knots():

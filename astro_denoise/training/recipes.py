@@ -1,13 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The commands that made the shipped models.
+How the shipped models are trained.
 """
 
 import os
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from astropy.table import Table
 
@@ -156,8 +155,7 @@ def train_recipe(name, output, *, seed=1, checkpoint=None, n_steps=None,
     for column in table.itercols():
         if column.dtype.kind == 'f':
             column.info.format = '.5g'
-    table.meta = {'model': name, 'hash': model.hash,
-                  'rows': np.size(table['step']) if len(table) else 0}
+    table.meta = {'model': name, 'hash': model.hash}
     with atomic_output(output.with_suffix('.ecsv'),
                        overwrite=True) as temporary:
         table.write(temporary, format='ascii.ecsv')

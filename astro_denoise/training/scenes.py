@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..models.denoiser import psf_context
 from ..noise import photon_noise_map
 from ..simulation import cosmic_rays, render_sources, saturate
 
@@ -274,7 +275,7 @@ class ExposureSampler:
             # What `estimate_fwhm` finds is a little wide, galaxies among it.
             fwhm = scene.psf_fwhm * np.exp(0.06
                                            + 0.1 * rng.standard_normal())
-            context[:] = np.log(fwhm / 3.5), 1.0
+            context[:] = psf_context(fwhm)
         planes = {'x': (electrons - background) / sigma,
                   'log_sigma': np.log(sigma / np.float32(level)),
                   'truth': (true - background) / sigma,

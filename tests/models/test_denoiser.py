@@ -148,8 +148,11 @@ def test_bfloat16_agrees(network):
     fast = network(*planes, dtype=torch.bfloat16)
     for one, other in zip(exact, fast, strict=True):
         assert other.dtype == torch.float32
-        # bfloat16 numbers have 8 bits, and the weights are not trained.
-        assert_allclose(other, one, rtol=0, atol=0.05 * one.std().item() + 0.1)
+        # bfloat16 numbers have 8 bits, and the weights are not trained. What
+        # is left to the kernels can make twice of a difference.
+        largest = 0.05 if network.config['kernel_fwhms'] else 0.03
+        assert_allclose(other, one, rtol=0,
+                        atol=largest * one.std().item() + 0.1)
         assert (one - other).std() < 0.02 * one.std()
 
 
