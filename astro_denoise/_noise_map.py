@@ -10,6 +10,7 @@ from ._strips import (
     binomial,
     block_median,
     fill_holes,
+    map_strips,
     strip,
     strips,
     upsample,
@@ -77,7 +78,8 @@ def photon_noise_map(values, valid, gain, read_noise, *, pedestal=0.0):
     shape = values.shape
     coarse = _coarse_mean(values, valid, electrons, constant)
     sigma = np.empty(shape, np.float32)
-    for rows in strips(shape[0]):
+
+    def fill(rows):
         mean = upsample(coarse, shape, 4, rows)
         data, weight = strip(values, valid, rows, 2, **electrons)
 
@@ -98,6 +100,8 @@ def photon_noise_map(values, valid, gain, read_noise, *, pedestal=0.0):
         mean += constant
         np.sqrt(mean, out=mean)
         np.multiply(mean, 1 / gain, out=sigma[rows])
+
+    map_strips(fill, strips(shape[0]))
     return sigma
 
 

@@ -10,7 +10,15 @@ import numpy as np
 from astropy.stats import SigmaClip
 from scipy.ndimage import binary_dilation
 
-from ._strips import bin_plane, bin_sums, binomial, strip, strips, upsample
+from ._strips import (
+    bin_plane,
+    bin_sums,
+    binomial,
+    map_strips,
+    strip,
+    strips,
+    upsample,
+)
 
 __all__ = ['MESH', 'Sky', 'photon_slope', 'sky_noise']
 
@@ -65,10 +73,13 @@ class Sky:
         """
         out = np.empty(self.values.shape,
                        np.result_type(self.values.dtype, np.float32))
-        for rows in strips(out.shape[0]):
+
+        def fill(rows):
             part = upsample(self.mesh, out.shape, MESH, rows)
             np.multiply(part, self.scale, out=out[rows])
             out[rows] += self.centre
+
+        map_strips(fill, strips(out.shape[0]))
         return out
 
     def blank_pixels(self, rows=slice(None), columns=slice(None)):
@@ -171,7 +182,7 @@ class _BlockSums:
         self.n_blocks = -(-n_columns // MESH)
 
     def total(self, plane):
-        columns = plane.sum(axis=0, dtype=float)
+        columns = plane.sum(axis=0).astype(float)
         columns = np.pad(columns, (0, self.n_blocks * MESH - columns.size))
         return columns.reshape(self.n_blocks, MESH).sum(axis=1)
 
@@ -245,9 +256,9 @@ def _block_table(sky):
     differences, and the autocovariance at lags 1, 3 and 5.
     """
     blocks = _BlockSums(sky.values.shape[1])
-    table = []
     every = max(1, sky.values.size // 4_000_000)
-    for rows in list(strips(sky.values.shape[0]))[::every]:
+
+    def column(rows):
         data, weight = strip(sky.values, sky.valid, rows, 0,
                              **sky.standard)
         data -= upsample(sky.mesh, sky.values.shape, MESH, rows)
@@ -265,8 +276,10 @@ def _block_table(sky):
                      for one, two in ((np.s_[:, :-lag], np.s_[:, lag:]),
                                       (np.s_[:-lag], np.s_[lag:]))]
             row.append((along[0] + along[1]) / 2)
-        table.append(row)
-    return np.concatenate(table, axis=1)
+        return row
+
+    parts = list(strips(sky.values.shape[0]))[::every]
+    return np.concatenate(map_strips(column, parts), axis=1)
 
 
 def _bright_sample(sky, level):
@@ -276,8 +289,7 @@ def _bright_sample(sky, level):
     All are in units of the noise level; also the variance of the
     high-pass residual of the sky itself.
     """
-    samples, blank = [], []
-    for rows in strips(sky.values.shape[0]):
+    def sample(rows):
         data, weight = strip(sky.values, sky.valid, rows, 3,
                              offset=sky.level, factor=1 / level)
         smooth = binomial(data, 6)
@@ -288,10 +300,13 @@ def _bright_sample(sky, level):
         full = binomial(weight, 6) == 1
         bright = np.flatnonzero(full & (smooth > 1))
         bright = bright[::1 + bright.size // 20_000]
-        samples.append([part.ravel()[bright]
-                        for part in (mean, residual, mean - smooth)])
         dark = np.flatnonzero(full & (np.abs(smooth) < 1))
-        blank.append(residual.ravel()[dark[::1 + dark.size // 5000]])
+        return ([part.ravel()[bright]
+                 for part in (mean, residual, mean - smooth)],
+                residual.ravel()[dark[::1 + dark.size // 5000]])
+
+    samples, blank = zip(*map_strips(sample, strips(sky.values.shape[0])),
+                         strict=True)
     return (*np.concatenate(samples, axis=1), _variance(np.concatenate(blank)))
 
 

@@ -3,10 +3,13 @@
 Work on a large plane in strips of rows, on bins and on blocks of bins.
 """
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 __all__ = ['STRIP', 'bin_plane', 'bin_sums', 'binomial', 'block_median',
-           'fill_holes', 'strip', 'strips', 'upsample']
+           'fill_holes', 'map_strips', 'strip', 'strips', 'upsample']
 
 STRIP = 64  # rows worked on at a time, so that a strip stays in the cache
 
@@ -17,6 +20,22 @@ def strips(n_rows):
     """
     for start in range(0, n_rows, STRIP):
         yield slice(start, min(start + STRIP, n_rows))
+
+
+def map_strips(function, parts):
+    """
+    What a function makes of each strip, in order.
+
+    As many threads as torch takes, where it is loaded (``denoise`` does
+    that first), share the work; else it is done by one.
+    """
+    torch = sys.modules.get('torch')
+    n_threads = torch.get_num_threads() if torch else 1
+    parts = list(parts)
+    if min(n_threads, len(parts)) < 2:
+        return [function(rows) for rows in parts]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(function, parts))
 
 
 def strip(values, valid, rows, halo, *, offset=0.0, factor=1.0):
@@ -100,13 +119,13 @@ def bin_plane(values, valid, size, *, offset=0.0, factor=1.0):
 
     ``size`` must divide `STRIP`; the parameters are those of `strip`.
     """
-    sums, counts = [], []
-    for rows in strips(values.shape[0]):
-        data, weight = strip(values, valid, rows, 0, offset=offset,
-                             factor=factor)
-        sums.append(bin_sums(data, size))
-        counts.append(bin_sums(weight, size))
-    return np.concatenate(sums), np.concatenate(counts)
+    def sums(rows):
+        planes = strip(values, valid, rows, 0, offset=offset, factor=factor)
+        return [bin_sums(plane, size) for plane in planes]
+
+    parts = map_strips(sums, strips(values.shape[0]))
+    total, count = zip(*parts, strict=True)
+    return np.concatenate(total), np.concatenate(count)
 
 
 def _linear_weights(n_out, n_in, size):
@@ -123,18 +142,24 @@ def upsample(coarse, shape, size, rows=None):
     ``shape`` is that of the whole plane, ``rows`` the slice of its rows
     that is wanted (default: all).
     """
-    index, fraction = _linear_weights(shape[0], coarse.shape[0], size)
+    index, weight = _linear_weights(shape[0], coarse.shape[0], size)
     if rows is not None:
-        index, fraction = index[rows], fraction[rows]
+        index, weight = index[rows], weight[rows]
     above = np.minimum(index + 1, coarse.shape[0] - 1)
-    fraction = fraction[:, np.newaxis]
-    lines = coarse[index] * (1 - fraction) + coarse[above] * fraction
-
-    index, fraction = _linear_weights(shape[1], coarse.shape[1], size)
+    # Only the lines that are needed, along the rows first: they are few.
+    first = index[0]
+    lines = coarse[first:above[-1] + 1]
+    column, fraction = _linear_weights(shape[1], coarse.shape[1], size)
     step = np.diff(lines, axis=1, append=lines[:, -1:])
-    out = np.take(step, index, axis=1)
-    out *= fraction
-    out += np.take(lines, index, axis=1)
+    wide = np.take(step, column, axis=1)
+    wide *= fraction
+    wide += np.take(lines, column, axis=1)
+
+    out = wide[index - first]
+    step = wide[above - first]
+    step -= out
+    step *= weight[:, np.newaxis]
+    out += step
     return out
 
 

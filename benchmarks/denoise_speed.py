@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-How fast denoisers are, and how much memory they take.
+How fast denoisers are, how much memory they take, and where the time goes.
 
 Run as ``python benchmarks/denoise_speed.py --help``; what is printed is
 explained in ``benchmarks/README.rst``.
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from astropy.nddata import CCDData
 from methods import apply_baseline, apply_model, baseline, missing, note
+from profiling import profile_denoise, profile_photometry
 
 from astro_denoise.simulation import SurveySimulator
 
@@ -27,6 +28,7 @@ FILTERS = ('gaussian', 'wavelet', 'nlm')
 PRECISIONS = ('float32', 'bfloat16')
 SEED = 20150212_78
 GAIN, READ_NOISE = 0.65, 9.0
+N_APERTURES = 5000
 
 
 def peak_memory():
@@ -41,11 +43,14 @@ def peak_memory():
 
 
 def simulate(job):
-    """Write the frame of ``shape`` to ``path``."""
+    """Write the frame of ``shape`` to ``path``, as an array and as FITS."""
     simulator = SurveySimulator(shape=job['shape'], gain=GAIN,
                                 read_noise=READ_NOISE)
     (frame,), _ = simulator.exposures(1, seed=SEED)
     np.save(job['path'], frame.data)
+    frame.mask = None
+    frame.header.update(GAIN=GAIN, RDNOISE=READ_NOISE)
+    frame.write(Path(job['path']).with_suffix('.fits'))
 
 
 def measure(job):
@@ -113,7 +118,30 @@ def matrix_rates(job):
     return rates
 
 
-JOBS = {'simulate': simulate, 'measure': measure,
+def profile(job):
+    """
+    Seconds in each stage of a call.
+
+    Parameters
+    ----------
+    job : dict
+        ``path`` of the FITS file, ``method`` (a model, or
+        ``'photometry'``), ``precision``, ``repeats``.
+
+    Returns
+    -------
+    seconds : dict
+        A number per stage.
+    """
+    if job['method'] == 'photometry':
+        return profile_photometry(job['path'], n_sources=N_APERTURES,
+                                  seed=SEED, repeats=job['repeats'])
+    return profile_denoise(job['path'], job['method'],
+                           precision=job['precision'],
+                           repeats=job['repeats'])
+
+
+JOBS = {'simulate': simulate, 'measure': measure, 'profile': profile,
         'matrix_rates': matrix_rates}
 
 
@@ -149,6 +177,50 @@ def in_process(name, job, threads):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def run_profiles(path, label, options):
+    """
+    Print where the time of a frame goes, from file to file.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        FITS file of the frame.
+
+    label : str
+        Its size.
+
+    options : `argparse.Namespace`
+        See `main`.
+
+    Returns
+    -------
+    rows : list of dict
+        ``seconds`` and ``share`` of each ``stage``.
+    """
+    methods = [(name, precision) for name in options.models
+               for precision in PRECISIONS] + [('photometry', None)]
+    rows = []
+    for name, precision in methods:
+        job = {'path': str(path), 'method': name, 'precision': precision,
+               'repeats': options.repeats}
+        try:
+            stages = in_process('profile', job, options.threads)
+        except RuntimeError as error:
+            note(f'profile of {name}: failed: {error}')
+            continue
+        total = sum(stages.values())
+        what = f'{N_APERTURES} apertures' if precision is None else precision
+        print(f'\n{label}  {Path(name).stem}  {what}: {total:.2f} s')
+        for stage, seconds in sorted(stages.items(),
+                                     key=lambda item: -item[1]):
+            print(f'  {stage:12s}{seconds:8.3f} s{seconds / total:8.1%}',
+                  flush=True)
+            rows.append({'frame': label, 'method': Path(name).stem,
+                         'precision': precision, 'stage': stage,
+                         'seconds': seconds, 'share': seconds / total})
+    return rows
+
+
 def run(options):
     """
     The whole benchmark.
@@ -161,7 +233,7 @@ def run(options):
     Returns
     -------
     results : dict
-        ``matrix_products`` in GFLOP/s, and ``rows``.
+        ``matrix_products`` in GFLOP/s, ``rows`` and ``profiles``.
     """
     rates = in_process('matrix_rates', {}, options.threads)
     print('matrix products: ' + ', '.join(
@@ -203,7 +275,8 @@ def run(options):
                       f'{row["first"]:9.2f}{row["seconds"]:8.2f}'
                       f'{row["rate"]:8.2f}{row["to_gaussian"]:12.1f}'
                       f'{row["memory"]:7.0f}', flush=True)
-    return {'matrix_products': rates, 'rows': rows}
+        profiles = run_profiles(path.with_suffix('.fits'), label, options)
+    return {'matrix_products': rates, 'rows': rows, 'profiles': profiles}
 
 
 def main(args=None):

@@ -1,6 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Run a denoising network over a frame of any size, tile by tile.
+Run a denoising network over a frame of any size.
+
+Where it can, the network goes down the frame some rows at a time, and
+nothing is computed twice; a frame too wide for that is cut into tiles, as
+is any for a network that knows no rows.
 """
 
 import copy
@@ -10,18 +14,27 @@ import numpy as np
 import torch
 
 from ..models.denoiser import psf_context
+from .rows import RowStream
 from .tiles import plan_tiles
 
 __all__ = ['denoise_plane', 'placed']
 
 logger = logging.getLogger(__name__)
 
-# Pixels of a window. On the processor, about 300 bytes a pixel are in use
-# at the peak, and larger windows gain little; a CUDA device wants more work
-# at once.
-_WINDOW_PIXELS = {'cpu': 2**21, 'cuda': 2**24}
+# Pixels of the rows worked on at a time. On the processor, no plane is then
+# larger than 32 MiB: larger ones are given back to the system and asked for
+# again by each layer, which takes as long as the layer. A CUDA device wants
+# more work at once.
+_WINDOW_PIXELS = {'cpu': 3 * 2**18, 'cuda': 2**24}
 
 _SMALLEST_WINDOW = 2**14
+
+# Pixels of a tile for a network that cannot go down a frame.
+_LARGEST_TILE = 2**21
+
+# With fewer rows, the few that each layer computes twice would count for
+# more than the halo of a tile.
+_FEWEST_ROWS = 128
 
 
 def placed(network, device):
@@ -55,31 +68,14 @@ def _is_out_of_memory(error):
             or 'not enough memory' in str(error))
 
 
-def _window_size(shape, n_pixels, stride):
-    """A window of about so many pixels, as wide as the frame if it may."""
-    nx = shape[1]
-    width = nx if nx * 768 <= n_pixels else int(n_pixels**0.5)
-    return max(n_pixels // width, stride), width
-
-
-def _cut(plane, window, shape, fill=0.0):
+def _cut(plane, rows, columns, shape, fill=0.0):
     """A float32 copy of a window, padded where it leaves the plane."""
-    rows, columns = window
-    part = plane[rows.start:rows.stop, columns.start:columns.stop]
+    part = plane[rows, columns]
     if part.shape == shape:
         return np.array(part, dtype=np.float32)
     whole = np.full(shape, fill, dtype=np.float32)
     whole[:part.shape[0], :part.shape[1]] = part
     return whole
-
-
-def _predict(network, planes, context, device, dtype):
-    """Noise and log variance in one window, as arrays."""
-    tensors = [torch.from_numpy(plane)[None, None].to(device)
-               for plane in planes]
-    with torch.inference_mode():
-        noise, log_variance = network(*tensors, context, dtype=dtype)
-    return (noise[0, 0].cpu().numpy(), log_variance[0, 0].cpu().numpy())
 
 
 def denoise_plane(network, values, valid, background, sigma, level, *,
@@ -109,8 +105,8 @@ def denoise_plane(network, values, valid, background, sigma, level, *,
         Precision of the convolutions.
 
     window_pixels : int, optional
-        Pixels of a window; halved for as long as memory does not
-        suffice.
+        Pixels of the rows worked on at a time; halved for as long as
+        memory does not suffice.
 
     progress : callable, optional
         Called with the share of the frame that each step finished.
@@ -123,36 +119,40 @@ def denoise_plane(network, values, valid, background, sigma, level, *,
     """
     if window_pixels is None:
         window_pixels = _WINDOW_PIXELS.get(device.type, 2**20)
-        if dtype == torch.float32:
-            window_pixels = window_pixels * 7 // 8  # more memory a pixel
     context = torch.tensor([psf_context(fwhm)], dtype=torch.float32,
                            device=device)
     denoised = np.empty(values.shape, dtype=values.dtype)
     error = np.empty(values.shape, dtype=np.float32)
 
+    in_rows = hasattr(network, 'encoded')
     while True:
-        plan = plan_tiles(
-            values.shape,
-            _window_size(values.shape, window_pixels, network.stride),
-            halo=network.reach, stride=network.stride)
-        done = 0
+        size = _window_size(values.shape, window_pixels, in_rows)
+        plan = plan_tiles(values.shape, size, halo=network.reach,
+                          stride=network.stride)
+        n_rows = window_pixels // plan.window_shape[1]
+        n_rows = max(n_rows // network.stride, 1) * network.stride
+        answers_of = _go_down if in_rows else _at_once
+        done = 0.0
         try:
             for tile in plan.tiles:
-                _denoise_tile(network, tile, plan.window_shape,
-                              (values, valid, background, sigma), level,
-                              context, device, dtype, (denoised, error))
-                done += 1
-                if progress is not None:
-                    progress(1.0 / len(plan.tiles))
+                for part in _denoised_rows(
+                        answers_of(network, tile, plan.window_shape, n_rows,
+                                   (values, valid, background, sigma), level,
+                                   context, device, dtype),
+                        tile, values, sigma, (denoised, error)):
+                    share = part / len(plan.tiles)
+                    done += share
+                    if progress is not None:
+                        progress(share)
         except (RuntimeError, MemoryError) as failure:
             if (not _is_out_of_memory(failure)
                     or window_pixels <= _SMALLEST_WINDOW):
                 raise
             if device.type == 'cuda':
                 torch.cuda.empty_cache()
-            # The new windows are cut anew: tiles done are done again.
+            # The frame is cut anew: what is done is done again.
             if progress is not None:
-                progress(-done / len(plan.tiles))
+                progress(-done)
             window_pixels //= 2
             logger.warning('out of memory on %s: going on with windows of '
                            '%d pixels', device, window_pixels)
@@ -160,26 +160,72 @@ def denoise_plane(network, values, valid, background, sigma, level, *,
             return denoised, error
 
 
-def _denoise_tile(network, tile, shape, planes, level, context, device,
-                  dtype, outputs):
+def _window_size(shape, n_pixels, in_rows):
+    """Sides of the windows: the whole height where a network can do it."""
+    if in_rows:
+        return shape[0], n_pixels // _FEWEST_ROWS
+    # As wide as the frame unless that makes it too low: less halo.
+    n_pixels = min(n_pixels, _LARGEST_TILE)
+    nx = shape[1]
+    width = nx if nx * 768 <= n_pixels else int(n_pixels**0.5)
+    return max(n_pixels // width, 1), width
+
+
+def _standardised(planes, rows, columns, shape, level):
+    """The input of a network, for the part of a frame in a window."""
     values, valid, background, sigma = planes
-    rows, columns = tile.window
-    window = (slice(rows.start, min(rows.stop, values.shape[0])),
-              slice(columns.start, min(columns.stop, values.shape[1])))
-    weight = _cut(valid, tile.window, shape)
-    noise_map = _cut(sigma, tile.window, shape, fill=level)
+    rows = slice(rows.start, min(rows.stop, values.shape[0]))
+    columns = slice(columns.start, min(columns.stop, values.shape[1]))
+    stack = np.empty((1, 3, *shape), np.float32)
+    x, log_sigma, weight = stack[0]
+    noise_map = _cut(sigma, rows, columns, shape, fill=level)
+    weight[...] = _cut(valid, rows, columns, shape)
     # The difference is taken in the precision of the frame.
-    x = _cut(values[window] - background[window],
-             (slice(0, shape[0]), slice(0, shape[1])), shape)
+    x[...] = _cut(values[rows, columns] - background[rows, columns],
+                  slice(None), slice(None), shape)
     x /= noise_map
     x *= weight
-    log_sigma = np.log(noise_map / np.float32(level)) * weight
-    noise, log_variance = _predict(network, (x, log_sigma, weight), context,
-                                   device, dtype)
+    np.divide(noise_map, np.float32(level), out=log_sigma)
+    np.log(log_sigma, out=log_sigma)
+    log_sigma *= weight
+    return torch.from_numpy(stack)
 
-    inside = tuple(slice(core.start - part.start, core.stop - part.start)
-                   for core, part in zip(tile.core, tile.window, strict=True))
-    noise_map = noise_map[inside]
+
+def _go_down(network, tile, shape, n_rows, planes, level, context, device,
+             dtype):
+    """Noise and log variance of a window, some rows at a time."""
+    stream = RowStream(network, shape[0], context, dtype)
+    for start in range(0, shape[0], n_rows):
+        rows = slice(start, min(start + n_rows, shape[0]))
+        stack = _standardised(planes, rows, tile.window[1],
+                              (rows.stop - start, shape[1]), level)
+        with torch.inference_mode():
+            yield stream.push(stack.to(device))
+
+
+def _at_once(network, tile, shape, n_rows, planes, level, context, device,  # noqa: ARG001
+             dtype):
+    """Noise and log variance of a window as a whole."""
+    stack = _standardised(planes, *tile.window, shape, level).to(device)
+    with torch.inference_mode():
+        answers = network(*stack.split(1, 1), context, dtype=dtype)
+    core, start = tile.core[0], tile.window[0].start
+    inside = slice(core.start - start, core.stop - start)
+    yield core, *(answer[:, :, inside] for answer in answers)
+
+
+def _denoised_rows(answers, tile, values, sigma, outputs):
+    """Write answers for a tile, and yield the share of it that is done."""
     denoised, error = outputs
-    denoised[tile.core] = values[tile.core] - noise_map * noise[inside]
-    error[tile.core] = noise_map * np.exp(0.5 * log_variance[inside])
+    core, start = tile.core[1], tile.window[1].start
+    inside = slice(core.start - start, core.stop - start)
+    height = tile.core[0].stop - tile.core[0].start
+    for done, *answer in answers:
+        done = slice(done.start, min(done.stop, values.shape[0]))
+        n_done = done.stop - done.start
+        noise, log_variance = (plane[0, 0, :n_done, inside].cpu().numpy()
+                               for plane in answer)
+        noise_map = sigma[done, core]
+        denoised[done, core] = values[done, core] - noise_map * noise
+        error[done, core] = noise_map * np.exp(0.5 * log_variance)
+        yield n_done / height

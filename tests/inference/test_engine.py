@@ -11,7 +11,6 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise import load_model
-from astro_denoise.inference import engine
 from astro_denoise.inference.engine import denoise_plane, placed
 from astro_denoise.simulation import render_sources
 
@@ -183,23 +182,24 @@ def test_progress_adds_up(network, window_pixels):
     assert (len(steps) > 1) == (window_pixels is not None)
 
 
-class Limited(torch.nn.Module):
+class Limited:
     """
-    A network that runs out of memory on large windows, or at a tile.
+    A network that runs out of memory on large windows, or at a call.
     """
 
-    def __init__(self, network, error, *, n_pixels=np.inf, tile=None):
-        super().__init__()
+    def __init__(self, network, error, *, n_pixels=np.inf, call=None):
         self.network = network
-        self.stride, self.reach = network.stride, network.reach
-        self.error, self.n_pixels, self.tile = error, n_pixels, tile
+        self.error, self.n_pixels, self.call = error, n_pixels, call
         self.n_calls = 0
 
-    def forward(self, x, *planes, dtype):
+    def __getattr__(self, name):
+        return getattr(self.network, name)
+
+    def features(self, x, *planes):
         self.n_calls += 1
-        if x.numel() > self.n_pixels or self.n_calls == self.tile:
+        if x.numel() > self.n_pixels or self.n_calls == self.call:
             raise self.error
-        return self.network(x, *planes, dtype=dtype)
+        return self.network.features(x, *planes)
 
 
 @pytest.mark.parametrize('error', [
@@ -207,7 +207,7 @@ class Limited(torch.nn.Module):
     RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: "
                  "can't allocate memory: you tried to allocate 9 bytes."),
     RuntimeError('DefaultCPUAllocator: not enough memory: you tried')])
-@pytest.mark.parametrize('limit', [{'n_pixels': 200**2}, {'tile': 2}])
+@pytest.mark.parametrize('limit', [{'n_pixels': 200**2}, {'call': 2}])
 def test_out_of_memory(network, caplog, error, limit):
     planes = frame((500, 300))
     expected = run(network, planes)
@@ -246,12 +246,22 @@ def test_placed(small_network):
     assert next(network.parameters()).device.type == 'cpu'
 
 
-def test_no_more_windows_than_needed():
-    # Narrow frames are not cut across, and no window is larger than asked.
-    for shape in ((4096, 2048), (4093, 2039), (100, 30000), (30000, 100)):
-        height, width = engine._window_size(shape, 2**20, 16)
-        assert height * width <= 2**20 * 1.01
-        assert width == shape[1] or min(height, width) >= 512
+@pytest.mark.parametrize('shape', [(600, 90), (90, 600), (400, 400)])
+def test_windows_are_no_larger_than_asked(network, shape):
+    sizes = []
+
+    class Recorded(Limited):
+        def features(self, x, *planes):
+            sizes.append(x.shape[2:])
+            return super().features(x, *planes)
+
+    run(Recorded(network, None), frame(shape), window_pixels=2**15)
+    heights, widths = zip(*sizes, strict=True)
+    assert len(set(widths)) == 1
+    # Some rows are seen twice.
+    assert max(heights) * widths[0] <= 2**15 + 8 * widths[0]
+    # A narrow frame is not cut across, a wide one into few tiles.
+    assert widths[0] < shape[1] + network.stride or widths[0] >= 256
 
 
 @pytest.mark.gpu
