@@ -1,0 +1,220 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The components of the sky around the Galactic Centre, in degrees.
+"""
+
+import math
+
+__all__ = ['HALF_WIDTH', 'N_PIXELS', 'PIXEL_SCALE', 'LegacySky']
+
+N_PIXELS = 64
+HALF_WIDTH = 15.0
+PIXEL_SCALE = 2.0 * HALF_WIDTH / N_PIXELS
+
+# Distance to the Galactic Centre in kpc: angles of the disk.
+_DISTANCE = 8.3
+_KPC = math.degrees(1.0 / _DISTANCE)
+
+
+class LegacySky:
+    """
+    The sky of the source document.
+
+    Parameters
+    ----------
+    device : str or `torch.device`, optional
+        Where to draw.
+    """
+
+    def __init__(self, *, device='cpu'):
+        import torch
+
+        centres = (torch.arange(N_PIXELS, device=device)
+                   - (N_PIXELS - 1) / 2) * PIXEL_SCALE
+        self._y, self._x = torch.meshgrid(centres, centres, indexing='ij')
+        self._device = device
+        self._smoothing = self._band(0.8 / 3.0, 2)
+        self._smoothing /= self._smoothing[N_PIXELS // 2].sum()
+        self._gas_smoothing = self._band(0.25, 3)
+        self._upright = None
+
+    def _band(self, sigma, radius):
+        """A matrix that convolves a line of pixels with a Gaussian."""
+        import torch
+
+        pixel = torch.arange(N_PIXELS, device=self._device)
+        distance = pixel - pixel[:, None]
+        profile = torch.exp(-0.5 * (PIXEL_SCALE * distance / sigma)**2)
+        return torch.where(distance.abs() <= radius, profile, 0.0)
+
+    def blur(self, planes):
+        """
+        Smooth by the point-spread function; light leaves at the edges.
+
+        Parameters
+        ----------
+        planes : `torch.Tensor`
+            Shape (n, c, 64, 64).
+
+        Returns
+        -------
+        smoothed : `torch.Tensor`
+            Same shape.
+        """
+        return self._smoothing @ planes @ self._smoothing
+
+    def templates(self, x, y):
+        """
+        Expected counts per pixel of the smooth components.
+
+        Parameters
+        ----------
+        x, y : `torch.Tensor`
+            Galactic longitude and latitude in degrees.
+
+        Returns
+        -------
+        templates : `torch.Tensor`
+            Four planes before the last two axes: dark matter, inverse
+            Compton, gas (without its ripples) and bubbles.
+        """
+        import torch
+
+        radius = torch.hypot(x, y)
+        scale, shape = 5.0, 0.5
+        dark_matter = 100.0 * torch.exp(
+            (shape - 1.0) * torch.log(radius / scale) - radius / scale
+        ) / (math.gamma(shape) * scale)
+        compton = 25.0 * torch.exp(-y.abs() / 5.0)
+        gas = 50.0 * torch.exp(-(x / 20.0)**2 - (y / 5.0)**2)
+        north = 10.5 * (torch.cosh((x + 1.0) / 10.5) - 1.0) + 1.0
+        south = -8.7 * (torch.cosh((x - 1.7) / 8.7) - 1.0) - 1.0
+        bubbles = 3.0 * torch.where(
+            y > 0, torch.sigmoid((y - north) / 0.6),
+            torch.sigmoid((south - y) / 0.6))
+        return torch.stack([dark_matter, compton, gas, bubbles], -3)
+
+    def draw(self, parameters, angle, uniform, rng):
+        """
+        Draw skies.
+
+        Parameters
+        ----------
+        parameters : `torch.Tensor`
+            Shape (n, 6).
+
+        angle : `torch.Tensor`
+            Rotation of each sky in radians, shape (n,).
+
+        uniform : callable
+            ``uniform(*shape)`` draws numbers between 0 and 1.
+
+        rng : `torch.Generator`
+            For everything else.
+
+        Returns
+        -------
+        smooth : `torch.Tensor`
+            Shape (n, 4, 64, 64): expected counts of dark matter, inverse
+            Compton, gas and bubbles.
+
+        flux : `torch.Tensor`
+            Shape (n, 2, 64, 64): of the sources of centre and disk.
+
+        moments : `torch.Tensor`
+            Shape (n, 2, 64, 64): flux of all sources times their x and y
+            offset from the middle of the pixel, in pixels.
+        """
+        import torch
+
+        n = len(parameters)
+        if angle.any():
+            cos = torch.cos(angle)[:, None, None]
+            sin = torch.sin(angle)[:, None, None]
+            templates = self.templates(self._x * cos + self._y * sin,
+                                       self._y * cos - self._x * sin)
+        else:
+            if self._upright is None:
+                self._upright = self.templates(self._x, self._y)
+            templates = self._upright.expand(n, -1, -1, -1)
+        amplitudes = parameters[:, :4, None, None]
+        smooth = templates * amplitudes
+        noise = torch.randn((n, N_PIXELS, N_PIXELS), generator=rng,
+                            device=self._device)
+        ripples = self._gas_smoothing @ noise @ self._gas_smoothing
+        smooth[:, 2] *= torch.exp(ripples / 8.0)
+        centre, disk = (
+            self._point_sources(parameters[:, column], angle, uniform, rng,
+                                positions)
+            for column, positions in ((4, self._centre_positions),
+                                      (5, self._disk_positions)))
+        return (smooth, torch.stack([centre[:, 0], disk[:, 0]], 1),
+                centre[:, 1:] + disk[:, 1:])
+
+    def _centre_positions(self, n, uniform, rng):
+        """Radius ~ Gamma(1.5, 5 degrees), azimuth uniform."""
+        import torch
+
+        normal = torch.randn(n, generator=rng, device=self._device)
+        radius = 5.0 * (0.5 * normal**2 - torch.log1p(-uniform(n)))
+        azimuth = 2.0 * math.pi * uniform(n)
+        return radius * torch.cos(azimuth), radius * torch.sin(azimuth)
+
+    def _disk_positions(self, n, uniform, rng):
+        """Radius ~ Exp(5 kpc) seen edge-on, |z| ~ Exp(0.3 kpc)."""
+        import torch
+
+        radius = -5.0 * _KPC * torch.log1p(-uniform(n))
+        x = radius * torch.cos(2.0 * math.pi * uniform(n))
+        # Both sides of the plane with one number.
+        side = 2.0 * uniform(n) - 1.0
+        y = -0.3 * _KPC * torch.log1p(-side.abs()) * torch.sign(side)
+        return x, y
+
+    def _fluxes(self, n, uniform, rng):
+        """Lognormal: mean 1 and sigma 1.2 of the logarithm."""
+        import torch
+
+        return torch.exp(1.0 + 1.2 * torch.randn(n, generator=rng,
+                                                 device=self._device))
+
+    def _point_sources(self, numbers, angle, uniform, rng, positions):
+        """
+        Maps of the flux of point sources and of its first moments.
+
+        Sources outside the image are drawn anew.
+        """
+        import torch
+
+        n = len(numbers)
+        owner = torch.repeat_interleave(
+            torch.arange(n, device=self._device), numbers.long())
+        rotated = bool(angle.any())
+        missing = None  # all of them
+        while True:
+            which = owner if missing is None else owner[missing]
+            x, y = positions(len(which), uniform, rng)
+            if rotated:
+                cos, sin = torch.cos(angle)[which], torch.sin(angle)[which]
+                x, y = x * cos - y * sin, x * sin + y * cos
+            place = (torch.stack([x, y]) + HALF_WIDTH) / PIXEL_SCALE
+            inside = ((place >= 0) & (place < N_PIXELS)).all(0)
+            if missing is None:
+                places = place
+                missing = torch.nonzero(~inside)[:, 0]
+            else:
+                places[:, missing[inside]] = place[:, inside]
+                missing = missing[~inside]
+            if not len(missing):
+                break
+        column, row = places.long()
+        flux = self._fluxes(len(owner), uniform, rng)
+        offset_x, offset_y = places - places.floor() - 0.5
+        pixel = (owner * N_PIXELS + row) * N_PIXELS + column
+        # Doubles, so that the order of the sums does not show.
+        maps = [torch.zeros(n * N_PIXELS**2, dtype=torch.float64,
+                            device=self._device).index_add_(
+                                0, pixel, weight.double())
+                for weight in (flux, flux * offset_x, flux * offset_y)]
+        return torch.stack(maps).reshape(
+            3, n, N_PIXELS, N_PIXELS).transpose(0, 1).float()

@@ -1,0 +1,328 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Simulated gamma-ray images of the Galactic Centre.
+"""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from astropy.table import QTable
+
+from .._galactic import grid_wcs
+from ._galactic_sky import LegacySky
+from ._realistic_sky import RealisticSky
+
+__all__ = ['GalacticCenterSimulator']
+
+# Images drawn at once: small enough for the caches of a processor.
+_CHUNK = 128
+
+_NAMES = ('a_dm', 'a_ic', 'a_pi0', 'a_bubbles', 'n_ps_gc', 'n_ps_disk')
+_LOWER = (0.0, 0.0, 0.0, 0.0, 200.0, 1000.0)
+_UPPER = (1.0, 1.0, 1.0, 1.0, 800.0, 4000.0)
+
+# What the original smoothing kernel sums to, which it should not: the
+# exposure with which a normalised kernel gives the same images.
+_LEGACY_GAIN = 2.047
+
+
+class GalacticCenterSimulator:
+    """
+    Draw images of the Galactic Centre, with everything they are made of.
+
+    An image has 64x64 pixels of 0.46875 degrees, Galactic longitude
+    along x and latitude along y, and holds counts: inverse Compton
+    emission, gas (neutral pion decay), the Fermi bubbles, dark matter,
+    and point sources of two populations, smoothed by the point-spread
+    function, with Poisson noise.
+
+    Parameters
+    ----------
+    tier : {'fixed', 'legacy', 'realistic'}, optional
+        ``'legacy'`` is the simulator of the source document, the gain
+        of 2.047 of its smoothing kernel included. ``'fixed'`` has a
+        normalised kernel and an exposure instead: the same images.
+        ``'realistic'`` has a generalised NFW profile integrated along
+        the line of sight, source counts of a doubly broken power law,
+        and the point-spread function of Fermi-LAT at 2 GeV.
+
+    rotation : bool, optional
+        Rotate each sky by an angle drawn at random. Point sources stay
+        within the image.
+
+    exposure : float or tuple of float, optional
+        Factor on the expected counts, or a range in which it is drawn,
+        uniformly in its logarithm; relative to the document's images.
+
+    gamma : float, optional
+        For the realistic tier: inner slope of the dark matter, 0.5 to
+        1.5; 1.2 by default.
+
+    device : str or `torch.device`, optional
+        Where to draw.
+
+    See Also
+    --------
+    SurveySimulator : Frames of an optical survey.
+
+    Notes
+    -----
+    The formulas of the first two tiers are those of a public simulator
+    by A. Coogan, which the source document used.
+
+    Examples
+    --------
+    >>> from astro_denoise.simulation import GalacticCenterSimulator
+    >>> simulator = GalacticCenterSimulator()
+    >>> images, parameters, sources = simulator.sample(2, seed=1)
+    >>> print(images.shape, sorted(sources))
+    (2, 64, 64) ['disk', 'gc']
+    >>> print(parameters.colnames[:4])
+    ['a_dm', 'a_ic', 'a_pi0', 'a_bubbles']
+    """
+
+    #: Names of the parameters, in the order of every array of them.
+    parameter_names = _NAMES
+
+    def __init__(self, tier='fixed', *, rotation=False, exposure=1.0,
+                 gamma=None, device='cpu'):
+        if tier not in ('fixed', 'legacy', 'realistic'):
+            msg = (f"tier must be 'fixed', 'legacy' or 'realistic', "
+                   f'got {tier!r}')
+            raise ValueError(msg)
+        if gamma is not None and tier != 'realistic':
+            msg = f'gamma is for the realistic tier, got {gamma!r}'
+            raise ValueError(msg)
+        self.tier = tier
+        self.rotation = bool(rotation)
+        self.exposure = self._exposure_range(exposure)
+        self.device = device
+        if tier == 'realistic':
+            self._sky = RealisticSky(
+                gamma=1.2 if gamma is None else gamma, device=device)
+        else:
+            self._sky = LegacySky(device=device)
+
+    def __repr__(self):
+        return (f'{type(self).__name__}(tier={self.tier!r}, '
+                f'rotation={self.rotation}, exposure={self.exposure})')
+
+    @staticmethod
+    def _exposure_range(exposure):
+        try:
+            low, high = ((float(exposure),) * 2 if np.isscalar(exposure)
+                         else map(float, exposure))
+        except (TypeError, ValueError):
+            low, high = math.nan, math.nan
+        if not 0 < low <= high < math.inf:
+            msg = (f'exposure must be positive, or a range (low, high) of '
+                   f'positive numbers, got {exposure!r}')
+            raise ValueError(msg)
+        return low, high
+
+    @property
+    def bounds(self):
+        """
+        Lower and upper ends of the uniform priors.
+
+        The numbers of sources are integers below their upper end.
+        """
+        return np.array(_LOWER), np.array(_UPPER)
+
+    @property
+    def gain(self):
+        """Expected counts of a source per unit of its flux, at exposure 1."""
+        return _LEGACY_GAIN
+
+    @property
+    def wcs(self):
+        """Galactic coordinates of the images."""
+        return grid_wcs()
+
+    def sample(self, n, *, seed=None, parameters=None, components=False):
+        """
+        Draw images.
+
+        Parameters
+        ----------
+        n : int
+            Number of images.
+
+        seed : int, optional
+            Same seed, same images.
+
+        parameters : mapping or `~astropy.table.Table`, optional
+            Parameters to use, each a number or an array of ``n``; those
+            that are missing are drawn from their priors.
+
+        components : bool, optional
+            Also return what the expected counts are made of.
+
+        Returns
+        -------
+        images : 3D `~numpy.ndarray`
+            Counts, shape (n, 64, 64), float32.
+
+        parameters : `~astropy.table.QTable`
+            A row for each image: ``a_dm``, ``a_ic``, ``a_pi0``,
+            ``a_bubbles``, ``n_ps_gc``, ``n_ps_disk``, ``n_ps_total``,
+            ``angle`` of the rotation, and ``exposure``.
+
+        sources : dict of 3D `~numpy.ndarray`
+            For ``'gc'`` and ``'disk'``: the counts expected of the
+            point sources in each pixel, before they are smoothed and
+            before the exposure.
+
+        components : dict of 3D `~numpy.ndarray`
+            Only with ``components=True``: the counts expected of each
+            component, ``'dm'``, ``'ic'``, ``'pi0'``, ``'bubbles'``,
+            ``'gc'`` and ``'disk'``, smoothed, with the exposure, without
+            noise. Their sum is the expected image.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``n`` is not a positive integer, or a parameter is
+            unknown, negative or of another length.
+        """
+        import astropy.units as u
+        import torch
+
+        if isinstance(n, bool) or not isinstance(n, int | np.integer):
+            msg = f'n must be an integer, got {n!r}'
+            raise TypeError(msg)
+        if n < 1:
+            msg = f'n must be at least 1, got {n}'
+            raise ValueError(msg)
+        given = self._given(parameters, n)
+        if seed is None:
+            seed = int(np.random.SeedSequence().entropy % 2**62)
+
+        def chunk(number):
+            start, stop = number * _CHUNK, min((number + 1) * _CHUNK, n)
+            drawn = self.draw(stop - start, [seed, number],
+                              components=components,
+                              **{name: column[start:stop]
+                                 for name, column in given.items()})
+            return {name: plane.cpu() for name, plane in drawn.items()
+                    if name not in ('expected', 'offsets')}
+
+        # Much of the drawing has no threads of its own in torch.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            parts = list(pool.map(chunk, range(-(-n // _CHUNK))))
+        drawn = {name: torch.cat([part[name] for part in parts]).numpy()
+                 for name in parts[0]}
+
+        table = QTable()
+        for index, name in enumerate(_NAMES):
+            column = drawn['parameters'][:, index]
+            if name.startswith('n_'):
+                column = np.rint(column).astype(int)
+            table[name] = column
+        table['n_ps_total'] = table['n_ps_gc'] + table['n_ps_disk']
+        table['angle'] = drawn['angle'] * u.deg
+        table['exposure'] = drawn['exposure']
+        table.meta['tier'] = self.tier
+        table.meta['seed'] = seed
+        sources = {'gc': drawn['sources'][:, 0],
+                   'disk': drawn['sources'][:, 1]}
+        if not components:
+            return drawn['images'], table, sources
+        names = ('dm', 'ic', 'pi0', 'bubbles', 'gc', 'disk')
+        return drawn['images'], table, sources, {
+            name: drawn['components'][:, index]
+            for index, name in enumerate(names)}
+
+    @staticmethod
+    def _given(parameters, n):
+        """Parameters that the caller chose, as arrays."""
+        if parameters is None:
+            return {}
+        columns = getattr(parameters, 'colnames', parameters)
+        given = {}
+        for name in columns:
+            if name in ('n_ps_total', 'angle', 'exposure'):
+                continue  # what a table of parameters holds besides
+            if name not in _NAMES:
+                msg = (f'parameters must be among {", ".join(_NAMES)}, '
+                       f'got {name!r}')
+                raise ValueError(msg)
+            column = np.asarray(parameters[name], float)
+            if column.ndim == 0:
+                column = np.full(n, column)
+            if column.shape != (n,) or not (np.isfinite(column)
+                                            & (column >= 0)).all():
+                msg = (f'parameters[{name!r}] must be {n} numbers, not '
+                       f'negative, got {parameters[name]!r}')
+                raise ValueError(msg)
+            given[name] = column
+        return given
+
+    def draw(self, n, seed, *, components=False, **given):
+        """
+        Draw images as tensors, for training.
+
+        Parameters
+        ----------
+        n : int
+            Number of images.
+
+        seed : int or sequence of int
+            Same seed, same images.
+
+        components : bool, optional
+            Draw the component images too.
+
+        **given : 1D `~numpy.ndarray`
+            Parameters that are not to be drawn.
+
+        Returns
+        -------
+        drawn : dict of `torch.Tensor`
+            On the simulator's device: ``images`` (n, 64, 64),
+            ``parameters`` (n, 6), ``sources`` (n, 2, 64, 64), ``angle``
+            (n,) in degrees, ``exposure`` (n,), ``expected`` (n, 64, 64)
+            counts without noise, ``offsets`` (n, 2, 64, 64) in x and y of
+            the middle of the sources' light from that of the pixel, in
+            pixels, and if wanted ``components`` (n, 6, 64, 64).
+        """
+        import torch
+
+        rng = torch.Generator(self.device)
+        rng.manual_seed(int(np.random.SeedSequence(seed).generate_state(
+            1, np.uint64)[0] >> 1))
+
+        def uniform(*shape):
+            return torch.rand(shape, generator=rng, device=self.device)
+
+        lower = torch.tensor(_LOWER, device=self.device)
+        upper = torch.tensor(_UPPER, device=self.device)
+        parameters = lower + (upper - lower) * uniform(n, 6)
+        for name, column in given.items():
+            parameters[:, _NAMES.index(name)] = torch.as_tensor(
+                column, dtype=torch.float32, device=self.device)
+        parameters[:, 4:] = parameters[:, 4:].floor()
+        angle = torch.zeros(n, device=self.device)
+        if self.rotation:
+            angle = 2.0 * math.pi * uniform(n)
+        low, high = np.log(self.exposure)
+        exposure = torch.exp(low + (high - low) * uniform(n))
+
+        smooth, flux, moments = self._sky.draw(parameters, angle, uniform,
+                                               rng)
+        gain = exposure[:, None, None, None] * self.gain
+        drawn = {'parameters': parameters, 'sources': flux,
+                 'offsets': moments / flux.sum(1, keepdim=True).clamp_min(
+                     1e-6),
+                 'angle': torch.rad2deg(angle), 'exposure': exposure}
+        if components:
+            drawn['components'] = self._sky.blur(
+                torch.cat([smooth, flux], 1)) * gain
+            expected = drawn['components'].sum(1)
+        else:
+            total = smooth.sum(1, keepdim=True) + flux.sum(1, keepdim=True)
+            expected = (self._sky.blur(total) * gain)[:, 0]
+        drawn['expected'] = expected
+        drawn['images'] = torch.poisson(expected, generator=rng)
+        return drawn
