@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -17,14 +18,24 @@ from safetensors.torch import save
 
 from .._output import atomic_output
 from ..exceptions import WeightsError
-from .denoiser import CCDDenoiser
 
 __all__ = ['Model', 'list_models', 'load_model']
 
 _WEIGHTS = Path(__file__).parent / 'weights'
 
-# Architecture named in a file -> class. Nothing else is ever built from it.
-_ARCHITECTURES = {'CCDDenoiser': CCDDenoiser}
+# Architecture named in a file -> module of its class, imported when needed.
+# Nothing else is ever built from a file.
+_ARCHITECTURES = {
+    'BlindSpotDenoiser': 'blind_spot',
+    'CCDDenoiser': 'denoiser',
+    'MixedDenoiser': 'image_denoiser',
+    'PosteriorNetwork': 'posterior',
+    'SourceSegmenter': 'galactic_center',
+    'SingleOutputCNN': 'paper',
+    'MultiOutputCNN': 'paper',
+    'PaperUNet': 'paper',
+    'PaperAutoencoder': 'paper',
+}
 
 _METADATA_KEY = 'astro_denoise'
 _MAX_HEADER = 2**20  # bytes
@@ -199,7 +210,9 @@ def _build(path):
                f'{sorted(_ARCHITECTURES)} in format 1')
         raise WeightsError(msg)
     try:
-        network = _ARCHITECTURES[architecture](**config)
+        module = import_module(f'.{_ARCHITECTURES[architecture]}',
+                               __package__)
+        network = getattr(module, architecture)(**config)
         network.to(memory_format=torch.channels_last)
         network.load_state_dict(
             {name: tensor.float() for name, tensor in tensors.items()})
@@ -209,9 +222,28 @@ def _build(path):
         raise WeightsError(msg) from error
 
 
-def list_models():
+def _shipped():
+    """
+    Files of the shipped models, by name and task.
+
+    Where one name is good for two tasks, there are two files, which
+    have the task before their ending.
+    """
+    files = {}
+    for path in _WEIGHTS.glob('*.safetensors'):
+        name, _, task = path.stem.partition('.')
+        files[name, task or None] = path
+    return files
+
+
+def list_models(*, task=None):
     """
     Names of the shipped models.
+
+    Parameters
+    ----------
+    task : {'denoise', 'segment', 'estimate'}, optional
+        Only those for it.
 
     Returns
     -------
@@ -223,23 +255,48 @@ def list_models():
     >>> from astro_denoise import list_models
     >>> 'ccd' in list_models()
     True
+    >>> 'galactic-center' in list_models(task='denoise')
+    False
     """
-    return sorted(path.stem for path in _WEIGHTS.glob('*.safetensors'))
+    names = {name for name, of in _shipped()
+             if task in (None, of) or (
+                 of is None and _load_shipped(name, None).task == task)}
+    return sorted(names)
 
 
-def _load_shipped(name):
+def _load_shipped(name, task):
     """A shipped model, read once, checked against the list of hashes."""
+    path = _shipped()[name, task]
     with _lock:
-        if name not in _loaded:
-            model = _build(_WEIGHTS / f'{name}.safetensors')
+        if path not in _loaded:
+            model = _build(path)
             expected = json.loads((_WEIGHTS / 'hashes.json').read_text())
-            if model.hash != expected.get(name):
-                msg = (f'the weights of the shipped model {name!r} have the '
-                       f'SHA-256 {model.hash}, but {expected.get(name)} was '
-                       f'expected: install the package again')
+            if model.hash != expected.get(path.stem):
+                msg = (f'the weights of the shipped model {path.stem!r} have '
+                       f'the SHA-256 {model.hash}, but '
+                       f'{expected.get(path.stem)} was expected: install '
+                       f'the package again')
                 raise WeightsError(msg)
-            _loaded[name] = model
-        return _loaded[name]
+            _loaded[path] = model
+        return _loaded[path]
+
+
+def _load_named(name, task):
+    """A shipped model by its name and, where that is not enough, task."""
+    files = _shipped()
+    if (name, None) in files:
+        return _load_shipped(name, None)
+    tasks = sorted(of for known, of in files if known == name)
+    if not tasks:
+        msg = (f'there is no model {name!r}; known are '
+               f'{", ".join(list_models())}, or the path of a .safetensors '
+               f'file')
+        raise ValueError(msg)
+    if task is None and len(tasks) > 1:
+        msg = (f'model {name!r} is for several tasks, say which: task must '
+               f'be one of {", ".join(tasks)}')
+        raise ValueError(msg)
+    return _load_shipped(name, task if task in tasks else tasks[0])
 
 
 def load_model(model, *, task=None):
@@ -252,8 +309,9 @@ def load_model(model, *, task=None):
         A name of `list_models`, the path of a ``.safetensors`` file, or
         a model, which is returned as it is.
 
-    task : str, optional
-        What the model must be for.
+    task : {'denoise', 'segment', 'estimate'}, optional
+        What the model must be for; ``'galactic-center'`` is the name of
+        two models, one for each of two tasks.
 
     Returns
     -------
@@ -281,13 +339,8 @@ def load_model(model, *, task=None):
     elif isinstance(model, os.PathLike) or (
             isinstance(model, str) and model.endswith('.safetensors')):
         loaded = _build(model)
-    elif isinstance(model, str) and model in list_models():
-        loaded = _load_shipped(model)
     elif isinstance(model, str):
-        msg = (f'there is no model {model!r}; known are '
-               f'{", ".join(list_models())}, or the path of a .safetensors '
-               f'file')
-        raise ValueError(msg)
+        loaded = _load_named(model, task)
     else:
         msg = (f'model must be a name, a path or a Model, got an object of '
                f'type {type(model).__name__}')

@@ -29,10 +29,15 @@ class Scene:
 
     psf_fwhm : float
         In pixels.
+
+    stars : 2D `~numpy.ndarray`
+        Rows of x, y, and the flux in units of the noise of a matched
+        filter.
     """
 
     image: np.ndarray
     psf_fwhm: float
+    stars: np.ndarray
 
 
 def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5)):
@@ -114,7 +119,10 @@ def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5)):
         sources = {name: np.concatenate([column, extra[name]])
                    for name, column in sources.items()}
     image = render_sources((size, size), sources, fwhm, beta)
-    return Scene(np.maximum(image, 0.0), fwhm)
+    is_star = sources['r50'] == 0.0
+    stars = np.stack([sources['x'][is_star], sources['y'][is_star],
+                      sources['flux'][is_star] / flux_unit], 1)
+    return Scene(np.maximum(image, 0.0), fwhm, stars)
 
 
 def _draw_numbered(arguments):
@@ -180,10 +188,14 @@ class ExposureSampler:
 
     empty_share : float, optional
         Share of the patches without any source.
+
+    star_maps : bool, optional
+        Draw maps of the stars too.
     """
 
     def __init__(self, scenes, *, patch=128, n_clean=4, n_copies=4,
-                 empty_share=0.3):
+                 empty_share=0.3, star_maps=False):
+        self.star_maps = star_maps
         self.scenes = scenes
         self.patch = patch
         self.n_clean = n_clean
@@ -206,7 +218,11 @@ class ExposureSampler:
             standardised frame without noise) and ``unit`` (the assumed
             over the true noise) of shape (n_clean * n_copies, 1, patch,
             patch), copies of one patch next to each other, and
-            ``context`` of shape (n_clean * n_copies, 2).
+            ``context`` of shape (n_clean * n_copies, 2). With
+            ``star_maps`` also ``stars``, (n_clean * n_copies, 4, patch,
+            patch): within a pixel of a star its flux, in units of the
+            blank sky's noise, and in those of a matched filter, and the
+            x and y offset to it; elsewhere 0.
         """
         rng = np.random.default_rng(seed)
         planes = [self._exposures(rng) for _ in range(self.n_clean)]
@@ -218,8 +234,10 @@ class ExposureSampler:
         scene = self.scenes[rng.integers(len(self.scenes))]
         top, left = rng.integers(0, np.array(scene.image.shape) - size + 1)
         image = scene.image[top:top + size, left:left + size]
-        image = np.rot90(image, rng.integers(4))
-        if rng.random() < 0.5:
+        turns = rng.integers(4)
+        image = np.rot90(image, turns)
+        flipped = rng.random() < 0.5
+        if flipped:
             image = image[::-1]
         empty = rng.random() < self.empty_share
 
@@ -233,7 +251,7 @@ class ExposureSampler:
         rays = np.zeros((size, size), np.float32)
         if rng.random() < 0.15:
             rays = cosmic_rays((size, size), rng.integers(1, 4), rng=rng,
-                               charge=(15.0 * level, 3000.0 * level))
+                               charge=(40.0 * level, 3000.0 * level))
         dead = np.zeros((size, size), bool)
         if rng.random() < 0.08:
             column = rng.integers(size)
@@ -253,8 +271,11 @@ class ExposureSampler:
         if np.isfinite(full_well):
             true = np.minimum(true, full_well)
             for index in range(n):
-                electrons[index], full = saturate(electrons[index], full_well)
+                held, full = saturate(electrons[index], full_well)
+                # Charge that bled into a pixel is there to be seen.
+                true[index] += held - np.minimum(electrons[index], full_well)
                 true[index][full] = full_well
+                electrons[index] = held
         electrons[:, dead] = 0.0
         true = np.where(dead, np.float32(0.0), true)
         electrons += np.float32(read_noise) * rng.standard_normal(
@@ -272,9 +293,7 @@ class ExposureSampler:
 
         context = np.zeros((n, 2), np.float32)
         if rng.random() < 0.75:
-            # What `estimate_fwhm` finds is a little wide, galaxies among it.
-            fwhm = scene.psf_fwhm * np.exp(0.06
-                                           + 0.1 * rng.standard_normal())
+            fwhm = scene.psf_fwhm * np.exp(0.08 * rng.standard_normal())
             context[:] = psf_context(fwhm)
         planes = {'x': (electrons - background) / sigma,
                   'log_sigma': np.log(sigma / np.float32(level)),
@@ -286,7 +305,37 @@ class ExposureSampler:
         batch = {name: plane[:, None].astype(np.float32)
                  for name, plane in planes.items()}
         batch['context'] = context
+        if self.star_maps:
+            maps = self._star_maps(scene, top, left, turns, flipped, scale)
+            batch['stars'] = np.repeat(maps[None], n, axis=0)
         return batch
+
+    def _star_maps(self, scene, top, left, turns, flipped, scale):
+        """What `batch` says of ``stars``, for one patch."""
+        size = self.patch
+        x, y = scene.stars[:, 0] - left, scene.stars[:, 1] - top
+        for _ in range(turns):  # as numpy.rot90 moves the pixels
+            x, y = y, size - 1 - x
+        if flipped:
+            y = size - 1 - y
+        significance = scene.stars[:, 2] * scale
+        unit = np.sqrt(4.0 * np.pi) * np.hypot(scene.psf_fwhm / 2.355, 0.4)
+        maps = np.zeros((4, size, size), np.float32)
+        near = ((x > -2) & (x < size + 1) & (y > -2) & (y < size + 1)
+                & (significance > 0))
+        # The brightest last: it has the pixels that it shares.
+        for index in np.flatnonzero(near)[np.argsort(significance[near])]:
+            for dy in (-1, 0, 1):
+                for dx in (-1, 0, 1):
+                    column = int(np.rint(x[index])) + dx
+                    row = int(np.rint(y[index])) + dy
+                    offset = x[index] - column, y[index] - row
+                    if (0 <= column < size and 0 <= row < size
+                            and np.hypot(*offset) <= 1.0):
+                        maps[:, row, column] = (
+                            significance[index] * unit, significance[index],
+                            *offset)
+        return maps
 
     def _mask(self, rng, rays, dead):
         """Masked pixels: single ones, blobs, and the flagged artefacts."""

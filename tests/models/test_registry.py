@@ -299,17 +299,43 @@ def test_bad_type(model):
     assert type(model).__name__ in str(error.value)
 
 
+def test_one_name_for_two_tasks(path, model, monkeypatch):
+    folder = path.parent / 'weights'
+    folder.mkdir()
+    for task in ('denoise', 'segment'):
+        path_of_task = folder / f'toy.{task}.safetensors'
+        Model(model.network, {'name': 'toy', 'task': task}).save(path_of_task)
+    monkeypatch.setattr(registry, '_WEIGHTS', folder)
+    monkeypatch.setattr(registry, '_loaded', {})
+    (folder / 'hashes.json').write_text(json.dumps({
+        path.stem: registry._build(path).hash
+        for path in folder.glob('*.safetensors')}))
+    assert list_models() == ['toy']
+    assert list_models(task='segment') == ['toy']
+    assert list_models(task='estimate') == []
+    for task in ('denoise', 'segment'):
+        assert load_model('toy', task=task).task == task
+    with pytest.raises(ValueError, match='several tasks.*denoise, segment'):
+        load_model('toy')
+    with pytest.raises(ValueError, match="not 'estimate'"):
+        load_model('toy', task='estimate')
+
+
 def test_shipped_models():
     names = list_models()
     assert {'ccd', 'ccd-mmse'} <= set(names)
     assert names == sorted(names)
     hashes = json.loads((registry._WEIGHTS / 'hashes.json').read_text())
-    assert set(hashes) == set(names)
-    for name in names:
-        model = load_model(name)
-        assert (model.name, model.hash) == (name, hashes[name])
-        assert load_model(name) is model
-        path = registry._WEIGHTS / f'{name}.safetensors'
+    files = registry._shipped()
+    assert set(hashes) == {path.stem for path in files.values()}
+    assert sum(path.stat().st_size for path in files.values()) < 15e6
+    for (name, task), path in files.items():
+        assert name in names
+        model = load_model(name, task=task)
+        assert (model.name, model.hash) == (name, hashes[path.stem])
+        assert load_model(name, task=model.task) is model
+        assert name in list_models(task=model.task)
+        assert path.with_name(f'{path.stem}.md').exists()
         assert path.stat().st_size < 4e6
         assert all(torch.isfinite(parameter).all()
                    for parameter in model.network.state_dict().values())

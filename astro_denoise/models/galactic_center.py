@@ -1,0 +1,269 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Networks for images of point sources: the Galactic Centre in gamma rays,
+and stars in optical frames.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+__all__ = ['SourceSegmenter', 'Trunk', 'local_mean']
+
+# Planes of the input: the image itself in several forms, validity, position.
+_N_PLANES = 10
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions beside the identity."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, features):
+        change = F.leaky_relu(self.first(features), 0.1)
+        return F.leaky_relu(features + self.second(change), 0.1)
+
+
+def local_mean(plane, valid, size):
+    """
+    Mean over the valid pixels of a box around each pixel.
+
+    Parameters
+    ----------
+    plane, valid : `torch.Tensor`
+        Shape (n, 1, ny, nx); ``valid`` is 1 or 0.
+
+    size : int
+        Odd side of the box.
+
+    Returns
+    -------
+    mean : `torch.Tensor`
+        Same shape.
+    """
+    def smooth(values):
+        return F.avg_pool2d(values, size, 1, size // 2,
+                            count_include_pad=False)
+
+    return smooth(plane * valid) / smooth(valid).clamp_min(1e-3)
+
+
+class Trunk(nn.Module):
+    """
+    A U-Net at half resolution (pixel unshuffle), with residual blocks.
+
+    Parameters
+    ----------
+    n_planes : int
+        Planes of the input.
+
+    widths : tuple of int
+        Channels of the levels, from half resolution downwards.
+    """
+
+    def __init__(self, n_planes, widths):
+        super().__init__()
+        self.widths = tuple(widths)
+        n_in = 4 * n_planes
+        self.enter = nn.ModuleList()
+        self.encoders = nn.ModuleList()
+        for width in widths:
+            self.enter.append(nn.Conv2d(n_in, width, 3, padding=1))
+            self.encoders.append(_Residual(width))
+            n_in = width
+        self.projections = nn.ModuleList()
+        self.decoders = nn.ModuleList()
+        for level in reversed(range(len(widths) - 1)):
+            self.projections.append(nn.Conv2d(widths[level + 1],
+                                              widths[level], 1))
+            self.decoders.append(_Residual(widths[level]))
+
+    @property
+    def stride(self):
+        """Sides of images must be multiples of this many pixels."""
+        return 2**len(self.widths)
+
+    @property
+    def reach(self):
+        """Pixels from which a result can be influenced, on each side."""
+        n_levels = len(self.widths)
+        reach = 0
+        for pixel in range(self.stride):
+            low, high = pixel // 2 - 1, pixel // 2 + 1       # head
+            for _ in range(n_levels - 1):
+                low, high = low - 2, high + 2                # decoder
+                low, high = (low - 1) // 2, (high + 1) // 2  # bilinear
+            for _ in range(n_levels):
+                low, high = low - 3, high + 3                # encoder
+                low, high = 2 * low, 2 * high + 1            # pool, unshuffle
+            reach = max(reach, pixel - low, high - pixel)
+        return reach + 8                                     # detail
+
+    def forward(self, planes, dtype):
+        """
+        Compute features.
+
+        Parameters
+        ----------
+        planes : `torch.Tensor`
+            Shape (n, n_planes, ny, nx), sides multiples of ``stride``.
+
+        dtype : `torch.dtype`
+            Precision of the convolutions.
+
+        Returns
+        -------
+        features : list of `torch.Tensor`
+            Half resolution first, as the decoder leaves them; the last
+            one is the deepest level.
+        """
+        features = F.pixel_unshuffle(planes, 2).contiguous(
+            memory_format=torch.channels_last)
+        with torch.autocast(features.device.type, dtype=torch.bfloat16,
+                            enabled=dtype == torch.bfloat16):
+            levels = []
+            for level, (enter, encoder) in enumerate(
+                    zip(self.enter, self.encoders, strict=True)):
+                if level:
+                    features = F.avg_pool2d(features, 2)
+                features = F.leaky_relu(enter(features), 0.1)
+                features = encoder(features)
+                levels.append(features)
+            done = [levels.pop()]
+            for projection, decoder in zip(self.projections, self.decoders,
+                                           strict=True):
+                skip = levels.pop()
+                features = F.interpolate(projection(done[0]),
+                                         size=skip.shape[-2:],
+                                         mode='bilinear',
+                                         align_corners=False)
+                done.insert(0, decoder(skip + features))
+        return [features.float() for features in done]
+
+
+class SourceSegmenter(nn.Module):
+    """
+    Find point sources pixel by pixel: probability, flux and position.
+
+    Parameters
+    ----------
+    widths : tuple of int, optional
+        Channels of the levels, from half resolution downwards.
+
+    kind : {'counts', 'ccd'}, optional
+        What the images hold: counts of events, or a frame in units of
+        its noise above its background.
+    """
+
+    _HEADS = ('logit', 'flux', 'gate', 'log_variance', 'dx', 'dy')
+
+    def __init__(self, widths=(48, 96, 128), kind='counts'):
+        super().__init__()
+        if kind not in ('counts', 'ccd'):
+            msg = f"kind must be 'counts' or 'ccd', got {kind!r}"
+            raise ValueError(msg)
+        self.config = {'widths': list(widths), 'kind': kind}
+        self.trunk = Trunk(_N_PLANES, widths)
+        self.head = nn.Conv2d(widths[0], 4 * len(self._HEADS), 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        # Platt's scaling of the logits: slope and offset.
+        self.register_buffer('scaling', torch.tensor([1.0, 0.0]))
+
+    @property
+    def kind(self):
+        """What the images hold: ``'counts'`` or ``'ccd'``."""
+        return self.config['kind']
+
+    @property
+    def stride(self):
+        """Sides of images must be multiples of this many pixels."""
+        return self.trunk.stride
+
+    @property
+    def reach(self):
+        """Pixels from which a result can be influenced, on each side."""
+        return self.trunk.reach
+
+    def _forms(self, image, valid):
+        """
+        The image in several forms, and the noise to measure it by.
+
+        Returns five planes of order one, about the standard deviation of
+        the noise in each pixel, and the image above its surroundings in
+        units of that, not below 0.
+        """
+        wide = local_mean(image, valid, 9)
+        near = local_mean(image, valid, 3)
+        if self.kind == 'ccd':
+            scale = torch.ones_like(image)
+            core = local_mean(image, valid, 7)
+            wide = local_mean(wide, valid, 9)
+            # The light in an aperture, about.
+            detail = 49.0 * (core - wide).clamp_min(0.0)
+            planes = [torch.asinh(image), torch.asinh(near),
+                      torch.asinh(image - near), torch.asinh(core - wide),
+                      torch.asinh(0.1 * wide)]
+        else:
+            scale = torch.sqrt(wide + 1.0)
+            detail = (image - wide).clamp_min(0.0) / scale * valid
+            root = torch.sqrt(image + 0.375)
+            planes = [0.3 * root - 1.0, 0.4 * torch.log1p(image) - 1.0,
+                      torch.asinh((image - near) / torch.sqrt(near + 1.0)),
+                      torch.asinh((image - wide) / scale),
+                      0.4 * torch.log1p(wide) - 1.0]
+        return [plane * valid for plane in planes], scale, detail
+
+    def forward(self, image, valid, position, *, dtype=torch.float32):
+        """
+        Look for sources.
+
+        Parameters
+        ----------
+        image : `torch.Tensor`
+            Shape (n, 1, ny, nx), sides multiples of ``stride``; 0 where
+            not valid.
+
+        valid : `torch.Tensor`
+            Same shape, 1 for pixels that count and 0 for others.
+
+        position : `torch.Tensor`
+            Shape (n, 3, ny, nx): Galactic longitude and latitude over
+            15 degrees, and 1; zeros where they are unknown.
+
+        dtype : `torch.dtype`, optional
+            Precision of the convolutions.
+
+        Returns
+        -------
+        answer : dict of `torch.Tensor`
+            Shape (n, 1, ny, nx), float32: ``logit`` of a source in the
+            pixel; ``flux`` of the sources there, in the unit of the
+            image, and the ``log_variance`` of its error; ``dx`` and
+            ``dy``, pixels from the centre of the pixel to the middle of
+            their light.
+        """
+        planes, scale, detail = self._forms(image, valid)
+        radius = torch.hypot(position[:, :1], position[:, 1:2])
+        features = self.trunk(
+            torch.cat([*planes, valid, position, radius], 1), dtype)[0]
+        with torch.autocast(image.device.type, enabled=False):
+            answer = dict(zip(self._HEADS, F.pixel_shuffle(
+                self.head(features), 2).split(1, 1), strict=True))
+            flux = answer['flux'] + answer.pop('gate') * detail
+            answer['flux'] = flux * scale
+            answer['log_variance'] = (
+                answer['log_variance'].clamp(-12.0, 12.0)
+                + 2.0 * torch.log(scale))
+            largest = 1.0 if self.kind == 'ccd' else 0.5
+            for name in ('dx', 'dy'):
+                answer[name] = largest * torch.tanh(answer[name])
+            if not self.training:
+                answer['logit'] = (self.scaling[0] * answer['logit']
+                                   + self.scaling[1])
+        return answer

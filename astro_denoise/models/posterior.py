@@ -1,0 +1,353 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The network behind `astro_denoise.estimate_parameters`: what an image of
+the Galactic Centre says about the parameters of its simulator.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+__all__ = ['PosteriorNetwork']
+
+# Share of a batch in the running mean of what features look like.
+_SHARE = 0.01
+
+_SIZE = 64
+_HALF = _SIZE // 2
+_N_PLANES = 12
+
+# Blocks of the statistics that tell a strange image: pixels per side for
+# their means, and for their fluctuations.
+_MEAN_BLOCK, _VARIANCE_BLOCK = 8, 16
+
+
+def _compressed(plane):
+    """Of order one, whatever the size; quicker than a logarithm."""
+    return plane / (1.0 + 0.3 * plane.abs())
+
+
+class _Pointwise(nn.Module):
+    """Two 1x1 convolutions beside the identity."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 1)
+        self.second = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, features):
+        change = F.leaky_relu(self.first(features), 0.1, inplace=True)
+        return self.second(change) + features
+
+
+def _box(size):
+    """A matrix that takes the mean of a line of pixels around each."""
+    pixel = torch.arange(_SIZE)
+    near = ((pixel - pixel[:, None]).abs() <= size // 2).float()
+    return near / near.sum(1, keepdim=True)
+
+
+class _Standardised(nn.Module):
+    """
+    Subtract the mean of each feature and divide by its scatter.
+
+    Both are running means, in training too: a batch adds no noise.
+    """
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.register_buffer('mean', torch.zeros(n_features))
+        self.register_buffer('square', torch.ones(n_features))
+        self.register_buffer('steps', torch.zeros(()))
+
+    def forward(self, features):
+        if self.training:
+            with torch.no_grad():
+                self.steps += 1.0
+                share = (1.0 / self.steps).clamp_min(_SHARE)
+                self.mean.lerp_(features.mean(0), share)
+                self.square.lerp_((features - self.mean).square().mean(0),
+                                  share)
+        return (features - self.mean) * torch.rsqrt(self.square + 1e-8)
+
+
+def _regions():
+    """
+    The regions to average over, at half resolution.
+
+    Shape (n, 32, 32): rings, split by latitude, and parts of belts far
+    from the centre.
+    """
+    line = (np.arange(_HALF) - (_HALF - 1) / 2) * 30.0 / _HALF
+    y, x = np.meshgrid(line, line, indexing='ij')
+    radius = np.hypot(x, y)
+    maps = []
+    edges = (0.0, 1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 22.0)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        ring = (radius >= low) & (radius < high)
+        for belt in (np.abs(y) < 2.0, (np.abs(y) >= 2.0) & (y > 0),
+                     (np.abs(y) >= 2.0) & (y < 0)):
+            if (ring & belt).any():
+                maps.append(ring & belt)
+    for low, high in ((0, 1), (1, 3), (3, 6), (6, 10), (10, 15)):
+        for side in (1, -1):
+            maps.append((np.abs(y) >= low) & (np.abs(y) < high)
+                        & (side * x > 7.0))
+    maps = np.array(maps, np.float32)
+    return torch.from_numpy(maps / maps.sum((1, 2), keepdims=True))
+
+
+class PosteriorNetwork(nn.Module):
+    """
+    Joint posterior of the parameters, given an image of 64x64 counts.
+
+    What an image says about its sources is in the distribution of the
+    counts near to each other, region by region. So features of small
+    patches are averaged over regions, and a normalising
+    flow (neural spline flow, arXiv:1906.04032) conditioned on them gives
+    the density of the parameters.
+
+    Parameters
+    ----------
+    width : int, optional
+        Features of a patch.
+
+    n_blocks : int, optional
+        Residual blocks that make them.
+
+    context : int, optional
+        Numbers that the flow is conditioned on.
+
+    transforms : int, optional
+        Transformations of the flow.
+
+    lower, upper : sequence of float, optional
+        Ends of the uniform priors.
+
+    integer : sequence of bool, optional
+        Which parameters are integers, below their upper end.
+    """
+
+    def __init__(self, width=64, n_blocks=2, context=192, transforms=4,
+                 lower=(0, 0, 0, 0, 200, 1000), upper=(1, 1, 1, 1, 800, 4000),
+                 integer=(False, False, False, False, True, True)):
+        import zuko
+
+        super().__init__()
+        self.config = {'width': width, 'n_blocks': n_blocks,
+                       'context': context, 'transforms': transforms,
+                       'lower': list(lower), 'upper': list(upper),
+                       'integer': list(integer)}
+        self.register_buffer('lower', torch.tensor(lower).float())
+        self.register_buffer('upper', torch.tensor(upper).float())
+        self.register_buffer('integer', torch.tensor(integer))
+        line = ((torch.arange(_SIZE) - (_SIZE - 1) / 2) * 30.0 / _SIZE) / 15.0
+        y, x = torch.meshgrid(line, line, indexing='ij')
+        self.register_buffer('position', torch.stack(
+            [x, y, y.abs(), torch.hypot(x, y)])[None], persistent=False)
+
+        for size in (3, 9):
+            self.register_buffer(f'box{size}', _box(size), persistent=False)
+        self.enter = nn.Conv2d(4 * _N_PLANES, width, 3, padding=1)
+        self.blocks = nn.Sequential(
+            *[_Pointwise(width) for _ in range(n_blocks)])
+        self.register_buffer('regions', _regions(), persistent=False)
+        n_pooled = len(self.regions) * width
+        self.embedding = nn.Sequential(
+            _Standardised(n_pooled), nn.Linear(n_pooled, 256), nn.SiLU(),
+            nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, context))
+        self.flow = zuko.flows.NSF(
+            len(lower), context, transforms=transforms, bins=8,
+            hidden_features=(128, 128))
+        n_statistics = ((_SIZE // _MEAN_BLOCK)**2
+                        + (_SIZE // _VARIANCE_BLOCK)**2)
+        self.register_buffer('typical', torch.zeros(n_statistics))
+        self.register_buffer('whitening', torch.eye(n_statistics))
+        self.register_buffer('threshold', torch.tensor(math.inf))
+
+    def embed(self, counts, dtype=torch.float32):
+        """
+        Condense images.
+
+        Parameters
+        ----------
+        counts : `torch.Tensor`
+            Shape (n, 64, 64).
+
+        dtype : `torch.dtype`, optional
+            Precision of the convolutions.
+
+        Returns
+        -------
+        context : `torch.Tensor`
+            Shape (n, context).
+        """
+        image = counts[:, None]
+        near = self.box3 @ image @ self.box3.T
+        wide = self.box9 @ image @ self.box9.T
+        ring = (9.0 * near - image) / 8.0
+        noise = torch.rsqrt(wide + 1.0)
+        planes = torch.cat([
+            0.3 * torch.sqrt(image + 0.375) - 1.0,
+            0.4 * torch.log(image + 1.0) - 1.0,
+            0.4 * torch.log(near + 1.0) - 1.0,
+            0.4 * torch.log(wide + 1.0) - 1.0,
+            _compressed((image - ring) * torch.rsqrt(ring.abs() + 1.0)),
+            _compressed((image - wide) * noise),
+            _compressed(3.0 * (near - wide) * noise),
+            0.1 * torch.sqrt(wide) - 0.5,
+            self.position.expand(len(image), -1, -1, -1)], 1)
+        planes = F.pixel_unshuffle(planes, 2).contiguous(
+            memory_format=torch.channels_last)
+        with torch.autocast(planes.device.type, dtype=torch.bfloat16,
+                            enabled=dtype == torch.bfloat16):
+            features = F.leaky_relu(self.enter(planes), 0.1, inplace=True)
+            features = self.blocks(features)
+        with torch.autocast(planes.device.type, enabled=False):
+            # Channels are the last axis in memory.
+            features = features.permute(0, 2, 3, 1).flatten(1, 2).float()
+            pooled = self.regions.flatten(1) @ features
+            return self.embedding(pooled.flatten(1))
+
+    def log_prob(self, parameters, context):
+        """
+        Logarithm of the posterior density, in the units of the priors.
+
+        Parameters
+        ----------
+        parameters : `torch.Tensor`
+            Shape (n, 6); integers with a number between 0 and 1 added.
+
+        context : `torch.Tensor`
+            Of `embed`.
+
+        Returns
+        -------
+        log_prob : `torch.Tensor`
+            Shape (n,): 0 where the image says nothing.
+        """
+        share = (parameters - self.lower) / (self.upper - self.lower)
+        # The prior becomes the normal distribution that the flow ends in.
+        normal = torch.special.ndtri(share.double().clamp(1e-5, 1 - 1e-5)
+                                     ).float()
+        prior = -0.5 * (normal**2 + math.log(2.0 * math.pi)).sum(1)
+        return self.flow(context).log_prob(normal) - prior
+
+    def sample(self, counts, n_samples, generator=None):
+        """
+        Draw from the posterior.
+
+        Parameters
+        ----------
+        counts : `torch.Tensor`
+            Shape (n, 64, 64).
+
+        n_samples : int
+            For each image.
+
+        generator : `torch.Generator`, optional
+            Source of random numbers.
+
+        Returns
+        -------
+        samples : `torch.Tensor`
+            Shape (n, n_samples, 6), within the priors.
+        """
+        flow = self.flow(self.embed(counts))
+        base = torch.randn((n_samples, len(counts), len(self.lower)),
+                           generator=generator, device=counts.device)
+        normal = flow.transform.inv(base)
+        share = torch.special.ndtr(normal.double())
+        values = self.lower + share * (self.upper - self.lower).double()
+        # Rounding may not lead out of the prior.
+        largest = torch.where(self.integer, self.upper - 1.0, self.upper)
+        values = torch.where(self.integer, values.floor(), values)
+        values = torch.minimum(torch.maximum(values, self.lower), largest)
+        return values.transpose(0, 1).float()
+
+    def statistics(self, counts):
+        """
+        What an image is recognised by.
+
+        Parameters
+        ----------
+        counts : `torch.Tensor`
+            Shape (n, 64, 64).
+
+        Returns
+        -------
+        statistics : `torch.Tensor`
+            Shape (n, 80): the level in 8x8 blocks, and the strength of
+            the fluctuations in 4x4 blocks.
+        """
+        image = counts[:, None]
+        mean = F.avg_pool2d(image, _MEAN_BLOCK)
+        near = self.box3 @ image @ self.box3.T
+        power = F.avg_pool2d((image - near).square() / (near + 1.0),
+                             _VARIANCE_BLOCK)
+        return torch.cat([torch.log(mean + 0.1).flatten(1),
+                          torch.log(power + 1e-2).flatten(1)], 1)
+
+    def ood_score(self, counts):
+        """
+        How unlike the training set images are.
+
+        Parameters
+        ----------
+        counts : `torch.Tensor`
+            Shape (n, 64, 64).
+
+        Returns
+        -------
+        score : `torch.Tensor`
+            Shape (n,): Mahalanobis distance of the `statistics` from
+            those of the training set, over the root of their number;
+            about 1 for images like those.
+        """
+        distance = (self.statistics(counts) - self.typical) @ self.whitening
+        return distance.square().mean(1).sqrt()
+
+    @property
+    def ood_threshold(self):
+        """Score that one in a thousand images of the training set has."""
+        return float(self.threshold)
+
+    @torch.no_grad()
+    def learn_scales(self, batches):
+        """
+        Learn the mean and the scatter of the features anew.
+
+        Weights that are means over a training have other ones than the
+        weights of any of its steps.
+
+        Parameters
+        ----------
+        batches : iterable of `torch.Tensor`
+            Each of shape (n, 64, 64).
+        """
+        self.embedding[0].steps.zero_()
+        self.train()
+        for batch in batches:
+            self.embed(batch)
+        self.eval()
+
+    @torch.no_grad()
+    def learn_statistics(self, counts):
+        """
+        Learn what images usually look like.
+
+        Parameters
+        ----------
+        counts : `torch.Tensor`
+            Shape (n, 64, 64), n in the thousands.
+        """
+        statistics = self.statistics(counts).double()
+        self.typical.copy_(statistics.mean(0))
+        values, vectors = torch.linalg.eigh(torch.cov(statistics.T))
+        self.whitening.copy_(vectors / values.clamp_min(1e-6).sqrt())
+        self.threshold.copy_(torch.quantile(self.ood_score(counts), 0.999))

@@ -1,0 +1,246 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+How the shipped models for point sources, for images of the Galactic
+Centre, and for its parameters are trained.
+"""
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from .. import __version__
+from .._output import check_output
+from ..inference.devices import resolve_device, resolve_precision
+from ..models import Model
+from ..models.galactic_center import SourceSegmenter
+from ..models.image_denoiser import MixedDenoiser
+from ..models.posterior import PosteriorNetwork
+from ..simulation import GalacticCenterSimulator
+from .galactic_center import (
+    NoisyImageSampler,
+    SkySampler,
+    train_mixed,
+    train_segmenter,
+)
+from .posterior import train_posterior
+from .report import write_log
+from .scenes import draw_scenes
+from .stars import StarSampler, train_star_finder
+
+__all__ = ['GALACTIC_RECIPES', 'train_galactic']
+
+# Seeds of what networks are calibrated on: far from those of training.
+_VALIDATION = 1_000_000
+
+_SCENE_SEED = 40
+
+
+def _in_batches(sampler, n_batches, seed):
+    for index in range(n_batches):
+        yield {name: torch.from_numpy(plane) for name, plane in
+               sampler.batch([_VALIDATION + seed, index]).items()}
+
+
+def _calibrate_probability(network, sampler, n_batches, seed):
+    """Platt's scaling, and the threshold of the best F1."""
+    network.cpu()
+    logits, present = [], []
+    with torch.no_grad():
+        for batch in _in_batches(sampler, n_batches, seed):
+            answer = network(batch['image'], batch['valid'],
+                             batch['position'])
+            good = batch['valid'] > 0
+            logits.append(answer['logit'][good])
+            present.append(batch['flux'][good] > 0)
+    logits, present = torch.cat(logits).double(), torch.cat(present).double()
+    scaling = torch.tensor([1.0, 0.0], dtype=torch.float64,
+                           requires_grad=True)
+    optimizer = torch.optim.LBFGS([scaling], max_iter=50)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            scaling[0] * logits + scaling[1], present)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    network.scaling.copy_(scaling.detach())
+    probability = torch.sigmoid(scaling[0] * logits + scaling[1]).detach()
+    order = torch.argsort(probability, descending=True)
+    found = torch.cumsum(present[order], 0)
+    score = 2.0 * found / (torch.arange(1, len(order) + 1) + present.sum())
+    best = int(score.argmax())
+    brier = float((probability - present).square().mean())
+    return {'threshold': round(float(probability[order[best]]), 4),
+            'figures': {'f1': round(float(score[best]), 4),
+                        'brier': round(brier, 4)}}
+
+
+def _train_segmenter(recipe, options):  # noqa: ARG001
+    network, log = train_segmenter(SourceSegmenter(), **options)
+    return network, log, _calibrate_probability(
+        network, SkySampler(other_share=0.0), 30, options['seed'])
+
+
+def _train_stars(recipe, options, n_scenes=None):
+    scenes = draw_scenes(n_scenes or recipe['n_scenes'],
+                         seed=_SCENE_SEED + options['seed'] - 1,
+                         n_workers=os.cpu_count() or 1)
+    network, log = train_star_finder(
+        SourceSegmenter(kind='ccd', widths=recipe['widths']), scenes,
+        **options)
+    others = draw_scenes(16, seed=_SCENE_SEED + 1000)
+    return network, log, _calibrate_probability(
+        network, StarSampler(others), 40, options['seed'])
+
+
+def _train_posterior(recipe, options):  # noqa: ARG001
+    network, log = train_posterior(PosteriorNetwork(), batch_size=64,
+                                   **options)
+    network.cpu().requires_grad_(requires_grad=False)
+    simulator = GalacticCenterSimulator('fixed')
+    drawn = [simulator.draw(500, [_VALIDATION + options['seed'], index])
+             for index in range(20)]
+    counts = torch.cat([part['images'] for part in drawn])
+    network.learn_statistics(counts)
+    network.learn_scales(counts.split(250))
+    truth = torch.cat([part['parameters'] for part in drawn[:2]])
+    truth[:, 4:] += 0.5
+    samples = network.sample(counts[:len(truth)], 500,
+                             torch.Generator().manual_seed(options['seed']))
+    scale = network.upper - network.lower
+    error = (samples.median(1).values - truth).abs().mean(0) / scale
+    names = GalacticCenterSimulator.parameter_names
+    return network, log, {'figures': {
+        'mean absolute error': {name: round(float(value), 4) for name, value
+                                in zip(names, error, strict=True)}}}
+
+
+def _train_mixed(recipe, options):  # noqa: ARG001
+    network, log = train_mixed(MixedDenoiser(), batch_size=48, **options)
+    network.cpu().requires_grad_(requires_grad=False)
+    sampler = NoisyImageSampler(network.noises)
+    squared, expected, right, total = 0.0, 0.0, 0, 0
+    for batch in _in_batches(sampler, 10, options['seed']):
+        denoised, log_variance, logits = network(batch['image'],
+                                                 batch['valid'])
+        squared += float((denoised - batch['truth']).square().sum())
+        expected += float(log_variance.exp().sum())
+        right += int((logits.argmax(1) == batch['kind']).sum())
+        total += len(logits)
+    return network, log, {'figures': {
+        'noise named rightly': round(right / total, 4),
+        'squared error over expected': round(squared / expected, 3)}}
+
+
+#: What each model is trained with.
+GALACTIC_RECIPES = {
+    'galactic-center.estimate': {
+        'train': _train_posterior, 'task': 'estimate', 'n_steps': 9000,
+        'learning_rate': 1e-3,
+        'summary': 'posterior of six parameters of the Galactic Centre'},
+    'galactic-center.segment': {
+        'train': _train_segmenter, 'task': 'segment', 'n_steps': 2500,
+        'learning_rate': 1.5e-3,
+        'summary': 'point sources in gamma-ray images'},
+    'ccd-stars': {
+        'train': _train_stars, 'task': 'segment', 'n_steps': 3000,
+        'learning_rate': 1.5e-3, 'widths': (32, 64, 96), 'n_scenes': 160,
+        'summary': 'stars in optical frames'},
+    'gc-mixed': {
+        'train': _train_mixed, 'task': 'denoise', 'n_steps': 2500,
+        'learning_rate': 1.5e-3,
+        'summary': 'gamma-ray images with any of four noises'},
+}
+
+
+def train_galactic(name, output, *, seed=1, checkpoint=None, n_steps=None,
+                   device=None, progress_bar=False, overwrite=False,
+                   **options):
+    """
+    Train a shipped model for point sources or the Galactic Centre anew.
+
+    Parameters
+    ----------
+    name : str
+        One of `GALACTIC_RECIPES`.
+
+    output : path-like
+        The ``.safetensors`` file; the training log is written beside it
+        as ``.ecsv``.
+
+    seed : int, optional
+        Of skies, noise and weights.
+
+    checkpoint : path-like, optional
+        Folder of checkpoints, from which an interrupted training goes
+        on.
+
+    n_steps : int, optional
+        Fewer or more steps than the recipe's.
+
+    device : str, optional
+        Where to train.
+
+    progress_bar : bool, optional
+        Show a progress bar.
+
+    overwrite : bool, optional
+        Replace an existing file.
+
+    **options
+        Passed to the recipe, such as ``n_scenes``.
+
+    Returns
+    -------
+    model : `~astro_denoise.models.Model`
+        The trained model.
+
+    Raises
+    ------
+    ValueError
+        If there is no such recipe, or ``output`` has another ending.
+
+    OSError
+        If the weights or the log exist, or cannot be written.
+    """
+    if name not in GALACTIC_RECIPES:
+        msg = (f'there is no recipe {name!r}; known are '
+               f'{list(GALACTIC_RECIPES)}')
+        raise ValueError(msg)
+    recipe = GALACTIC_RECIPES[name]
+    output = Path(output)
+    if output.suffix != '.safetensors':
+        msg = f'output must end in .safetensors, got {str(output)!r}'
+        raise ValueError(msg)
+    for path in (output, output.with_suffix('.ecsv')):
+        check_output(path, overwrite=overwrite)
+    started = time.monotonic()
+    device = resolve_device(device)
+    if checkpoint is not None:
+        checkpoint = Path(checkpoint) / f'{name}.pt'
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    train = partial(recipe['train'], recipe, **options)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        network, log, found = train({
+            'n_steps': n_steps or recipe['n_steps'], 'seed': seed,
+            'learning_rate': recipe['learning_rate'], 'device': device,
+            'dtype': resolve_precision('auto', device),
+            'checkpoint': checkpoint, 'progress_bar': progress_bar})
+    model = Model(network, {
+        'name': name.partition('.')[0], 'task': recipe['task'],
+        'version': __version__, 'licence': 'BSD-3-Clause',
+        'summary': recipe['summary'],
+        'training': {
+            'command': f'astro-denoise train --recipe {name} --seed {seed}',
+            'n_steps': n_steps or recipe['n_steps'], 'seed': seed,
+            'minutes': round((time.monotonic() - started) / 60.0, 1)},
+        **found})
+    model.save(output, overwrite=overwrite)
+    write_log(log, model, output.with_suffix('.ecsv'))
+    return model

@@ -1,0 +1,73 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+import numpy as np
+import pytest
+import torch
+
+from astro_denoise.models.posterior import PosteriorNetwork
+from astro_denoise.simulation import GalacticCenterSimulator
+
+
+@pytest.fixture(scope='module')
+def network():
+    torch.manual_seed(3)
+    return PosteriorNetwork(width=8, n_blocks=1, context=16,
+                            transforms=1).eval().requires_grad_(
+                                requires_grad=False)
+
+
+@pytest.fixture(scope='module')
+def counts():
+    return GalacticCenterSimulator().draw(300, 5)['images']
+
+
+def test_samples_are_within_the_priors(network, counts):
+    samples = network.sample(counts[:3], 500,
+                             torch.Generator().manual_seed(1))
+    assert samples.shape == (3, 500, 6)
+    lower, upper = GalacticCenterSimulator().bounds
+    values = samples.numpy()
+    assert (values >= lower).all()
+    assert (values <= upper).all()
+    assert (values[..., 4:] < upper[4:]).all()
+    np.testing.assert_array_equal(values[..., 4:], values[..., 4:].round())
+    # Not all in one corner.
+    assert (values.std((0, 1)) > 0.05 * (upper - lower)).all()
+
+
+def test_same_seed_same_samples(network, counts):
+    first, again, other = (
+        network.sample(counts[:2], 10, torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_density_is_that_of_the_samples(network, counts):
+    # The mean of 1 / density over samples is the volume of the prior: 1.
+    samples = network.sample(counts[:1], 20000,
+                             torch.Generator().manual_seed(1))[0]
+    rng = torch.Generator().manual_seed(2)
+    samples[:, 4:] += torch.rand((len(samples), 2), generator=rng)
+    context = network.embed(counts[:1]).expand(len(samples), -1)
+    density = network.log_prob(samples, context).exp()
+    assert abs(float((1.0 / density).mean()) - 1.0) < 0.1
+
+
+def test_unlike_images_have_a_high_score(counts):
+    network = PosteriorNetwork(width=8, n_blocks=1, context=16, transforms=1)
+    network.learn_statistics(counts)
+    usual = network.ood_score(counts)
+    assert abs(float(usual.square().mean()) - 1.0) < 0.05
+    assert float(usual.max()) >= network.ood_threshold
+    rng = torch.Generator().manual_seed(1)
+    flat = torch.poisson(torch.full((1, 64, 64), 20.0), generator=rng)
+    strange = torch.cat([flat, 10.0 * counts[:1],
+                         counts[:1].transpose(1, 2)])
+    assert (network.ood_score(strange) > network.ood_threshold).all()
+
+
+def test_bfloat16_is_near_float32(network, counts):
+    single = network.embed(counts[:4])
+    half = network.embed(counts[:4], torch.bfloat16)
+    assert float((single - half).abs().max()) < 0.05 * float(
+        single.abs().max())
