@@ -6,7 +6,10 @@ Losses for denoisers that are judged by their photometry.
 import torch
 from torch.nn import functional as F
 
-__all__ = ['flux_bias', 'heteroscedastic_loss']
+from ..models.blind_spot import mixture_terms
+
+__all__ = ['blind_spot_loss', 'flux_bias', 'heteroscedastic_loss',
+           'noisy_target_loss']
 
 
 def heteroscedastic_loss(error, log_variance, valid, *, beta=0.5):
@@ -86,3 +89,89 @@ def flux_bias(error, signal, n_copies, box, *, bright=8.0):
     squared = (total**2 - (flux_error**2).sum(1)) / (
         n_copies * (n_copies - 1))
     return (squared * weight).mean()
+
+
+def blind_spot_loss(mixture=((1.0, 0.0, 1.0),)):
+    """
+    The loss of Noise2Void and of probabilistic Noise2Void.
+
+    On the pixels that were replaced: for a network that predicts the
+    mean, the squared error in units of the noise, above 3 counting
+    linearly; for one that predicts a distribution, the negative
+    logarithm of the likelihood of the noisy pixel (Krull et al. 2020,
+    arXiv:1906.00651).
+
+    Parameters
+    ----------
+    mixture : sequence of tuple of float, optional
+        The noise, see `~astro_denoise.models.blind_spot.mixture_terms`.
+
+    Returns
+    -------
+    loss_function : callable
+        For `astro_denoise.training.loop.train`.
+    """
+    def loss_function(model, batch, step, dtype):
+        prior = model(batch['x'], batch['log_sigma'], batch['valid'],
+                      dtype=dtype, prior=True)
+        # Few pixels count: the others cost nothing from here on.
+        chosen = (batch['weight'] > 0)[:, 0]
+
+        def picked(plane):
+            return plane.movedim(1, -1)[chosen].T[None, :, None]
+
+        target, log_sigma = picked(batch['target']), picked(
+            batch['log_sigma'])
+        logits, means, log_variances = (
+            None if plane is None else picked(plane) for plane in prior)
+        if logits is None:
+            error = (means - target) * (-log_sigma).exp()
+            loss = 2.0 * F.huber_loss(error, torch.zeros_like(error),
+                                      delta=3.0)
+        else:
+            terms = mixture_terms(target, log_sigma, logits, means,
+                                  log_variances, mixture)
+            likelihood = torch.cat([term[0] for term in terms], 1)
+            loss = (-likelihood.logsumexp(1) - log_sigma[:, 0]).mean()
+        return loss, {}
+
+    return loss_function
+
+
+def noisy_target_loss(model, batch, step, dtype):
+    """
+    Likelihood of a noisy target under the denoised pixel and its error.
+
+    Parameters
+    ----------
+    model : `torch.nn.Module`
+        The network.
+
+    batch : dict of `torch.Tensor`
+        With ``target``, its ``target_variance``, and ``weight``.
+
+    step : int
+        Not used.
+
+    dtype : `torch.dtype`
+        For the network.
+
+    Returns
+    -------
+    loss : `torch.Tensor`
+        A number.
+
+    numbers : dict
+        For the log.
+    """
+    noise, log_variance = model(batch['x'], batch['log_sigma'],
+                                batch['valid'], batch['context'],
+                                dtype=dtype)
+    weight = batch['weight']
+    variance = log_variance.exp() + batch['target_variance']
+    error = batch['x'] - noise - batch['target']
+    pull = error * variance.rsqrt()
+    squared = 2.0 * F.huber_loss(pull, torch.zeros_like(pull), delta=3.0,
+                                 reduction='none')
+    loss = (0.5 * (squared + variance.log()) * weight).sum() / weight.sum()
+    return loss, {}

@@ -30,11 +30,13 @@ KERNEL_FWHMS = tuple(round(1.2 * 8.0**(index / 12.0), 4)
 # result is trained further.
 RECIPES = {
     'ccd-mmse': {
-        'kernel_fwhms': (), 'bias_weight': 0.0, 'n_steps': 12000,
+        'kernel_fwhms': (), 'bias_weight': 0.0, 'n_steps': 16000,
+        'n_clean': 16, 'n_copies': 1,
         'learning_rate': 1.5e-3, 'start': None,
         'summary': 'lowest error per pixel; pulls faint flux down'},
     'ccd': {
-        'kernel_fwhms': KERNEL_FWHMS, 'bias_weight': 30.0, 'n_steps': 3000,
+        'kernel_fwhms': KERNEL_FWHMS, 'bias_weight': 60.0, 'n_steps': 4000,
+        'n_clean': 4, 'n_copies': 4,
         'learning_rate': 6e-4, 'start': 'ccd-mmse',
         'summary': 'keeps the flux of faint sources; the default'},
 }
@@ -65,6 +67,7 @@ def _train(name, scenes, *, seed, folder, n_steps=None, progress_bar=False,
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     return train_supervised(
         network, bias_weight=recipe['bias_weight'],
+        n_clean=recipe['n_clean'], n_copies=recipe['n_copies'],
         n_steps=n_steps or recipe['n_steps'], scenes=scenes, seed=seed,
         learning_rate=recipe['learning_rate'],
         dtype=resolve_precision('auto', device), device=device,

@@ -79,7 +79,7 @@ def kernel_response(kernel, fwhm, *, r50=0.0, share=0.625):
             np.sqrt((weight**2).sum() / (aperture**2).sum()))
 
 
-def design_kernel(fwhm, *, faithfulness=80.0):
+def design_kernel(fwhm, *, faithfulness=40.0):
     """
     The kernel of least noise that keeps the flux of compact sources.
 

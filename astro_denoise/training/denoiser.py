@@ -1,0 +1,291 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Train a denoiser on one's own frames.
+"""
+
+import json
+import secrets
+import tempfile
+from pathlib import Path
+
+import torch
+
+from .. import __version__
+from .._output import check_output
+from ..inference.devices import resolve_device, resolve_precision
+from ..models import Model
+from .distributed import started_processes
+from .loop import read_checkpoint, train
+from .methods import METHODS
+from .report import write_figure, write_log
+from .scores import squared_errors
+from .sources import SimulatedSkies, SurveyFrames
+
+__all__ = ['train_denoiser']
+
+EPOCH = 100  # steps
+_EPOCHS = 40
+_ENDLESS = 10**6  # epochs, where time is the limit
+_WARMUP = 100  # steps
+_CHECKPOINT_MINUTES = 3.0
+
+
+def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
+                   minutes=None, device=None, precision='auto', seed=None,
+                   checkpoint=None, progress_bar=True, gain=None,
+                   read_noise=None, saturation=None, hdu=None, patch=128,
+                   n_patches=8, masked_fraction=0.03, radius=2,
+                   noise_model='map', recorruption=0.5, psf_fwhm=None,
+                   learning_rate=None, patience=15, name=None, log=None,
+                   figure=None, folder=None):
+    """
+    Train a denoiser on a survey's own frames.
+
+    Parameters
+    ----------
+    images : `~astropy.nddata.CCDData`, `~numpy.ndarray`, path-like, or \
+            several of them
+        Frames of one camera, in any mixture: NDData types, arrays of
+        shape (ny, nx) or (n, ny, nx), paths of FITS files; in a list,
+        from a generator, or as an ``ImageFileCollection`` of ccdproc.
+        They are read one by one and kept on disk, so that they need not
+        fit in memory. Masked, non-finite and saturated pixels are
+        neither seen nor learnt from. For ``'noise2noise'``, a list of
+        lists of aligned exposures of one field each (a flat list is one
+        field). For ``'supervised'``, noise-free ``Scene`` objects of
+        ``astro_denoise.training.scenes``, or `None` to draw them.
+
+    method : str, optional
+        * ``'noise2void'``: pixels at random places lose their value to
+          that of a random neighbour, and are predicted.
+        * ``'n2v2'``: the same without its checkerboard, by the median
+          of the neighbours, blur pooling and no outermost skip
+          connection.
+        * ``'pn2v'``: predicts a distribution, and combines it with the
+          noise model and the pixel itself.
+        * ``'noise2noise'``: predicts one exposure from another.
+        * ``'gr2r'``: trains ``ccd`` further, from recorrupted pairs in
+          which every pixel counts; keeps the flux of faint sources.
+        * ``'supervised'``: on simulated skies.
+
+    model : str, path-like or `~astro_denoise.models.Model`, optional
+        What to start from: by default a new network for the first
+        three, ``'ccd'`` for the others.
+
+    epochs : int, optional
+        Of 100 steps each; 40 by default, or as many as ``minutes``
+        allow.
+
+    minutes : float, optional
+        Time for the training; the result then depends on the speed of
+        the machine.
+
+    device : str or `torch.device`, optional
+        Default: a CUDA device where there is one, else the processor.
+
+    precision : {'auto', 'float32', 'bfloat16'}, optional
+        Of the convolutions.
+
+    seed : int, optional
+        Same seed, same model. By default that of the checkpoint, or a
+        new one.
+
+    checkpoint : path-like, optional
+        File to write the state to every few minutes, and to resume from
+        if it exists.
+
+    progress_bar : bool, optional
+        Show a progress bar.
+
+    gain, read_noise : float, `~astropy.units.Quantity` or str, optional
+        As in `~astro_denoise.denoise`; a frame's own uncertainty comes
+        first.
+
+    saturation : float, `~astropy.units.Quantity` or str, optional
+        Pixels from this value on are left out; a number in the unit of
+        the frames, or a header keyword.
+
+    hdu : int, str or tuple, optional
+        Which image of files that hold several.
+
+    patch, n_patches : int, optional
+        Pixels per side of a patch, a multiple of 16, and patches of a
+        step.
+
+    masked_fraction : float, optional
+        Share of the pixels that are predicted in a patch, for the first
+        three methods.
+
+    radius : int, optional
+        Their neighbours are at most so many pixels away.
+
+    noise_model : {'map', 'histogram'}, optional
+        For ``'pn2v'``: Gaussian noise of the width that gain and read
+        noise, or the uncertainty, give; or the shape of its histogram
+        measured on blank sky as well.
+
+    recorruption : float, optional
+        For ``'gr2r'``: how much noise is added, in units of that of the
+        frame.
+
+    psf_fwhm : float, optional
+        Width of the point-spread function in pixels, for the restoring
+        kernels, where it is too wide to be measured.
+
+    learning_rate : float, optional
+        Peak of the schedule.
+
+    patience : int, optional
+        Epochs without a better held-out score after which the training
+        stops.
+
+    name : str, optional
+        Of the model; the method by default.
+
+    log, figure : path-like, optional
+        Write the training log (ECSV) and a figure of it (PNG).
+
+    folder : path-like, optional
+        Where to keep the frames during training; 8 bytes a pixel.
+
+    Returns
+    -------
+    model : `~astro_denoise.models.Model`
+        To be given to `~astro_denoise.denoise`, or saved with its
+        ``save``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument or a frame cannot be used; the message names it.
+
+    OSError
+        If a file cannot be read or written, or another process of a
+        training of several has gone.
+
+    Notes
+    -----
+    Started by ``torchrun``, all processes share the work, and the
+    result is that of one. All return the model; the first alone writes
+    files.
+
+    A tenth of the frames (of the rows, where there is one frame) is not
+    trained on. It tells when to stop, by Stein's unbiased risk estimate
+    or by the other exposures, and calibrates the errors.
+
+    Examples
+    --------
+    >>> from astro_denoise import train_denoiser
+    >>> from astro_denoise.data import load_example_pair
+    >>> model = train_denoiser(load_example_pair(), epochs=1, seed=1,
+    ...                        patch=32, n_patches=1, progress_bar=False)
+    >>> print(model.name, model.task, model.metadata['training']['n_steps'])
+    noise2void denoise 100
+    """
+    chosen = _checked(method, epochs=epochs, minutes=minutes, patch=patch,
+                      n_patches=n_patches, masked_fraction=masked_fraction,
+                      radius=radius, noise_model=noise_model,
+                      recorruption=recorruption)
+    for path in (log, figure):
+        if path is not None:
+            check_output(path, overwrite=True)
+    with (started_processes(device) as (processes, device),
+          tempfile.TemporaryDirectory(prefix='astro_denoise-',
+                                      dir=folder) as temporary):
+        device = resolve_device(device)
+        seed = processes.agree(_resolved_seed(seed, checkpoint))
+        share = {'patch': patch, 'n_patches': n_patches, 'seed': seed,
+                 'rank': processes.rank, 'size': processes.size}
+        if method == 'supervised':
+            data = SimulatedSkies(images, **share)
+        else:
+            data = SurveyFrames(
+                images, temporary, chosen.prepare(
+                    masked_fraction=masked_fraction, radius=radius,
+                    recorruption=recorruption),
+                pairs=method == 'noise2noise', hdu=hdu, gain=gain,
+                read_noise=read_noise, saturation=saturation, **share)
+        network, start, loss_function = chosen.build(
+            model, data.frames, seed=seed, noise_model=noise_model,
+            psf_fwhm=psf_fwhm)
+        settings = {
+            'method': method, 'start': start, 'seed': seed, 'patch': patch,
+            'n_patches': n_patches, 'epochs': epochs,
+            'learning_rate': learning_rate or chosen.learning_rate,
+            **chosen.settings(masked_fraction=masked_fraction, radius=radius,
+                              noise_model=noise_model,
+                              recorruption=recorruption)}
+        if epochs is None:
+            epochs = _EPOCHS if minutes is None else _ENDLESS
+
+        def to_tensors(batch):
+            return {name: torch.from_numpy(plane).to(device)
+                    for name, plane in batch.items()}
+
+        validation = to_tensors(data.validation())
+        network, rows = train(
+            network, data.batch, loss_function, n_steps=epochs * EPOCH,
+            seed=seed, learning_rate=settings['learning_rate'],
+            warmup=_WARMUP, dtype=resolve_precision(precision, device),
+            device=device, minutes=minutes, checkpoint=checkpoint,
+            checkpoint_minutes=_CHECKPOINT_MINUTES, patience=patience,
+            log_every=EPOCH, progress_bar=progress_bar, processes=processes,
+            evaluate=lambda averaged: {
+                'score': float(squared_errors(
+                    averaged, validation).squared.mean())},
+            configuration={**settings, 'frames': data.hash,
+                           'network': network.config})
+        network, rows = processes.same(network, rows)
+        data.calibrate(network, to_tensors)
+        score = min(row['score'] for row in rows)
+        trained = Model(network.cpu(), {
+            'name': name or method, 'task': 'denoise',
+            'version': __version__, 'summary': chosen.summary,
+            'normalisation': 'frame less its background, in units of the '
+                             'noise of the blank sky',
+            'training': {
+                **settings, 'frames': data.description(),
+                'n_steps': rows[-1]['step'],
+                'minutes': round(rows[-1]['minutes'], 1)},
+            'figures': {
+                'score': score, 'score_kind': data.score_kind}})
+        if processes.rank == 0:
+            if log is not None:
+                write_log(rows, trained, log)
+            if figure is not None:
+                write_figure(rows, trained, figure)
+    return trained
+
+
+def _resolved_seed(seed, checkpoint):
+    """The seed given, else that of the checkpoint, else a new one."""
+    if seed is None and checkpoint is not None and Path(checkpoint).exists():
+        state = read_checkpoint(checkpoint)
+        seed = json.loads(state['configuration']).get('seed')
+    return secrets.randbelow(2**31) if seed is None else int(seed)
+
+
+def _checked(method, **options):
+    """The method, if its options make sense."""
+    if method not in METHODS:
+        msg = f'method must be one of {sorted(METHODS)}, got {method!r}'
+        raise ValueError(msg)
+    for name in ('epochs', 'minutes', 'n_patches', 'radius',
+                 'recorruption'):
+        value = options[name]
+        if value is not None and not value > 0:
+            msg = f'{name} must be positive, got {value!r}'
+            raise ValueError(msg)
+    patch = options['patch']
+    if patch < 32 or patch % 16:
+        msg = f'patch must be a multiple of 16 from 32 on, got {patch!r}'
+        raise ValueError(msg)
+    if not 0 < options['masked_fraction'] <= 0.1:
+        msg = ('masked_fraction must be above 0 and at most 0.1, got '
+               f'{options["masked_fraction"]!r}')
+        raise ValueError(msg)
+    if options['noise_model'] not in ('map', 'histogram'):
+        msg = ("noise_model must be 'map' or 'histogram', got "
+               f'{options["noise_model"]!r}')
+        raise ValueError(msg)
+    return METHODS[method]

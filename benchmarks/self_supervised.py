@@ -1,0 +1,480 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Learning from noisy frames alone: the methods of `train_denoiser` beside
+CAREamics, all trained on the same frames for the same time.
+
+Run as ``python benchmarks/self_supervised.py --help``. The parts:
+
+``simulated``
+    Trained on exposures of the survey simulator with PAU Camera defaults,
+    tested on others. ``rms`` and ``blank`` are errors against the truth in
+    noise of the sky, over all unmasked pixels and over blank sky;
+    ``nyquist`` is the power of denoised pure noise at the Nyquist frequency
+    over that a little below it, 1 or less without a checkerboard; then
+    Mpix/s in training and in prediction (of 1024² pixels, everything
+    included; of CAREamics tiled as it is by default), and in bins of the
+    signal-to-noise ratio the columns of ``denoise_quality.py``.
+``real``
+    Trained on real frames. Truth is not known: ``error`` is the root of the
+    squared difference from another exposure less the noise of that, in
+    units of the noise, ``R`` the response of sources, denoised flux against
+    the raw flux of another exposure, ``left`` the scatter of blank sky over
+    that of the raw frame. NaN where there is one exposure.
+``gr2r``
+    ``ccd`` and what ``gr2r`` makes of it on one frame of a seeing and a
+    noise outside the range of ``ccd``, after ``--minutes`` and after three
+    times as long: the share of the final gain that was reached, and R.
+``nan``
+    A frame with 5 per cent NaN against the same frame without, after equal
+    steps.
+
+CAREamics needs an environment of its own, whose Python is given with
+``--careamics``; without it, its rows are left out. Where torch is a build
+for processors, its packages go in one by one::
+
+    python -m venv careamics
+    careamics/bin/pip install 'torch==2.13.0+cpu'
+    careamics/bin/pip install --no-deps careamics==0.3.5 lightning==2.6.1 \
+        pytorch-lightning==2.6.1 torchvision==0.28.0 microssim==0.0.5 \
+        torchmetrics==1.8.2 lightning-utilities bioimageio-core==0.11.0
+    careamics/bin/pip install 'pydantic<2.14' 'zarr<4' scikit-image \
+        tifffile pyyaml pillow matplotlib psutil 'fsspec[http]' scipy \
+        bioimageio.spec==0.5.12.0 xarray imagecodecs
+
+(torchvision outside the range that CAREamics names: the one that fits its
+torch. CAREamics does not call it for these networks.)
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData, InverseVariance
+from astropy.stats import mad_std, sigma_clipped_stats
+from astropy.table import QTable
+from denoise_quality import RawPhotometry, pixel_errors
+from fields import photometry_field, survey_field
+from methods import note
+from photutils.aperture import CircularAperture, aperture_photometry
+from photutils.detection import DAOStarFinder
+from trainings import KNOWN, OURS, THEIRS, Ours, train_all
+
+from astro_denoise import denoise, load_model, train_denoiser
+from astro_denoise.photometry import flux_response
+from astro_denoise.simulation import SurveySimulator
+
+SEED = 20150212_55  # used by no other script and no training
+
+# Training frames, test frames and photometry fields of 1024² pixels, and
+# planes of pure noise.
+FULL = {'n_train': 4, 'n_test': 2, 'n_photometry': 8, 'size': 1024,
+        'n_noise': 8, 'n_steps': 2000}
+QUICK = {'n_train': 2, 'n_test': 1, 'n_photometry': 2, 'size': 512,
+         'n_noise': 2, 'n_steps': 100}
+
+# The frame for gr2r: a seeing of 11 pixels and a read noise of 40
+# electrons under a sky of half an electron; ccd knows 1.4-8.5 pixels,
+# 1-15 electrons and a sky of 1-10^4.
+OUTSIDE = {'psf_fwhm': 11.0 * 0.263, 'read_noise': 40.0,
+           'sky_rate': 0.5 / 110.0, 'dark_rate': 0.0}
+
+
+def nyquist_excess(planes):
+    """
+    Power at the Nyquist frequency over that a little below it.
+
+    Parameters
+    ----------
+    planes : list of 2D `~numpy.ndarray`
+        Denoised frames of blank sky.
+
+    Returns
+    -------
+    excess : float
+        Of the mean power spectrum of windows of 64 x 64 pixels, the
+        larger of both axes.
+    """
+    size = 64
+    window = np.hanning(size)
+    power = np.zeros((size, size))
+    for plane in planes:
+        ny, nx = (length // size * size for length in plane.shape)
+        cut = plane[:ny, :nx] - np.mean(plane)
+        cut = cut.reshape(ny // size, size, nx // size, size).swapaxes(1, 2)
+        power += np.mean(np.abs(np.fft.fft2(
+            cut * window * window[:, np.newaxis]))**2, axis=(0, 1))
+    middle = size // 2
+    excess = 0.0
+    for spectrum in (power, power.T):
+        along = spectrum.mean(axis=0)
+        excess = max(excess, along[middle] / along[middle - 6:middle - 2]
+                     .mean())
+    return float(excess)
+
+
+def _lookup(method, frames):
+    """A function of field and exposure number, as for denoise_quality."""
+    results = dict(zip(map(id, frames), method.denoise_all(frames),
+                       strict=True))
+    return lambda field, number: results[id(field.exposures[number])]
+
+
+SIMULATED = (f'{"method":15s}{"rms":>7s}{"blank":>7s}{"mean":>8s}'
+             f'{"nyquist":>9s}{"train":>8s}{"predict":>9s}{"S/N":>6s}'
+             f'{"R":>8s}{"":10s}{"s68/R":>8s}{"floor":>7s}')
+
+
+def simulated(options, scale):
+    """
+    The part ``simulated``.
+
+    Parameters
+    ----------
+    options : `argparse.Namespace`
+        See `main`.
+
+    scale : dict
+        ``FULL`` or ``QUICK``.
+
+    Returns
+    -------
+    rows : list of dict
+        A row per method and bin.
+    """
+    size = scale['size']
+    train_fields = [survey_field(size, [options.seed, 1, number],
+                                 n_exposures=2)
+                    for number in range(scale['n_train'] // 2)]
+    frames = [frame for field in train_fields for frame in field.exposures]
+    tests = [survey_field(size, [options.seed, 2, number])
+             for number in range(scale['n_test'])]
+    raw = RawPhotometry([photometry_field(size, [options.seed, 3, number])
+                         for number in range(scale['n_photometry'])])
+    blank = SurveySimulator(
+        shape=(size, size), density=0, n_cosmic_rays=0,
+        n_bad_columns=0).exposures(scale['n_noise'], seed=options.seed)[0]
+    fluxed = [frame for field in raw.fields for frame in field.exposures]
+    tested = [frame for field in tests for frame in field.exposures]
+    print(f'simulated: {len(frames)} frames of {size}², {options.minutes:g} '
+          f'minutes\n{SIMULATED}', flush=True)
+    rows = []
+    for method in train_all(options, frames, tested + fluxed + blank,
+                            **KNOWN):
+        numbers = pixel_errors(_lookup(method, tested), tests, (1, 256))
+        numbers['nyquist'] = nyquist_excess(
+            [plane for plane, _ in method.denoise_all(blank)])
+        bins = raw.rows(raw.measure(_lookup(method, fluxed)), options.seed)
+        numbers |= {'train_rate': method.train_rate,
+                    'predict_rate': method.predict_rate,
+                    'minutes': method.minutes}
+        print(f'{method.label:15s}{numbers["rms"]:7.3f}'
+              f'{numbers["blank_rms"]:7.3f}{numbers["blank_mean"]:8.4f}'
+              f'{numbers["nyquist"]:9.3f}{method.train_rate:8.2f}'
+              f'{method.predict_rate:9.2f}', end='')
+        for index, row in enumerate(bins):
+            print(' ' * 63 * bool(index)
+                  + f'{row["snr"]:>6s}{row["response"]:8.3f} ± '
+                  f'{row["response_error"]:.3f}  {row["scatter"]:8.3f}'
+                  f'{row["floor"]:7.3f}')
+        print(flush=True)
+        rows += [{'part': 'simulated', 'method': method.label, **numbers,
+                  **row} for row in bins]
+    return rows
+
+
+def real_frames(folder):
+    """
+    The real frames.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Of the shared data.
+
+    Returns
+    -------
+    fields : dict of list of `~astropy.nddata.CCDData`
+        By name.
+    """
+    fields = {}
+    for name, pattern in (('eso085', 'eso085_pair/*.fits'),
+                          ('m13', 'm13_five/*.fits')):
+        paths = sorted(folder.glob(pattern))
+        fields[name] = [CCDData(fits.getdata(path).astype(np.float32),
+                                unit='adu') for path in paths]
+    paths = sorted((folder / 'decam_legacypipe' / 'tc4').glob('*_ooi_*.fits'))
+    for path in paths:
+        others = [Path(str(path).replace('_ooi_', f'_oo{kind}_'))
+                  for kind in 'wd']
+        image, weight, flags = (fits.getdata(each, 1)
+                                for each in (path, *others))
+        fields.setdefault('decam', []).append(CCDData(
+            image.astype(np.float32), unit='adu', mask=flags != 0,
+            uncertainty=InverseVariance(weight.astype(np.float64))))
+    return fields
+
+
+def _sources(frames):
+    """Positions of sources in the sum of some frames."""
+    total = np.sum([frame.data for frame in frames], axis=0)
+    _, median, scatter = sigma_clipped_stats(total)
+    found = DAOStarFinder(5.0 * scatter, 4.0)(total - median)
+    return np.transpose([found['x_centroid'], found['y_centroid']])
+
+
+def _response(frames, denoised):
+    """Response of the fluxes of sources, and its error."""
+    apertures = CircularAperture(_sources(frames), 4.0)
+
+    def fluxes(planes):
+        return np.transpose([
+            aperture_photometry(plane - np.median(plane),
+                                apertures)['aperture_sum']
+            for plane in planes])
+
+    raw = fluxes([frame.data for frame in frames])
+    # Faint ones: the response of bright ones is 1 whatever is done.
+    order = np.argsort(raw.mean(axis=1))[:-len(raw) // 4]
+    return flux_response(fluxes(denoised)[order], raw[order], seed=1)
+
+
+def _compare_exposures(frames, denoised):
+    """Error by the other exposure, in noise of the sky, and response."""
+    if len(frames) < 2:
+        return np.nan, np.nan, np.nan
+    total = []
+    for number, plane in enumerate(denoised):
+        other = frames[(number + 1) % len(frames)].data
+        noise = mad_std(np.diff(other, axis=1)) / np.sqrt(2.0)
+        difference = (plane - np.median(plane)) - (other - np.median(other))
+        total.append(np.mean(np.clip(difference / noise, -5, 5)**2) - 1.0)
+    return (np.sqrt(max(np.mean(total), 0.0)), *_response(frames, denoised))
+
+
+def real(options, scale):
+    """
+    The part ``real``.
+
+    Parameters
+    ----------
+    options : `argparse.Namespace`
+        See `main`.
+
+    scale : dict
+        Not used.
+
+    Returns
+    -------
+    rows : list of dict
+        A row per field and method.
+    """
+    rows = []
+    print(f'\nreal frames, {options.minutes:g} minutes\n{"field":10s}'
+          f'{"method":15s}{"error":>8s}{"R":>8s}{"":10s}{"left":>7s}'
+          f'{"nyquist":>9s}')
+    for name, frames in real_frames(options.data).items():
+        patch = 128 if min(frames[0].shape) > 300 else 64
+        for method in train_all(options, frames, frames, patch=patch):
+            planes = [plane for plane, _ in method.denoise_all(frames)]
+            error, response, response_error = _compare_exposures(frames,
+                                                                 planes)
+            blank = [_blank_part(frame, plane)
+                     for frame, plane in zip(frames, planes, strict=True)]
+            left = np.mean([after.std() / before.std()
+                            for before, after in blank])
+            excess = nyquist_excess([after for _, after in blank])
+            print(f'{name:10s}{method.label:15s}{error:8.3f}{response:8.3f} '
+                  f'± {response_error:.3f}  {left:7.3f}{excess:9.3f}',
+                  flush=True)
+            rows.append({'part': 'real', 'field': name,
+                         'method': method.label, 'error': error,
+                         'response': response, 'left': left,
+                         'response_error': response_error,
+                         'nyquist': excess})
+    return rows
+
+
+def _blank_part(frame, plane, size=128):
+    """The square of a frame with the least structure, raw and denoised."""
+    data = np.asarray(frame.data, float)
+    corners = [(top, left)
+               for top in range(0, data.shape[0] - size + 1, size // 2)
+               for left in range(0, data.shape[1] - size + 1, size // 2)]
+    cuts = [(slice(top, top + size), slice(left, left + size))
+            for top, left in corners]
+    best = min(cuts, key=lambda cut: data[cut].std())
+    return data[best], plane[best]
+
+
+def fine_tuning(options, scale):
+    """
+    The part ``gr2r``.
+
+    Parameters
+    ----------
+    options : `argparse.Namespace`
+        See `main`.
+
+    scale : dict
+        ``FULL`` or ``QUICK``.
+
+    Returns
+    -------
+    rows : list of dict
+        A row per stage of the training.
+    """
+    size = scale['size']
+    field = survey_field(size, [options.seed, 4], magnitude_range=(15., 20.),
+                         **OUTSIDE)
+    # Sources in the noise of that frame.
+    tests = [survey_field(size, [options.seed, 5, number],
+                          magnitude_range=(15.0, 20.0), **OUTSIDE)
+             for number in range(scale['n_test'])]
+    print(f'\ngr2r on one frame of {size}², seeing 11 pixels, read noise 40 '
+          f'electrons\n{"model":22s}{"rms":>8s}{"blank":>8s}{"R > 3":>8s}'
+          f'{"":9s}{"gain":>7s}')
+    rows, errors = [], []
+    for label, minutes in (('ccd', None), ('gr2r', options.minutes),
+                           ('gr2r', 3 * options.minutes)):
+        model = load_model('ccd')
+        if minutes is not None:
+            model = Ours('gr2r', field.exposures, minutes,
+                         seed=options.seed, **KNOWN).model
+            label = f'gr2r, {minutes:g} minutes'
+
+        def apply(field, number, model=model):
+            result = denoise(field.exposures[number], model,
+                             add_keyword=False, **KNOWN)
+            return result.data, result.uncertainty.array
+
+        numbers = pixel_errors(apply, tests, (1, 256))
+        response, response_error = _true_response(tests, apply)
+        errors.append(numbers['rms']**2)
+        rows.append({'part': 'gr2r', 'method': label, **numbers,
+                     'response': response,
+                     'response_error': response_error})
+    gain = errors[0] - errors[-1]
+    for row, error in zip(rows, errors, strict=True):
+        row['gain'] = (errors[0] - error) / gain
+        print(f'{row["method"]:22s}{row["rms"]:8.4f}{row["blank_rms"]:8.4f}'
+              f'{row["response"]:8.3f} ± {row["response_error"]:.3f}'
+              f'{row["gain"]:7.2f}')
+    return rows
+
+
+def _true_response(fields, apply):
+    """Response of sources above a signal-to-noise ratio of 3."""
+    true, found = [], []
+    for field in fields:
+        planes = field.truth[0] - field.sky, apply(field, 0)[0] - field.sky
+        smooth = field.truth[0] - field.sky
+        positions = _sources([CCDData(smooth + 1e-3 * field.sigma
+                                      * np.sin(np.arange(smooth.size)
+                                               ).reshape(smooth.shape),
+                                      unit='adu')])
+        radius = 0.72 * 11.0
+        apertures = CircularAperture(positions, radius)
+        noise = field.sigma * np.sqrt(np.pi) * radius
+        flux, denoised = (np.asarray(aperture_photometry(
+            plane, apertures)['aperture_sum']) / noise for plane in planes)
+        keep = (flux > 3.0) & (flux < 100.0)
+        true.append(flux[keep])
+        found.append(denoised[keep])
+    true, found = np.concatenate(true), np.concatenate(found)
+    rng = np.random.default_rng(1)
+    slopes = []
+    for _ in range(200):
+        pick = rng.integers(len(true), size=len(true))
+        slopes.append(np.polyfit(true[pick], found[pick], 1)[0])
+    return float(np.polyfit(true, found, 1)[0]), float(np.std(slopes))
+
+
+def with_nan(options, scale):
+    """
+    The part ``nan``.
+
+    Parameters
+    ----------
+    options : `argparse.Namespace`
+        See `main`.
+
+    scale : dict
+        ``FULL`` or ``QUICK``.
+
+    Returns
+    -------
+    rows : list of dict
+        With and without NaN.
+    """
+    field = survey_field(scale['size'], [options.seed, 6])
+    holes = field.exposures[0].copy()
+    rng = np.random.default_rng(options.seed)
+    holes.data[rng.random(holes.shape) < 0.05] = np.nan
+    print(f'\nnoise2void with NaN, {scale["n_steps"]} steps\n'
+          f'{"frame":12s}{"rms":>8s}')
+    rows = []
+    for label, frame in (('whole', field.exposures[0]), ('5 % NaN', holes)):
+        model = train_denoiser(
+            frame, 'noise2void', epochs=scale['n_steps'] // 100,
+            seed=options.seed, progress_bar=False, **KNOWN)
+
+        def apply(field, number, model=model):
+            return denoise(field.exposures[number], model,
+                           add_keyword=False, **KNOWN).data, None
+
+        numbers = pixel_errors(apply, [field], (1, 256))
+        print(f'{label:12s}{numbers["rms"]:8.4f}', flush=True)
+        rows.append({'part': 'nan', 'method': label, **numbers})
+    print(f'ratio {rows[1]["rms"] / rows[0]["rms"]:.3f}')
+    return rows
+
+
+PARTS = {'simulated': simulated, 'real': real, 'gr2r': fine_tuning,
+         'nan': with_nan}
+
+
+def main():
+    """
+    Run the benchmark.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('--minutes', type=float, default=15.0,
+        help='training of each method (default: 15)')
+    add('--quick', action='store_true', help='smaller frames, fewer steps')
+    add('--parts', nargs='+', choices=PARTS, default=list(PARTS))
+    add('--methods', nargs='+', choices=(*OURS, *THEIRS),
+        default=[*THEIRS, *OURS])
+    add('--careamics', metavar='PYTHON',
+        help='of an environment with CAREamics')
+    add('--data', type=Path, metavar='FOLDER',
+        help='of the real frames; their part is left out without')
+    add('--threads', type=int, default=min(2, os.cpu_count() or 1))
+    add('--seed', type=int, default=SEED)
+    add('--output', metavar='FILE', help='the rows, .ecsv')
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(options.threads)
+    rows = []
+    for name in options.parts:
+        if name == 'real' and options.data is None:
+            note('real frames: left out, --data was not given')
+            continue
+        rows += PARTS[name](options, QUICK if options.quick else FULL)
+    if options.output:
+        names = list(dict.fromkeys(key for row in rows for key in row))
+        table = QTable({name: [
+            row.get(name, '' if name in ('part', 'method', 'field', 'snr')
+                    else np.nan) for row in rows] for name in names})
+        table.meta['seed'] = options.seed
+        table.meta['minutes'] = options.minutes
+        table.write(options.output, format='ascii.ecsv', overwrite=True)
+
+
+if __name__ == '__main__':
+    main()
