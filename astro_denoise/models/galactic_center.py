@@ -190,6 +190,28 @@ class SourceSegmenter(nn.Module):
         """Pixels from which a result can be influenced, on each side."""
         return self.trunk.reach
 
+    def features(self, image, valid, position, dtype):
+        """
+        What the network sees, before it answers.
+
+        Parameters
+        ----------
+        image, valid, position, dtype : optional
+            As for `forward`.
+
+        Returns
+        -------
+        features : `torch.Tensor`
+            Shape (n, widths[0], ny / 2, nx / 2).
+        """
+        planes, _, _ = self._forms(image, valid)
+        return self._features(planes, valid, position, dtype)
+
+    def _features(self, planes, valid, position, dtype):
+        radius = torch.hypot(position[:, :1], position[:, 1:2])
+        return self.trunk(torch.cat([*planes, valid, position, radius], 1),
+                          dtype)[0]
+
     def _forms(self, image, valid):
         """
         The image in several forms, and the noise to measure it by.
@@ -249,9 +271,7 @@ class SourceSegmenter(nn.Module):
             their light.
         """
         planes, scale, detail = self._forms(image, valid)
-        radius = torch.hypot(position[:, :1], position[:, 1:2])
-        features = self.trunk(
-            torch.cat([*planes, valid, position, radius], 1), dtype)[0]
+        features = self._features(planes, valid, position, dtype)
         with torch.autocast(image.device.type, enabled=False):
             answer = dict(zip(self._HEADS, F.pixel_shuffle(
                 self.head(features), 2).split(1, 1), strict=True))

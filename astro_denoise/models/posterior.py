@@ -4,12 +4,15 @@ The network behind `astro_denoise.estimate_parameters`: what an image of
 the Galactic Centre says about the parameters of its simulator.
 """
 
+import copy
 import math
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from ..exceptions import WeightsError
 
 __all__ = ['PosteriorNetwork']
 
@@ -102,6 +105,19 @@ def _regions():
     return torch.from_numpy(maps / maps.sum((1, 2), keepdims=True))
 
 
+def _segmenter(name, hash):  # noqa: A002
+    """A copy of the shipped segmenter, if it is the one expected."""
+    from .registry import load_model
+
+    model = load_model(name, task='segment')
+    if model.hash != hash:
+        msg = (f'the posterior was trained with the segmenter {name!r} of '
+               f'SHA-256 {hash}, but it is {model.hash}: install the '
+               f'package again')
+        raise WeightsError(msg)
+    return copy.deepcopy(model.network)
+
+
 class PosteriorNetwork(nn.Module):
     """
     Joint posterior of the parameters, given an image of 64x64 counts.
@@ -131,18 +147,29 @@ class PosteriorNetwork(nn.Module):
 
     integer : sequence of bool, optional
         Which parameters are integers, below their upper end.
+
+    sources : dict, optional
+        ``name`` and ``hash`` of the shipped segmenter of point sources
+        whose features are averaged too.
     """
+
+    #: Features are told apart by small differences of their means: the
+    #: weights that make them are stored as they are.
+    full_precision = ('enter.', 'blocks.')
 
     def __init__(self, width=64, n_blocks=2, context=192, transforms=4,
                  lower=(0, 0, 0, 0, 200, 1000), upper=(1, 1, 1, 1, 800, 4000),
-                 integer=(False, False, False, False, True, True)):
+                 integer=(False, False, False, False, True, True),
+                 sources=None):
         import zuko
 
         super().__init__()
         self.config = {'width': width, 'n_blocks': n_blocks,
                        'context': context, 'transforms': transforms,
                        'lower': list(lower), 'upper': list(upper),
-                       'integer': list(integer)}
+                       'integer': list(integer), 'sources': sources}
+        # In a list, so that its weights are not taken for this network's.
+        self._segmenter = [] if sources is None else [_segmenter(**sources)]
         self.register_buffer('lower', torch.tensor(lower).float())
         self.register_buffer('upper', torch.tensor(upper).float())
         self.register_buffer('integer', torch.tensor(integer))
@@ -150,6 +177,8 @@ class PosteriorNetwork(nn.Module):
         y, x = torch.meshgrid(line, line, indexing='ij')
         self.register_buffer('position', torch.stack(
             [x, y, y.abs(), torch.hypot(x, y)])[None], persistent=False)
+        self.register_buffer('coordinates', torch.stack(
+            [x, y, torch.ones_like(x)])[None], persistent=False)
 
         for size in (3, 9):
             self.register_buffer(f'box{size}', _box(size), persistent=False)
@@ -158,6 +187,8 @@ class PosteriorNetwork(nn.Module):
             *[_Pointwise(width) for _ in range(n_blocks)])
         self.register_buffer('regions', _regions(), persistent=False)
         n_pooled = len(self.regions) * width
+        for segmenter in self._segmenter:
+            n_pooled += len(self.regions) * segmenter.trunk.widths[0]
         self.embedding = nn.Sequential(
             _Standardised(n_pooled), nn.Linear(n_pooled, 256), nn.SiLU(),
             nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, context))
@@ -169,6 +200,12 @@ class PosteriorNetwork(nn.Module):
         self.register_buffer('typical', torch.zeros(n_statistics))
         self.register_buffer('whitening', torch.eye(n_statistics))
         self.register_buffer('threshold', torch.tensor(math.inf))
+
+    def _apply(self, function, *args, **options):
+        # What moves this network to a device moves the other one too.
+        for segmenter in self._segmenter:
+            segmenter._apply(function, *args, **options)
+        return super()._apply(function, *args, **options)
 
     def embed(self, counts, dtype=torch.float32):
         """
@@ -186,6 +223,26 @@ class PosteriorNetwork(nn.Module):
         -------
         context : `torch.Tensor`
             Shape (n, context).
+        """
+        with torch.autocast(counts.device.type, enabled=False):
+            return self.embedding(self.pooled(counts, dtype))
+
+    def pooled(self, counts, dtype=torch.float32):
+        """
+        Average features over regions.
+
+        Parameters
+        ----------
+        counts : `torch.Tensor`
+            Shape (n, 64, 64).
+
+        dtype : `torch.dtype`, optional
+            Precision of the convolutions.
+
+        Returns
+        -------
+        features : `torch.Tensor`
+            Shape (n, n_features).
         """
         image = counts[:, None]
         near = self.box3 @ image @ self.box3.T
@@ -211,8 +268,14 @@ class PosteriorNetwork(nn.Module):
         with torch.autocast(planes.device.type, enabled=False):
             # Channels are the last axis in memory.
             features = features.permute(0, 2, 3, 1).flatten(1, 2).float()
-            pooled = self.regions.flatten(1) @ features
-            return self.embedding(pooled.flatten(1))
+            pooled = [(self.regions.flatten(1) @ features).flatten(1)]
+        for segmenter in self._segmenter:
+            features = segmenter.features(
+                image, torch.ones_like(image),
+                self.coordinates.expand(len(image), -1, -1, -1), dtype)
+            features = features.permute(0, 2, 3, 1).flatten(1, 2)
+            pooled.append((self.regions.flatten(1) @ features).flatten(1))
+        return torch.cat(pooled, 1)
 
     def log_prob(self, parameters, context):
         """
@@ -316,25 +379,6 @@ class PosteriorNetwork(nn.Module):
     def ood_threshold(self):
         """Score that one in a thousand images of the training set has."""
         return float(self.threshold)
-
-    @torch.no_grad()
-    def learn_scales(self, batches):
-        """
-        Learn the mean and the scatter of the features anew.
-
-        Weights that are means over a training have other ones than the
-        weights of any of its steps.
-
-        Parameters
-        ----------
-        batches : iterable of `torch.Tensor`
-            Each of shape (n, 64, 64).
-        """
-        self.embedding[0].steps.zero_()
-        self.train()
-        for batch in batches:
-            self.embed(batch)
-        self.eval()
 
     @torch.no_grad()
     def learn_statistics(self, counts):

@@ -119,10 +119,13 @@ class Model:
         """
         Weights and metadata as they are stored.
 
-        The weights become 16-bit floats, buffers stay what they are.
+        The weights become 16-bit floats, buffers stay what they are, and
+        so do weights that the network wants whole.
         """
-        parameters = dict(self.network.named_parameters())
-        tensors = {name: (tensor.half() if name in parameters else tensor
+        whole = tuple(getattr(self.network, 'full_precision', ()))
+        halved = {name for name, _ in self.network.named_parameters()
+                  if not name.startswith(whole)}
+        tensors = {name: (tensor.half() if name in halved else tensor
                           ).detach().cpu().contiguous()
                    for name, tensor in self.network.state_dict().items()}
         metadata = {**self.metadata, 'format': 1,

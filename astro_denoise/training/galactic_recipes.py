@@ -14,7 +14,7 @@ import torch
 from .. import __version__
 from .._output import check_output
 from ..inference.devices import resolve_device, resolve_precision
-from ..models import Model
+from ..models import Model, load_model
 from ..models.galactic_center import SourceSegmenter
 from ..models.image_denoiser import MixedDenoiser
 from ..models.posterior import PosteriorNetwork
@@ -25,7 +25,7 @@ from .galactic_center import (
     train_mixed,
     train_segmenter,
 )
-from .posterior import train_posterior
+from .posterior import draw_features, train_head, train_posterior
 from .report import write_log
 from .scenes import draw_scenes
 from .stars import StarSampler, train_star_finder
@@ -98,16 +98,28 @@ def _train_stars(recipe, options, n_scenes=None):
         network, StarSampler(others), 40, options['seed'])
 
 
-def _train_posterior(recipe, options):  # noqa: ARG001
-    network, log = train_posterior(PosteriorNetwork(), batch_size=64,
-                                   **options)
-    network.cpu().requires_grad_(requires_grad=False)
+def _train_posterior(recipe, options, n_images=None):
+    first, log = train_posterior(PosteriorNetwork(), batch_size=64,
+                                 ema_decay=0.0, **options)
+    segmenter = load_model('galactic-center', task='segment')
+    network = PosteriorNetwork(sources={'name': segmenter.name,
+                                        'hash': segmenter.hash})
+    state = {name: value for name, value in first.cpu().state_dict().items()
+             if name.startswith(network.full_precision)}
+    network.load_state_dict(state, strict=False)
+    folder = options['checkpoint']
+    if folder is not None:
+        folder = folder.with_suffix('.features')
+    log += train_head(network, *draw_features(
+        network, n_images or recipe['n_images'], seed=options['seed'] + 8,
+        folder=folder, progress_bar=options['progress_bar']),
+        seed=options['seed'], progress_bar=options['progress_bar'])
+    network.requires_grad_(requires_grad=False)
     simulator = GalacticCenterSimulator('fixed')
     drawn = [simulator.draw(500, [_VALIDATION + options['seed'], index])
              for index in range(20)]
     counts = torch.cat([part['images'] for part in drawn])
     network.learn_statistics(counts)
-    network.learn_scales(counts.split(250))
     truth = torch.cat([part['parameters'] for part in drawn[:2]])
     truth[:, 4:] += 0.5
     samples = network.sample(counts[:len(truth)], 500,
@@ -141,6 +153,7 @@ def _train_mixed(recipe, options):  # noqa: ARG001
 GALACTIC_RECIPES = {
     'galactic-center.estimate': {
         'train': _train_posterior, 'task': 'estimate', 'n_steps': 9000,
+        'n_images': 96000,
         'learning_rate': 1e-3,
         'summary': 'posterior of six parameters of the Galactic Centre'},
     'galactic-center.segment': {
