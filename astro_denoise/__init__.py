@@ -17,8 +17,11 @@ except PackageNotFoundError:  # a source tree that was never installed
 # Public name -> the module that defines it.
 _EXPORTS = {
     'denoise': 'denoising',
+    'estimate_parameters': 'estimation',
     'list_models': 'models',
     'load_model': 'models',
+    'segment_point_sources': 'segmentation',
+    'train_denoiser': 'training.denoiser',
 }
 
 __all__ = list(_EXPORTS)

@@ -5,7 +5,8 @@ Warnings and errors of the package.
 
 from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ['CorrelatedNoiseWarning', 'NoiseEstimateWarning', 'WeightsError']
+__all__ = ['CorrelatedNoiseWarning', 'CountsWarning', 'NoiseEstimateWarning',
+           'UnusualImageWarning', 'WeightsError']
 
 
 class NoiseEstimateWarning(AstropyUserWarning):
@@ -17,6 +18,18 @@ class NoiseEstimateWarning(AstropyUserWarning):
 class CorrelatedNoiseWarning(AstropyUserWarning):
     """
     The noise of neighbouring pixels is correlated.
+    """
+
+
+class CountsWarning(AstropyUserWarning):
+    """
+    An image that should hold counts holds something else.
+    """
+
+
+class UnusualImageWarning(AstropyUserWarning):
+    """
+    An image is unlike those that a model was trained on.
     """
 
 

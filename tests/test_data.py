@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from astropy.nddata import CCDData
 
-from astro_denoise.data import get_example_path, load_example_pair
+from astro_denoise._galactic import galactic_degrees
+from astro_denoise.data import (
+    get_example_path,
+    load_example_pair,
+    load_fermi_map,
+)
 
 NAMES = ('eso085_030_004.fits', 'eso085_030_005.fits')
 
@@ -15,6 +20,24 @@ NAMES = ('eso085_030_004.fits', 'eso085_030_005.fits')
 def test_size():
     assert sum(get_example_path(name).stat().st_size
                for name in NAMES) < 1_000_000
+
+
+def test_size_of_fermi_map():
+    assert get_example_path('fermi_gc.fits').stat().st_size < 50_000
+
+
+def test_fermi_map():
+    image = load_fermi_map()
+    assert image.shape == (64, 64)
+    assert image.unit == 'ct'
+    assert image.data.sum() == 211766
+    assert np.median(image.data) == 24
+    longitude, latitude = galactic_degrees(image.wcs, [0, 63], [0, 63])
+    assert longitude == pytest.approx([14.765625, -14.765625])
+    assert latitude == pytest.approx([-14.765625, 14.765625])
+    # The plane is bright, and the centre the brightest region.
+    assert image.data[31:33].mean() > 5 * image.data[5:15].mean()
+    assert 'MIT' in image.header['ORIGIN']
 
 
 def test_unknown_name():

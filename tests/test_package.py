@@ -53,7 +53,8 @@ def test_import_changes_no_global_state(run_python):
 
 def test_public_names():
     assert set(astro_denoise.__all__) == {
-        'denoise', 'list_models', 'load_model'}
+        'denoise', 'estimate_parameters', 'list_models', 'load_model',
+        'segment_point_sources', 'train_denoiser'}
     assert set(dir(astro_denoise)) == {*astro_denoise.__all__, '__version__'}
 
 

@@ -1,19 +1,22 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The example frames that ship with the package.
+The example data that ship with the package.
 
-They are two exposures of 60 s of the galaxy ESO 085-030, aligned to one
-another and cropped to 480 x 480 pixels: real data with all that real
-data bring. Source and licence are in ``licenses/README.rst``.
+Two exposures of 60 s of the galaxy ESO 085-030, aligned to one another
+and cropped to 480 x 480 pixels: real data with all that real data
+bring. And the gamma rays that Fermi-LAT counted around the Galactic
+Centre in 573 weeks. Sources and licences are in ``licenses/README.rst``.
 """
 
 from pathlib import Path
 
 from astropy.nddata import CCDData
 
-__all__ = ['get_example_path', 'load_example_pair']
+__all__ = ['get_example_path', 'load_example_pair', 'load_fermi_map']
 
-_EXAMPLE_NAMES = ('eso085_030_004.fits', 'eso085_030_005.fits')
+_PAIR_NAMES = ('eso085_030_004.fits', 'eso085_030_005.fits')
+_FERMI_NAME = 'fermi_gc.fits'
+_EXAMPLE_NAMES = (*_PAIR_NAMES, _FERMI_NAME)
 
 
 def get_example_path(name):
@@ -22,7 +25,7 @@ def get_example_path(name):
 
     Parameters
     ----------
-    name : {'eso085_030_004.fits', 'eso085_030_005.fits'}
+    name : {'eso085_030_004.fits', 'eso085_030_005.fits', 'fermi_gc.fits'}
         The name of the file.
 
     Returns
@@ -69,4 +72,29 @@ def load_example_pair():
     ((480, 480), 'adu', 'eso085-030')
     """
     return tuple(CCDData.read(get_example_path(name))
-                 for name in _EXAMPLE_NAMES)
+                 for name in _PAIR_NAMES)
+
+
+def load_fermi_map():
+    """
+    Load the gamma rays of the Galactic Centre that Fermi-LAT counted.
+
+    Photons of 2 to 20 GeV in 573 weeks, in 64 x 64 pixels of 0.46875
+    degrees: the grid of
+    `~astro_denoise.simulation.GalacticCenterSimulator`, but with Galactic
+    longitude growing to the left, as on the sky. Cite arXiv:2002.12370
+    and arXiv:2002.12371 for the data.
+
+    Returns
+    -------
+    image : `~astropy.nddata.CCDData`
+        Counts, with a WCS in Galactic coordinates.
+
+    Examples
+    --------
+    >>> from astro_denoise.data import load_fermi_map
+    >>> image = load_fermi_map()
+    >>> image.shape, str(image.unit), int(image.data.max())
+    ((64, 64), 'ct', 1319)
+    """
+    return CCDData.read(get_example_path(_FERMI_NAME))

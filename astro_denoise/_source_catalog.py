@@ -1,0 +1,138 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+From what is known of each pixel to a catalogue of sources.
+"""
+
+import numpy as np
+from astropy.table import QTable
+
+__all__ = ['label_sources', 'measure_sources']
+
+
+def label_sources(probability, height, threshold, *, own=None, n_pixels=1):
+    """
+    Tell the sources of a probability map apart.
+
+    Pixels above the threshold belong to the first source that is reached
+    from them by steepest ascent, so that sources that touch are separate:
+    a local maximum, or a pixel that is known to be a source of its own.
+
+    Parameters
+    ----------
+    probability : 2D `~numpy.ndarray`
+        Probability of a source in each pixel.
+
+    height : 2D `~numpy.ndarray`
+        What is climbed, such as the flux in each pixel.
+
+    threshold : float
+        Pixels must be more probable than this.
+
+    own : 2D bool `~numpy.ndarray`, optional
+        Pixels that are sources of their own even beside a higher one.
+
+    n_pixels : int, optional
+        Pixels that a source must have.
+
+    Returns
+    -------
+    labels : 2D `~numpy.ndarray`
+        Number of the source of each pixel, 0 for none; int32.
+
+    peaks : 1D `~numpy.ndarray`
+        Index of the highest pixel of each source in the flattened map,
+        in increasing order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_denoise._source_catalog import label_sources
+    >>> flux = np.array([[1.0, 5.0, 3.0, 6.0, 2.0, 0.0, 4.0]])
+    >>> labels, peaks = label_sources(flux / 10, flux, 0.05)
+    >>> print(labels, peaks)
+    [[1 1 2 2 2 0 3]] [1 3 6]
+    """
+    ny, nx = probability.shape
+    labels = np.zeros((ny, nx), np.int32)
+    chosen = probability > threshold
+    # A border that nobody climbs makes all neighbours exist.
+    padded = np.full((ny + 2, nx + 2), -np.inf)
+    padded[1:-1, 1:-1][chosen] = height[chosen]
+    ground = padded.ravel()
+    inner = np.zeros(padded.shape, bool)
+    inner[1:-1, 1:-1] = chosen
+    pixels = np.flatnonzero(inner)
+    best, highest = pixels.copy(), ground[pixels]
+    for step in (-nx - 3, -nx - 2, -nx - 1, -1, 1, nx + 1, nx + 2, nx + 3):
+        other = ground[pixels + step]
+        # Of two of one height the later, so that nobody goes in circles.
+        better = (other > highest) | ((other == highest)
+                                      & (pixels + step > best))
+        best[better] = (pixels + step)[better]
+        highest[better] = other[better]
+    if own is not None:
+        alone = np.zeros(padded.shape, bool)
+        alone[1:-1, 1:-1] = own
+        best = np.where(alone.ravel()[pixels], pixels, best)
+    target = np.searchsorted(pixels, best)
+    while True:
+        farther = target[target]
+        if np.array_equal(farther, target):
+            break
+        target = farther
+    tops, number, sizes = np.unique(target, return_inverse=True,
+                                    return_counts=True)
+    kept = sizes >= n_pixels
+    new = np.where(kept, np.cumsum(kept), 0)
+    labels[chosen] = new[number]
+    row, column = np.divmod(pixels[tops[kept]], nx + 2)
+    return labels, (row - 1) * nx + column - 1
+
+
+def measure_sources(labels, peaks, answers, *, whole=False):
+    """
+    Measure labelled sources.
+
+    Parameters
+    ----------
+    labels, peaks : `~numpy.ndarray`
+        Of `label_sources`.
+
+    answers : 3D `~numpy.ndarray`
+        Probability, flux, its variance, and offsets of the light in x
+        and y from the middle of the pixel, shape (5, ny, nx).
+
+    whole : bool, optional
+        Sum the flux over all pixels of a source, and take the middle of
+        its light. Otherwise the highest pixel counts alone: of a map in
+        which the flux of each source is in one pixel, the others hold
+        that of sources too faint to be told.
+
+    Returns
+    -------
+    catalog : `~astropy.table.QTable`
+        A row for each source: ``label``, ``x_centroid``, ``y_centroid``,
+        ``probability`` (its maximum), ``flux`` and ``flux_error``.
+    """
+    n = len(peaks)
+    inside = np.flatnonzero(labels)
+    number = labels.flat[inside] - 1
+    catalog = QTable()
+    catalog['label'] = np.arange(1, n + 1)
+    most = np.zeros(n)
+    np.maximum.at(most, number, answers[0].ravel()[inside])
+    pixel = inside if whole else peaks
+    number = number if whole else np.arange(n)
+    _, flux, variance, dx, dy = (plane.ravel()[pixel].astype(float)
+                                 for plane in answers)
+    y, x = np.divmod(pixel, labels.shape[1])
+    weight = np.maximum(flux, 0.0)
+    dark = np.bincount(number, weight, n) <= 0
+    weight[dark[number] & (pixel == peaks[number])] = 1.0
+    total = np.bincount(number, weight, n)
+    for name, place in (('x_centroid', x + dx), ('y_centroid', y + dy)):
+        catalog[name] = np.bincount(number, weight * place, n) / total
+    catalog['probability'] = most
+    catalog['flux'] = np.bincount(number, flux, n)
+    catalog['flux_error'] = np.sqrt(np.bincount(number, variance, n))
+    return catalog
