@@ -64,8 +64,11 @@ def main(args=None):
 
 
 def _parser():
-    # A module of its own that takes helpers from this one.
+    # Modules of their own that take helpers from this one.
+    from astro_denoise.cli_denoise import add_denoise
+    from astro_denoise.cli_galactic import add_estimate, add_segment
     from astro_denoise.cli_photometry import add_check, add_photometry
+    from astro_denoise.cli_train import add_train
 
     parser = _new_parser(
         argparse.ArgumentParser, prog=_NAME,
@@ -76,8 +79,8 @@ def _parser():
         version=f'%(prog)s {astro_denoise.__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND',
                                      required=True)
-    for add in (_add_denoise, add_photometry, add_check, _add_demo,
-                _add_models, _add_simulate, _add_train):
+    for add in (add_denoise, add_segment, add_estimate, add_photometry,
+                add_check, _add_demo, _add_models, _add_simulate, add_train):
         add(commands)
     return parser
 
@@ -116,36 +119,6 @@ def _shows_progress(options):
             else options.progress)
 
 
-def _add_denoise(commands):
-    parser = _add_command(
-        commands, 'denoise', _run_denoise,
-        summary='Denoise FITS files.', usage='IN... -o OUT [options]',
-        example='*.fits -o denoised/ --gain GAIN --read-noise RDNOISE')
-    add = parser.add_argument
-    # The usage line and the summary say what it is, and save a screen line.
-    add('inputs', nargs='+', metavar='IN', help=argparse.SUPPRESS)
-    add('-o', '--output', required=True, metavar='OUT',
-        help='a file, or a folder for several inputs')
-    add('--model', default='ccd', metavar='NAME',
-        help='name or .safetensors file (default: ccd)')
-    add('--gain', type=_number_or_keyword, metavar='VALUE',
-        help='electron/adu, or the header keyword')
-    add('--read-noise', type=_number_or_keyword, metavar='VALUE',
-        help='electron, or the header keyword')
-    add('--uncertainty', metavar='FILE', help='FITS file of the noise')
-    add('--uncertainty-type', choices=('std', 'var', 'ivar'),
-        metavar='TYPE', help='std, var or ivar (default: by UTYPE, or std)')
-    add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
-    add('--hdu', type=_hdu, metavar='HDU',
-        help='only this one: a number, NAME or NAME,VERSION')
-    add('--device', metavar='NAME', help='cpu or cuda (default: by itself)')
-    add('--precision', choices=('auto', 'float32', 'bfloat16'),
-        default='auto', metavar='TYPE',
-        help='auto, float32 or bfloat16 (default: auto)')
-    _add_overwrite(parser)
-    _add_progress(parser)
-
-
 def _number_or_keyword(text):
     try:
         return float(text)
@@ -161,65 +134,6 @@ def _hdu(text):
         msg = f'the version in {text!r} must be a number'
         raise argparse.ArgumentTypeError(msg)
     return name, int(version)
-
-
-def _run_denoise(options):
-    from astro_denoise.pipeline import denoise_file
-
-    outputs = _output_paths(options.inputs, options.output)
-    # Loaded once, and a wrong name is told once.
-    model = astro_denoise.load_model(options.model, task='denoise')
-    progress = _shows_progress(options)
-    many = len(outputs) > 1
-    status = 0
-    with _bar(outputs, shown=progress and many) as bar:
-        for path, output in zip(options.inputs, bar, strict=True):
-            try:
-                denoise_file(
-                    path, output, model=model, hdu=options.hdu,
-                    mask=options.mask, uncertainty=options.uncertainty,
-                    uncertainty_type=options.uncertainty_type,
-                    gain=options.gain, read_noise=options.read_noise,
-                    device=options.device, precision=options.precision,
-                    overwrite=options.overwrite,
-                    progress_bar=progress and not many)
-            except _USER_ERRORS as error:
-                reason = _describe(error)
-                if getattr(error, 'filename', None) is None:
-                    reason = f'{path}: {reason}'
-                _print_error(reason)
-                status = 1
-    return status
-
-
-def _bar(items, *, shown):
-    from tqdm import tqdm
-
-    return tqdm(items, disable=not shown, unit='frame')
-
-
-def _output_paths(inputs, output):
-    """
-    One output for each input.
-    """
-    folder = Path(output)
-    if output.endswith(os.sep):
-        folder.mkdir(parents=True, exist_ok=True)
-    if not folder.is_dir():
-        if len(inputs) == 1:
-            return [folder]
-        msg = (f'-o {output}: several inputs need a folder; end its name in '
-               f'{os.sep} to have it made')
-        raise ValueError(msg)
-    outputs = {}
-    for path in inputs:
-        name = Path(path).name
-        if name in outputs:
-            msg = (f'{outputs[name]} and {path} would both become '
-                   f'{folder / name}')
-            raise ValueError(msg)
-        outputs[name] = path
-    return [folder / name for name in outputs]
 
 
 def _add_demo(commands):
@@ -251,10 +165,11 @@ def _add_models(commands):
 
 
 def _run_models(options):
-    for name in astro_denoise.list_models():
-        model = astro_denoise.load_model(name)
-        print(f'{name:12s}{model.task:10s}{model.hash[:12]}  '
-              f'{model.metadata.get("summary", "")}'.rstrip())
+    for task in ('denoise', 'segment', 'estimate'):
+        for name in astro_denoise.list_models(task=task):
+            model = astro_denoise.load_model(name, task=task)
+            print(f'{name:16s}{task:9s}{model.hash[:8]}  '
+                  f'{model.metadata.get("summary", "")}'.rstrip())
     return 0
 
 
@@ -269,6 +184,10 @@ def _add_simulate(commands):
         help='for exposure_001.fits ... and catalog.ecsv')
     add('--n', type=int, default=2, metavar='N',
         help='number of exposures (default: 2)')
+    add('--sky', choices=('survey', 'galactic-center'), default='survey',
+        metavar='SKY', help='survey, or galactic-center: gamma-ray counts')
+    add('--tier', choices=('fixed', 'legacy', 'realistic'), metavar='TIER',
+        help='galactic-center: fixed, legacy or realistic')
     add('--shape', type=int, nargs=2, metavar=('NY', 'NX'),
         help='pixels (default: 4096 2048)')
     add('--seed', type=int, metavar='N', help='same seed, same exposures')
@@ -291,10 +210,21 @@ def _run_simulate(options):
              'sky_rate', 'psf_fwhm', 'density')
     given = {name: getattr(options, name) for name in names
              if getattr(options, name) is not None}
-    simulator = SurveySimulator(**given)
     if options.n < 1:
         msg = f'--n must be at least 1, got {options.n}'
         raise ValueError(msg)
+    if options.sky == 'galactic-center':
+        from astro_denoise.cli_galactic import simulate_galactic_center
+
+        if given:
+            option = f'--{next(iter(given))}'.replace('_', '-')
+            msg = f'{option} is not for --sky galactic-center'
+            raise ValueError(msg)
+        return simulate_galactic_center(options)
+    if options.tier:
+        msg = f'--tier {options.tier} is for --sky galactic-center'
+        raise ValueError(msg)
+    simulator = SurveySimulator(**given)
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f'exposure_{number:03d}.fits'
@@ -312,46 +242,6 @@ def _run_simulate(options):
                        overwrite=options.overwrite) as temporary:
         catalog.write(temporary, format='ascii.ecsv')
     print(catalog_path)
-    return 0
-
-
-def _add_train(commands):
-    parser = _add_command(
-        commands, 'train', _run_train,
-        summary='Train a model anew by the recipe of a shipped one.',
-        usage='--recipe NAME -o OUT.safetensors [options]',
-        example='--recipe ccd -o ccd.safetensors --checkpoint ckpt/')
-    add = parser.add_argument
-    add('--recipe', required=True, choices=('ccd', 'ccd-mmse'),
-        metavar='NAME', help='ccd or ccd-mmse')
-    add('-o', '--output', required=True, metavar='OUT',
-        help='the weights, .safetensors; the log goes beside them')
-    add('--seed', type=int, default=1, metavar='N',
-        help='of skies, noise and weights (default: 1)')
-    add('--checkpoint', metavar='FOLDER',
-        help='write the state there, and resume from it')
-    add('--steps', type=int, metavar='N',
-        help='shorter or longer than the recipe')
-    add('--threads', type=int, metavar='N', help='processor threads')
-    _add_overwrite(parser)
-    _add_progress(parser)
-
-
-def _run_train(options):
-    from astro_denoise.training.recipes import train_recipe
-
-    output = Path(options.output)
-    for path in (output, output.with_suffix('.ecsv')):
-        check_output(path, overwrite=options.overwrite)
-    if options.threads is not None:
-        import torch
-
-        torch.set_num_threads(options.threads)
-    train_recipe(options.recipe, output, seed=options.seed,
-                 checkpoint=options.checkpoint, n_steps=options.steps,
-                 overwrite=options.overwrite,
-                 progress_bar=_shows_progress(options))
-    print(output)
     return 0
 
 

@@ -19,7 +19,11 @@ from astro_denoise.cli import (
 
 __all__ = ['add_train']
 
-_RECIPES = ('ccd', 'ccd-mmse')
+# Those of `astro_denoise.training.shipped`, which is slow to import.
+_RECIPES = ('ccd', 'ccd-mmse', 'ccd-stars', 'cnn-dm', 'cnn-dm-disk-gc',
+            'cnn-dm-total', 'galactic-center.estimate',
+            'galactic-center.segment', 'gc-gaussian', 'gc-masked',
+            'gc-mixed', 'gc-poisson', 'gc-saltpepper', 'unet-paper')
 _METHODS = ('noise2void', 'n2v2', 'pn2v', 'noise2noise', 'gr2r')
 
 # What the two kinds of training have no use for.
@@ -41,7 +45,7 @@ def add_train(commands):
     add('--method', choices=_METHODS, metavar='NAME',
         help=f'{", ".join(_METHODS[:-1])} or {_METHODS[-1]}')
     add('--recipe', choices=_RECIPES, metavar='NAME',
-        help=f'a shipped model, {" or ".join(_RECIPES)}')
+        help='a shipped model, such as ccd')
     add('-o', '--output', required=True, metavar='OUT',
         help='the weights, .safetensors; the log goes beside')
     add('--minutes', type=float, metavar='N', help='time for the training')
@@ -106,13 +110,13 @@ def _check(options, output):
 
 def _train_recipe(options, output, log):
     """Train a shipped model anew; the recipe writes the log."""
-    from astro_denoise.training.recipes import train_recipe
+    from astro_denoise.training.shipped import train_shipped
 
-    train_recipe(options.recipe, output,
-                 seed=1 if options.seed is None else options.seed,
-                 checkpoint=options.checkpoint, n_steps=options.steps,
-                 overwrite=options.overwrite,
-                 progress_bar=_shows_progress(options))
+    train_shipped(options.recipe, output,
+                  seed=1 if options.seed is None else options.seed,
+                  checkpoint=options.checkpoint, n_steps=options.steps,
+                  overwrite=options.overwrite,
+                  progress_bar=_shows_progress(options))
 
 
 def _train_on_frames(options, output, log, figure):

@@ -8,11 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-import types
 
 import numpy as np
 import pytest
-import torch
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
@@ -21,43 +19,27 @@ from astropy.table import QTable
 import astro_denoise
 from astro_denoise import pipeline
 from astro_denoise._output import atomic_output
+from astro_denoise._status import STATUS_NAME
 from astro_denoise.cli import main
 from astro_denoise.data import get_example_path
-from astro_denoise.models import Model
 
-COMMANDS = ['denoise', 'demo', 'models', 'simulate', 'train']
-
-
-class HalfSigma(torch.nn.Module):
-    """
-    A network that takes half a sigma from each pixel.
-    """
-
-    stride = 1
-    reach = 0
-
-    def __init__(self):
-        super().__init__()
-        self.share = torch.nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, x, log_sigma, valid, context, *, dtype):
-        return self.share * valid, torch.zeros_like(x)
+COMMANDS = ['denoise', 'demo', 'models', 'simulate']
 
 
 @pytest.fixture(autouse=True)
-def _small_model(monkeypatch):
+def _small_model(monkeypatch, half_sigma_model):
     """
     The default model is a trivial one here; other names are as they are.
     """
-    model = Model(HalfSigma(), {'name': 'ccd', 'task': 'denoise',
-                                'summary': 'takes half a sigma'})
+    model = half_sigma_model('ccd', summary='takes half a sigma')
     load_model = astro_denoise.load_model
 
     def load(name, **options):
         return model if name == 'ccd' else load_model(name, **options)
 
     monkeypatch.setattr(astro_denoise, 'load_model', load)
-    monkeypatch.setattr(astro_denoise, 'list_models', lambda: ['ccd'])
+    monkeypatch.setattr(astro_denoise, 'list_models', lambda task: [
+        'ccd'][:task == 'denoise'])
     monkeypatch.setattr(astro_denoise.models, 'load_model', load)
 
 
@@ -97,7 +79,8 @@ def test_examples_of_the_help_are_valid(command, capsys, monkeypatch):
     words = capsys.readouterr().out.splitlines()[-1].split()[1:]
     called = []
     for name in COMMANDS:
-        monkeypatch.setattr(f'astro_denoise.cli._run_{name}',
+        module = 'cli_denoise' if name == 'denoise' else 'cli'
+        monkeypatch.setattr(f'astro_denoise.{module}._run_{name}',
                             lambda options: called.append(options) or 0)
     assert main(words) == 0
     assert len(called) == 1
@@ -113,7 +96,6 @@ def test_version(capsys):
     [], ['nothing'], ['denoise'], ['denoise', 'a.fits'],
     ['denoise', 'a.fits', '-o', 'b.fits', '--hdu', 'SCI,x'],
     ['denoise', 'a.fits', '-o', 'b.fits', '--precision', 'float8'],
-    ['train', '-o', 'a.safetensors', '--recipe', 'nothing'],
     ['simulate', '-o', 'a', '--n', 'x']])
 def test_wrong_command_line(args, capsys):
     assert main(args) == 2
@@ -174,7 +156,7 @@ def test_other_options(folder):
 def test_several_inputs(folder, capsys):
     assert main(['denoise', 'a.fits', 'b.fits', '-o', 'new/out/',
                  '--progress']) == 0
-    assert names(folder / 'new' / 'out') == ['a.fits', 'b.fits']
+    assert names(folder / 'new' / 'out') == ['a.fits', STATUS_NAME, 'b.fits']
     assert '2/2' in capsys.readouterr().err
     for name in ('a.fits', 'b.fits'):
         header = fits.getheader(folder / 'new' / 'out' / name)
@@ -184,7 +166,7 @@ def test_several_inputs(folder, capsys):
 def test_one_input_into_a_folder(folder):
     (folder / 'out').mkdir()
     assert main(['denoise', 'a.fits', '-o', 'out', '--no-progress']) == 0
-    assert names(folder / 'out') == ['a.fits']
+    assert names(folder / 'out') == ['a.fits', STATUS_NAME]
 
 
 def test_progress_bar_of_one_frame(folder, capsys):
@@ -195,7 +177,7 @@ def test_progress_bar_of_one_frame(folder, capsys):
 def test_one_bad_frame_of_several(folder, capsys):
     (folder / 'a.fits').write_bytes(b'nothing')
     assert main(['denoise', 'a.fits', 'b.fits', '-o', 'out/']) == 1
-    assert names(folder / 'out') == ['b.fits']
+    assert names(folder / 'out') == [STATUS_NAME, 'b.fits']
     error, = capsys.readouterr().err.splitlines()
     assert error.startswith('astro-denoise: error: a.fits: ')
 
@@ -333,9 +315,9 @@ def test_closed_pipe(tmp_path):
     os.close(read_end)
     code = ('import sys, astro_denoise\n'
             'from astro_denoise.cli import main\n'
-            "astro_denoise.list_models = lambda: ['ccd'] * 9999\n"
+            "astro_denoise.list_models = lambda task: ['ccd'] * 9999\n"
             'class Model: task, hash, metadata = "denoise", "0", {}\n'
-            'astro_denoise.load_model = lambda name: Model\n'
+            'astro_denoise.load_model = lambda name, task: Model\n'
             "sys.exit(main(['models']))\n")
     result = subprocess.run(
         [sys.executable, '-c', code], cwd=tmp_path, stdout=write_end,
@@ -405,41 +387,3 @@ def test_simulate_bad_option(tmp_path, capsys, options, message):
     assert simulate(tmp_path / 'new', *options) == 1
     assert message in capsys.readouterr().err
     assert names(tmp_path) == []
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """
-    The calls of the training, which is not run here.
-    """
-    calls = []
-    recipes = types.ModuleType('recipes')
-    recipes.train_recipe = lambda *args, **options: calls.append(
-        (args, options))
-    monkeypatch.setitem(sys.modules, 'astro_denoise.training.recipes',
-                        recipes)
-    return calls
-
-
-def test_train(tmp_path, trained):
-    threads = torch.get_num_threads()
-    output = tmp_path / 'new.safetensors'
-    try:
-        assert main(['train', '--recipe', 'ccd-mmse', '-o', str(output),
-                     '--seed', '5', '--checkpoint', 'ckpt', '--steps', '10',
-                     '--threads', '1']) == 0
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(threads)
-    assert trained == [(('ccd-mmse', output), {
-        'seed': 5, 'checkpoint': 'ckpt', 'n_steps': 10, 'overwrite': False,
-        'progress_bar': False})]
-
-
-@pytest.mark.parametrize('name', ['old.safetensors', 'old.ecsv'])
-def test_train_keeps_what_exists(tmp_path, trained, capsys, name):
-    (tmp_path / name).write_text('precious')
-    args = ['train', '--recipe', 'ccd', '-o',
-            str(tmp_path / 'old.safetensors')]
-    assert 'file exists' in fails(args, capsys)
-    assert trained == []

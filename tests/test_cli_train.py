@@ -29,11 +29,11 @@ def trained(monkeypatch):
     The calls of the training, which is not run here.
     """
     calls = []
-    recipes = types.ModuleType('recipes')
-    recipes.train_recipe = lambda *args, **options: calls.append(
+    shipped = types.ModuleType('shipped')
+    shipped.train_shipped = lambda *args, **options: calls.append(
         (args, options))
-    monkeypatch.setitem(sys.modules, 'astro_denoise.training.recipes',
-                        recipes)
+    monkeypatch.setitem(sys.modules, 'astro_denoise.training.shipped',
+                        shipped)
 
     def train_denoiser(*args, **options):
         calls.append((args, options))

@@ -124,7 +124,8 @@ class PosteriorNetwork(nn.Module):
 
     What an image says about its sources is in the distribution of the
     counts near to each other, region by region. So features of small
-    patches are averaged over regions, and a normalising
+    patches are averaged over regions, and those of a segmenter of point
+    sources correct what follows from them; a normalising
     flow (neural spline flow, arXiv:1906.04032) conditioned on them gives
     the density of the parameters.
 
@@ -187,11 +188,17 @@ class PosteriorNetwork(nn.Module):
             *[_Pointwise(width) for _ in range(n_blocks)])
         self.register_buffer('regions', _regions(), persistent=False)
         n_pooled = len(self.regions) * width
-        for segmenter in self._segmenter:
-            n_pooled += len(self.regions) * segmenter.trunk.widths[0]
         self.embedding = nn.Sequential(
             _Standardised(n_pooled), nn.Linear(n_pooled, 256), nn.SiLU(),
             nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, context))
+        for segmenter in self._segmenter:
+            n_sources = len(self.regions) * segmenter.trunk.widths[0]
+            self.standardised = _Standardised(n_sources)
+            self.correction = nn.Sequential(
+                nn.Linear(n_sources + context, 256), nn.SiLU(),
+                nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, context))
+            nn.init.zeros_(self.correction[-1].weight)
+            nn.init.zeros_(self.correction[-1].bias)
         self.flow = zuko.flows.NSF(
             len(lower), context, transforms=transforms, bins=8,
             hidden_features=(128, 128))
@@ -224,8 +231,13 @@ class PosteriorNetwork(nn.Module):
         context : `torch.Tensor`
             Shape (n, context).
         """
+        patches, sources = self.pooled(counts, dtype)
         with torch.autocast(counts.device.type, enabled=False):
-            return self.embedding(self.pooled(counts, dtype))
+            context = self.embedding(patches)
+            if sources is not None:
+                sources = torch.cat([self.standardised(sources), context], 1)
+                context = context + self.correction(sources)
+        return context
 
     def pooled(self, counts, dtype=torch.float32):
         """
@@ -241,8 +253,9 @@ class PosteriorNetwork(nn.Module):
 
         Returns
         -------
-        features : `torch.Tensor`
-            Shape (n, n_features).
+        patches, sources : `torch.Tensor`
+            Shape (n, n_features): of small patches, and of the segmenter
+            (`None` without one).
         """
         image = counts[:, None]
         near = self.box3 @ image @ self.box3.T
@@ -268,14 +281,15 @@ class PosteriorNetwork(nn.Module):
         with torch.autocast(planes.device.type, enabled=False):
             # Channels are the last axis in memory.
             features = features.permute(0, 2, 3, 1).flatten(1, 2).float()
-            pooled = [(self.regions.flatten(1) @ features).flatten(1)]
+            patches = (self.regions.flatten(1) @ features).flatten(1)
+        sources = None
         for segmenter in self._segmenter:
             features = segmenter.features(
                 image, torch.ones_like(image),
                 self.coordinates.expand(len(image), -1, -1, -1), dtype)
             features = features.permute(0, 2, 3, 1).flatten(1, 2)
-            pooled.append((self.regions.flatten(1) @ features).flatten(1))
-        return torch.cat(pooled, 1)
+            sources = (self.regions.flatten(1) @ features).flatten(1)
+        return patches, sources
 
     def log_prob(self, parameters, context):
         """

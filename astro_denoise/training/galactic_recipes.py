@@ -104,9 +104,7 @@ def _train_posterior(recipe, options, n_images=None):
     segmenter = load_model('galactic-center', task='segment')
     network = PosteriorNetwork(sources={'name': segmenter.name,
                                         'hash': segmenter.hash})
-    state = {name: value for name, value in first.cpu().state_dict().items()
-             if name.startswith(network.full_precision)}
-    network.load_state_dict(state, strict=False)
+    network.load_state_dict(first.cpu().state_dict(), strict=False)
     folder = options['checkpoint']
     if folder is not None:
         folder = folder.with_suffix('.features')

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 # Images whose features are kept in one file, and drawn at once.
 _CHUNK, _DRAWN = 2000, 100
 
+_STORED = ('contexts', 'features', 'parameters', 'mean', 'scale')
+
 
 def posterior_loss(model, batch, step, dtype):
     """
@@ -84,17 +86,23 @@ def train_posterior(model, *, n_steps, seed=0, batch_size=128, **options):
 
 
 def _chunk(network, simulator, seed, norm):
-    """Features of some images, standardised, and the parameters."""
-    features, parameters = [], []
+    """
+    What is known of some images: context, features, parameters.
+
+    The features of the segmenter are standardised.
+    """
+    contexts, features, parameters = [], [], []
     for index in range(_CHUNK // _DRAWN):
         drawn = simulator.draw(_DRAWN, [*seed, index])
-        features.append(network.pooled(drawn['images']))
+        patches, sources = network.pooled(drawn['images'])
+        contexts.append(network.embedding(patches))
+        features.append(sources)
         parameters.append(drawn['parameters'])
     features = torch.cat(features)
     if norm is None:
         norm = features.mean(0), features.std(0) + 1e-6
     features = (features - norm[0]) / norm[1]
-    return features.half(), torch.cat(parameters), norm
+    return (torch.cat(contexts), features.half(), torch.cat(parameters)), norm
 
 
 @torch.no_grad()
@@ -122,8 +130,12 @@ def draw_features(network, n_images, *, seed=0, folder=None,
 
     Returns
     -------
+    contexts : `torch.Tensor`
+        Shape (n_images, context): what small patches tell.
+
     features : `torch.Tensor`
-        Shape (n_images, n_features), standardised, half precision.
+        Shape (n_images, n_features): what the segmenter tells,
+        standardised, in half precision.
 
     parameters : `torch.Tensor`
         Shape (n_images, 6).
@@ -138,23 +150,21 @@ def draw_features(network, n_images, *, seed=0, folder=None,
         path = None if folder is None else Path(folder) / f'{number:04d}.npz'
         if path is not None and path.exists():
             with np.load(path) as stored:
-                *part, mean, scale = (
-                    torch.from_numpy(stored[name]) for name in
-                    ('features', 'parameters', 'mean', 'scale'))
+                *part, mean, scale = (torch.from_numpy(stored[name])
+                                      for name in _STORED)
             norm = mean, scale
         else:
-            *part, norm = _chunk(network, simulator, [seed, number], norm)
+            part, norm = _chunk(network, simulator, [seed, number], norm)
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with (atomic_output(path, overwrite=True) as temporary,
                       temporary.open('wb') as file):
-                    np.savez(file, features=part[0].numpy(),
-                             parameters=part[1].numpy(),
-                             mean=norm[0].numpy(), scale=norm[1].numpy())
+                    np.savez(file, **{
+                        name: plane.numpy() for name, plane in
+                        zip(_STORED, (*part, *norm), strict=True)})
         parts.append(part)
-    standardise = network.embedding[0]
-    standardise.mean.copy_(norm[0])
-    standardise.square.copy_(norm[1]**2)
+    network.standardised.mean.copy_(norm[0])
+    network.standardised.square.copy_(norm[1]**2)
     return tuple(torch.cat(planes) for planes in zip(*parts, strict=True))
 
 
@@ -170,11 +180,11 @@ def _principal(features, n_components):
     return mean, vectors[:, keep] / values[keep].sqrt()
 
 
-def train_head(network, features, parameters, *, epochs=8, seed=0,
-               n_components=1024, batch_size=256, learning_rate=1e-3,
+def train_head(network, contexts, features, parameters, *, epochs=6, seed=0,
+               n_components=512, batch_size=512, learning_rate=7e-4,
                weight_decay=3e-2, n_validation=4000, progress_bar=False):
     """
-    Train what comes after the features: embedding and flow.
+    Train what the segmenter adds to a posterior, and the flow on.
 
     The features are nearly collinear; what tells the parameters is in
     small differences between them. So they are whitened first, and the
@@ -185,7 +195,7 @@ def train_head(network, features, parameters, *, epochs=8, seed=0,
     network : `~astro_denoise.models.posterior.PosteriorNetwork`
         Trained in place.
 
-    features, parameters : `torch.Tensor`
+    contexts, features, parameters : `torch.Tensor`
         From `draw_features`.
 
     epochs, batch_size, learning_rate, weight_decay : optional
@@ -195,7 +205,7 @@ def train_head(network, features, parameters, *, epochs=8, seed=0,
         Of weights and order.
 
     n_components : int, optional
-        Principal components that are used.
+        Principal components of the features that are used.
 
     n_validation : int, optional
         Images, the last ones, for validation alone.
@@ -214,16 +224,20 @@ def train_head(network, features, parameters, *, epochs=8, seed=0,
     mean, whitening = _principal(features[:n_training], n_components)
     inputs = torch.cat([(part.float() - mean) @ whitening
                         for part in features.split(8000)])
+    inputs = torch.cat([inputs, contexts], 1)
     rng = torch.Generator().manual_seed(seed)
-    _, first, *others = network.embedding
+    first, *others = network.correction
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        entry = nn.Linear(whitening.shape[1], first.out_features)
-    head = nn.Sequential(entry, *others)
-    trained = [*head.parameters(), *network.flow.parameters()]
+        entry = nn.Linear(inputs.shape[1], first.out_features)
+    correction = nn.Sequential(entry, *others)
+    # The flow has been trained already.
+    groups = [{'params': list(module.parameters()), 'share': share}
+              for module, share in ((correction, 1.0), (network.flow, 0.3))]
+    trained = [parameter for group in groups for parameter in group['params']]
     for parameter in trained:
         parameter.requires_grad_()
-    optimizer = torch.optim.AdamW(trained, lr=learning_rate,
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate,
                                   weight_decay=weight_decay)
     n_batches = n_training // batch_size
 
@@ -231,7 +245,8 @@ def train_head(network, features, parameters, *, epochs=8, seed=0,
         values = parameters[rows].clone()
         values[:, network.integer] += torch.rand(
             (len(values), int(network.integer.sum())), generator=rng)
-        return -network.log_prob(values, head(inputs[rows])).mean()
+        context = contexts[rows] + correction(inputs[rows])
+        return -network.log_prob(values, context).mean()
 
     log, step = [], 0
     for epoch in tqdm(range(epochs), disable=not progress_bar, desc='head'):
@@ -240,8 +255,9 @@ def train_head(network, features, parameters, *, epochs=8, seed=0,
         for rows in order.split(batch_size)[:n_batches]:
             progress = step / (epochs * n_batches)
             rate = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
+            rate *= min(1.0, (step + 1) / 100)
             for group in optimizer.param_groups:
-                group['lr'] = learning_rate * rate * min(1.0, step / 200)
+                group['lr'] = learning_rate * group['share'] * rate
             loss = loss_of(rows)
             optimizer.zero_grad()
             loss.backward()
@@ -255,13 +271,10 @@ def train_head(network, features, parameters, *, epochs=8, seed=0,
         log.append({'step': step, 'loss': total / n_batches,
                     'validation': validation})
         logger.info('epoch %d: %s', epoch + 1, log[-1])
-    _fold(network, mean, whitening, entry)
+    with torch.no_grad():
+        # The whitening becomes a part of the first layer.
+        weight = entry.weight[:, :n_components] @ whitening.T
+        first.weight.copy_(torch.cat([weight,
+                                      entry.weight[:, n_components:]], 1))
+        first.bias.copy_(entry.bias - weight @ mean)
     return log
-
-
-@torch.no_grad()
-def _fold(network, mean, whitening, entry):
-    """Make the whitening a part of the first layer of a network."""
-    first = network.embedding[1]
-    first.weight.copy_(entry.weight @ whitening.T)
-    first.bias.copy_(entry.bias - first.weight @ mean)
