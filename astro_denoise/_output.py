@@ -5,14 +5,27 @@ Output files that are either complete or not there at all.
 
 import contextlib
 import errno
+import hashlib
 import os
+import platform
+import re
 import secrets
+import time
 from pathlib import Path
 
-__all__ = ['atomic_output', 'check_output']
+__all__ = ['atomic_output', 'check_output', 'remove_leftovers']
 
 # Endings by which astropy chooses to compress a whole file.
 _COMPRESSED = ('.gz', '.bz2', '.xz')
+
+# Temporary names say which process of which computer writes to them, so that
+# those of killed ones can be told from those of live ones.
+_TEMPORARY = re.compile(
+    r'\.astro_denoise-(?P<host>[0-9a-f]{8})-(?P<process>\d+)-'
+    r'(?P<start>\d+)-[0-9a-f]{8}\.part(\.\w+)?')
+
+# After so many seconds without a change, one of another computer is dead.
+_OUTDATED = 86400.0
 
 
 def check_output(path, *, overwrite=False):
@@ -115,7 +128,8 @@ def atomic_output(path, *, overwrite=False):
     path, target = Path(path), check_output(path, overwrite=overwrite)
     ending = target.suffix if target.suffix in _COMPRESSED else ''
     temporary = target.with_name(
-        f'.astro_denoise-{secrets.token_hex(8)}.part{ending}')
+        f'.astro_denoise-{_host()}-{os.getpid()}-{_start(os.getpid()) or 0}-'
+        f'{secrets.token_hex(4)}.part{ending}')
     try:
         try:
             yield temporary
@@ -166,3 +180,71 @@ def _publish(temporary, target, path, *, overwrite):
             temporary.replace(target)
     except FileExistsError as error:
         raise _exists(path) from error
+
+
+def remove_leftovers(folder):
+    """
+    Remove temporary files of processes that were killed.
+
+    Those of live processes stay, and those of other computers too unless
+    they are older than a day.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where outputs are written.
+
+    Returns
+    -------
+    removed : list of `~pathlib.Path`
+        What was removed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from astro_denoise._output import remove_leftovers
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     print(remove_leftovers(folder))
+    []
+    """
+    removed = []
+    for path in Path(folder).glob('.astro_denoise-*.part*'):
+        found = _TEMPORARY.fullmatch(path.name)
+        if not found:
+            continue
+        # Others may be removing the same.
+        with contextlib.suppress(FileNotFoundError):
+            if found['host'] == _host() and os.name == 'posix':
+                dead = _start(int(found['process'])) != int(found['start'])
+            else:
+                dead = time.time() - path.stat().st_mtime > _OUTDATED
+            if dead:
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _host():
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _start(process):
+    """
+    When a process was started, 0 if unknown, `None` if it is dead.
+    """
+    if not Path('/proc/self/stat').exists():
+        if os.name == 'posix':
+            try:
+                os.kill(process, 0)
+            except ProcessLookupError:
+                return None
+            except PermissionError:
+                pass
+        return 0
+    try:
+        # The name of the program, in brackets, may hold anything.
+        text = Path(f'/proc/{process}/stat').read_text(errors='replace')
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *fields = text.rpartition(')')[2].split()
+    return None if state in 'ZX' else int(fields[18])

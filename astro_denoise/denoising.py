@@ -3,29 +3,39 @@
 Denoise frames.
 """
 
+import functools
 import math
 import re
-import warnings
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
+from astropy.nddata import NDData
 from tqdm import tqdm
 
 from . import __version__
-from .exceptions import CorrelatedNoiseWarning
-from .frames import repack, unpack
-from .noise import noise_model, resolve_gain
-from .seeing import estimate_fwhm
+from ._blockwise import check_output_array, denoise_blocks
+from ._measured import (
+    WHOLE,
+    in_range,
+    measure_sample,
+    sample_exponent,
+    sample_step,
+    warn_of_correlation,
+)
+from ._source import inspect
+from .frames import (
+    merge,
+    plain_parts,
+    repack,
+    result_type,
+    unpack,
+    wrap,
+)
+from .lazy import denoise_lazily, is_lazy
+from .noise import resolve_gain
 
 __all__ = ['denoise']
-
-# Lag-1 autocorrelation of the blank background above which the noise is no
-# longer independent from pixel to pixel, as the models assume.
-_LARGEST_CORRELATION = 0.05
-
-# Single precision, in which noise maps and networks compute, holds squares
-# of numbers up to this and down to its inverse with some room.
-_LARGEST_NUMBER = 1e30
 
 _PROGRESS = ('{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} '
              '[{elapsed}<{remaining}]')
@@ -33,23 +43,27 @@ _PROGRESS = ('{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} '
 
 def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
             read_noise=None, device=None, precision='auto',
-            progress_bar=False, add_keyword=True, return_uncertainty=False):
+            progress_bar=False, add_keyword=True, return_uncertainty=False,
+            output_array=None, output_uncertainty=None):
     """
     Remove noise from a frame, keep its flux, and say how sure that is.
 
     Parameters
     ----------
     data : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData`, \
-            `~astropy.units.Quantity` or `~numpy.ndarray`
+            `~astropy.units.Quantity`, `~numpy.ndarray` or dask array
         Shape (ny, nx), or (n, ny, nx) for a stack of frames, each
         denoised on its own. Any real type and byte order; never
-        changed. The sky may be left in.
+        changed. The sky may be left in. Of a dask array comes a dask
+        array, and nothing is computed before that is.
 
     model : str, path-like or `~astro_denoise.models.Model`, optional
         A name of `~astro_denoise.list_models`, the path of a
         ``.safetensors`` file, or a model. ``'ccd'`` keeps the flux of
         faint sources, ``'ccd-mmse'`` has the lowest error per pixel and
-        does not.
+        does not. The models ``'gc-...'`` are for gamma-ray images of
+        64x64 pixels (``'gc-mixed'`` takes any size): they know neither
+        ``uncertainty`` nor ``gain`` and ``read_noise``.
 
     uncertainty : `~astropy.nddata.NDUncertainty`, \
             `~astropy.units.Quantity`, `~numpy.ndarray` or float, optional
@@ -59,7 +73,8 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     mask : `~numpy.ndarray`, optional
         Shape of the frame, true (non-zero) on bad pixels; added to the
         frame's own. Masked and non-finite pixels influence no other
-        pixel and come back as they were, with the mask set.
+        pixel and come back as they were, with the mask set; only
+        ``'gc-mixed'`` fills them.
 
     gain : float, `~astropy.units.Quantity` or str, optional
         Electrons per adu, or the header keyword that says so; 1 for a
@@ -88,6 +103,15 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
 
     return_uncertainty : bool, optional
         For arrays and quantities: return the uncertainty too.
+
+    output_array : `~numpy.ndarray`, optional
+        Of the shape of ``data`` and a floating-point type, memory-mapped
+        for instance: takes the denoised pixels. The frame is then worked
+        on in blocks, and the memory needed does not grow with it. NDData
+        types get an uncertainty only with ``output_uncertainty``.
+
+    output_uncertainty : `~numpy.ndarray`, optional
+        The same for the standard deviations.
 
     Returns
     -------
@@ -123,65 +147,160 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     >>> print(type(result).__name__, result.unit,
     ...       bool(result.data.std() < 2.5))
     CCDData adu True
+
+    A frame larger than memory, from file to file:
+
+    >>> frame = np.load('frame.npy', mmap_mode='r')  # doctest: +SKIP
+    >>> output = np.lib.format.open_memmap(
+    ...     'denoised.npy', 'w+', np.float32, frame.shape)  # doctest: +SKIP
+    >>> denoise(frame, output_array=output)  # doctest: +SKIP
     """
     # torch is slow to import: not before it is needed.
-    from .inference.devices import resolve_device, resolve_precision
-    from .inference.engine import denoise_plane, placed
+    from .inference.devices import (
+        resolve_device,
+        resolve_precision,
+        survive_fork,
+    )
+    from .inference.engine import placed
+    from .inference.images import denoises_images
     from .models import load_model
 
+    survive_fork()
     _check_keywords(add_keyword)
-    frame = unpack(data, uncertainty=uncertainty, mask=mask)
+    if is_lazy(data):
+        if output_array is not None or output_uncertainty is not None:
+            msg = ('output_array and output_uncertainty are not for dask '
+                   'arrays: store the result with dask.array.store')
+            raise ValueError(msg)
+        return denoise_lazily(
+            data, model, uncertainty=uncertainty, mask=mask, gain=gain,
+            read_noise=read_noise, device=device, precision=precision,
+            return_uncertainty=return_uncertainty)
+    source = inspect(data, uncertainty=uncertainty, mask=mask)
+    for name, array in (('output_array', output_array),
+                        ('output_uncertainty', output_uncertainty)):
+        if array is not None:
+            check_output_array(name, array, source.pixels.shape)
     model = load_model(model, task='denoise')
-    gain = resolve_gain(gain, frame.header, frame.unit)
-    read_noise = resolve_gain(read_noise, frame.header, frame.unit,
-                              name='read_noise', default_unit=u.electron)
     device = resolve_device(device)
-    dtype = resolve_precision(precision, device)
+    if denoises_images(model.network):
+        if output_array is not None or output_uncertainty is not None:
+            msg = (f'output_array and output_uncertainty are not for the '
+                   f'model {model.name!r}, which is for small images')
+            raise ValueError(msg)
+        return _denoise_images(
+            unpack(data, mask=mask), model, placed(model.network, device),
+            device, add_keyword, return_uncertainty)
+    options = {
+        'gain': resolve_gain(gain, source.header, source.unit),
+        'read_noise': resolve_gain(
+            read_noise, source.header, source.unit, name='read_noise',
+            default_unit=u.electron),
+        'device': device, 'dtype': resolve_precision(precision, device)}
     network = placed(model.network, device)
+
+    shape = source.pixels.shape
+    by_blocks = (output_array is not None or output_uncertainty is not None
+                 or shape[-2] * shape[-1] > WHOLE)
+    with tqdm(total=math.prod(shape[:-2]), disable=not progress_bar,
+              desc='denoise', bar_format=_PROGRESS) as bar:
+        advance = functools.partial(_advance, bar)
+        if by_blocks:
+            outputs = _outputs(source, output_array, output_uncertainty,
+                               return_uncertainty)
+            measured, invalid = denoise_blocks(
+                source, network, *outputs, progress=advance, **options)
+            finish = functools.partial(wrap, data, *outputs, invalid)
+        else:
+            frame = unpack(data, uncertainty=uncertainty, mask=mask)
+            measured, *planes = _denoise_planes(
+                frame, network, progress=advance, **options)
+            finish = functools.partial(repack, frame, *planes)
+
+    warn_of_correlation(measured)
+    return finish(log=_log_cards(add_keyword, model, measured[0].log()),
+                  return_uncertainty=return_uncertainty)
+
+
+def _advance(bar, share):
+    """Many small shares may add up to a little more than all."""
+    bar.update(min(share, bar.total - bar.n))
+
+
+def _outputs(source, array, uncertainty, return_uncertainty):
+    """
+    The arrays that take the result of a frame denoised in blocks.
+
+    Who gives an array for the pixels means to save memory: the
+    uncertainties then take none unless they are asked for.
+    """
+    shape, dtype = source.pixels.shape, result_type(source.pixels.dtype)
+    wanted = return_uncertainty or (array is None
+                                    and isinstance(source.data, NDData))
+    if wanted and uncertainty is None:
+        uncertainty = np.empty(shape, dtype)
+    return np.empty(shape, dtype) if array is None else array, uncertainty
+
+
+def _denoise_planes(frame, network, *, gain, read_noise, device, dtype,
+                    progress):
+    """
+    Denoise each plane of a frame as a whole.
+    """
+    from .inference.engine import denoise_plane
 
     denoised = np.empty_like(frame.values)
     error = np.empty_like(frame.values)
-    used = []
-    with tqdm(total=len(frame.values), disable=not progress_bar,
-              desc='denoise', bar_format=_PROGRESS) as bar:
-        for index, valid in enumerate(frame.valid):
-            values, sigma, exponent = _in_single_precision(
-                frame.values[index], valid,
-                None if frame.sigma is None else frame.sigma[index])
-            noise = noise_model(
-                values, valid, sigma=sigma, read_noise=read_noise,
-                gain=None if gain is None else math.ldexp(gain, exponent),
-                unit=frame.unit)
-            fwhm = estimate_fwhm(values, noise.background, noise.sigma, valid)
-            denoised[index], error[index] = denoise_plane(
-                network, values, valid, noise.background, noise.sigma,
-                noise.level, fwhm=fwhm, device=device, dtype=dtype,
-                progress=bar.update)
-            if exponent:
-                for plane in (denoised[index], error[index]):
-                    np.ldexp(plane, exponent, out=plane)
-            used.append((noise.origin,
-                         noise.gain and math.ldexp(noise.gain, -exponent),
-                         noise.read_noise, math.ldexp(noise.level, exponent),
-                         noise.correlation, fwhm))
-            del noise  # its planes are not needed while the next are made
+    everything = []
+    for index, valid in enumerate(frame.valid):
+        values = frame.values[index]
+        exponent = _exponent(values, valid)
+        values, sigma = in_range(
+            values, valid, None if frame.sigma is None else
+            frame.sigma[index], exponent)
+        measured, noise = measure_sample(
+            values, valid, sigma, gain=gain, read_noise=read_noise,
+            unit=frame.unit, exponent=exponent)
+        denoised[index], error[index] = denoise_plane(
+            network, values, valid, noise.background, noise.sigma,
+            noise.level, fwhm=measured.fwhm, device=device, dtype=dtype,
+            progress=progress)
+        if exponent:
+            for plane in (denoised[index], error[index]):
+                np.ldexp(plane, exponent, out=plane)
+        everything.append(measured)
+        del noise  # its planes are not needed while the next are made
+    return everything, denoised, error
 
-    origin, gain, read_noise, level, correlation, fwhm = used[0]
-    correlation = max(entry[4] for entry in used)
-    if correlation > _LARGEST_CORRELATION:
-        msg = (f'the noise of neighbouring pixels is correlated (lag-1 '
-               f'autocorrelation {correlation:.2f}), as in resampled frames: '
-               f'the models take it for independent, and the uncertainty '
-               f'returned is too small')
-        warnings.warn(msg, CorrelatedNoiseWarning, stacklevel=2)
-    log = _log_cards(add_keyword, model, {
-        'DNNOISE': (origin, 'origin of the noise map'),
-        'DNGAIN': (gain, 'electron per unit of the frame'),
-        'DNRDNOIS': (read_noise, 'read noise in electron'),
-        'DNSIGMA': (level, 'noise of the blank sky'),
-        'DNFWHM': (fwhm, 'PSF FWHM found, in pixels')})
-    return repack(frame, denoised, error, log=log,
-                  return_uncertainty=return_uncertainty)
+
+def _denoise_images(frame, model, network, device, add_keyword,
+                    return_uncertainty):
+    """
+    Denoise gamma-ray images, whose noise is not known in advance.
+    """
+    from .inference.images import denoise_images
+
+    denoised, error, filled, noise = denoise_images(
+        network, frame.values, frame.valid, device=device)
+    invalid = ~frame.valid
+    if filled:
+        frame = replace(frame, valid=np.ones_like(frame.valid))
+    shape = plain_parts(frame.source)[0].shape
+    result, error = (plane.reshape(shape)
+                     for plane in merge(frame, denoised, error))
+    return wrap(frame.source, result, error, invalid.reshape(shape),
+                log=_log_cards(add_keyword, model,
+                               (noise, None, None, None, None, None)),
+                return_uncertainty=return_uncertainty)
+
+
+def _exponent(values, valid):
+    step = sample_step(values.size)
+    for every in (slice(None, None, step), slice(None)):
+        exponent = sample_exponent(values[every, every][valid[every, every]])
+        if exponent is not None:
+            return exponent
+    return 0
 
 
 def _check_keywords(add_keyword):
@@ -201,39 +320,7 @@ def _check_keywords(add_keyword):
             raise ValueError(msg)
 
 
-def _in_single_precision(values, valid, sigma):
-    """
-    Bring a plane and its noise into the range of single precision.
-
-    Pixels that cannot be brought there with the others are marked as
-    not valid, in place. Returns the two planes and the power of two
-    that they were divided by, which is exact.
-    """
-    step = max(1, math.isqrt(values.size // 100_000))
-    typical = 0.0
-    for every in (slice(None, None, step), slice(None)):
-        sample = np.abs(values[every, every][valid[every, every]])
-        if sample.any():
-            typical = np.median(sample[sample > 0])
-            break
-    exponent = int(np.frexp(typical)[1])
-    if abs(exponent) < 64:
-        exponent = 0
-    else:
-        values = np.ldexp(values, -exponent)
-        sigma = None if sigma is None else np.ldexp(sigma, -exponent)
-
-    held = (values < _LARGEST_NUMBER) & (values > -_LARGEST_NUMBER)
-    if sigma is not None:
-        held &= (sigma < _LARGEST_NUMBER) & (sigma > 1 / _LARGEST_NUMBER)
-    held |= ~valid
-    if not held.all():
-        valid &= held
-        values = np.where(held, values, 0)
-    return values, sigma, exponent
-
-
-def _log_cards(add_keyword, model, noise_cards):
+def _log_cards(add_keyword, model, measured):
     """Header cards that say what was done, as the user wants them."""
     if not add_keyword:
         return {}
@@ -242,6 +329,12 @@ def _log_cards(add_keyword, model, noise_cards):
     cards = {'DNMODEL': (model.name, 'astro_denoise model'),
              'DNVERS': (__version__, 'version of astro_denoise'),
              'DNHASH': model.hash}
+    origin, gain, read_noise, level, _, fwhm = measured
+    noise_cards = {'DNNOISE': (origin, 'origin of the noise map, or its kind'),
+                   'DNGAIN': (gain, 'electron per unit of the frame'),
+                   'DNRDNOIS': (read_noise, 'read noise in electron'),
+                   'DNSIGMA': (level, 'noise of the blank sky'),
+                   'DNFWHM': (fwhm, 'PSF FWHM found, in pixels')}
     for keyword, (value, comment) in noise_cards.items():
         if value is not None:
             if not isinstance(value, str):

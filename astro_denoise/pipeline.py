@@ -4,11 +4,10 @@ From a FITS file to a denoised FITS file.
 """
 
 import contextlib
-import errno
+import gzip
+import io
 import os
 import warnings
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +22,21 @@ from astropy.nddata import (
 )
 from astropy.wcs import WCS, FITSFixedWarning
 
+from ._fits_files import (
+    MASK_NAMES,
+    UNCERTAINTY_NAMES,
+    choose_images,
+    companion,
+    is_image,
+    open_fits,
+    reading,
+    verify_checksums,
+)
 from ._output import atomic_output
+from .exceptions import NoiseEstimateWarning
+from .noise import estimate_noise_level
 
 __all__ = ['denoise_file']
-
-# Extensions that describe an image and hold none of their own: those of
-# CCDData and of the Hubble and Webb pipelines.
-_MASK_NAMES = ('MASK', 'DQ')
-_UNCERTAINTY_NAMES = ('UNCERT', 'ERR')
-_OTHER_NAMES = ('AREA', 'CON', 'CTX', 'IVAR', 'SAMP', 'TIME', 'VAR',
-                'WEIGHT', 'WHT')
 
 _UNCERTAINTIES = {
     'std': StdDevUncertainty, 'StdDevUncertainty': StdDevUncertainty,
@@ -43,13 +47,10 @@ _UNCERTAINTIES = {
 _UNITS = {'dn': u.adu, 'adus': u.adu, 'counts': u.count,
           'electrons': u.electron, 'e': u.electron, 'e-': u.electron}
 
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError, IndexError,
-               zlib.error, fits.VerifyError)
-
 
 def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
-                 uncertainty=None, uncertainty_type=None, overwrite=False,
-                 **options):
+                 uncertainty=None, uncertainty_type=None, companions=True,
+                 cards=None, overwrite=False, **options):
     """
     Denoise the images of a FITS file.
 
@@ -75,16 +76,25 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
     mask : bool or int array, or path-like, optional
         Pixels to leave out (not 0): an array, or a FITS file of an image
         for each image. They are added to those of an extension ``MASK``
-        or ``DQ`` of the same version.
+        or ``DQ`` of the same version. `None` looks for a file beside the
+        input too, ``name.mask.fits`` for ``name.fits``.
 
     uncertainty : array_like, uncertainty object or path-like, optional
         The noise, as for `astro_denoise.denoise`, or a FITS file. `None`
-        takes the extension ``UNCERT`` or ``ERR`` of the same version.
+        takes the extension ``UNCERT`` or ``ERR`` of the same version, and
+        without one ``name.weight.fits`` beside the input: inverse
+        variances, 0 for pixels without a value.
 
     uncertainty_type : {'std', 'var', 'ivar'}, optional
         What an uncertainty read from a file is: a standard deviation,
         variance or inverse variance. `None` goes by the keyword
         ``UTYPE``, and without it takes a standard deviation.
+
+    companions : bool, optional
+        Whether files beside the input count.
+
+    cards : dict, optional
+        More cards for the header of each denoised image.
 
     overwrite : bool, optional
         Whether to replace an existing output.
@@ -99,8 +109,9 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
     output : `~pathlib.Path`
         The file written: denoised images and their standard deviations
         (extension ``UNCERT``, or ``ERR`` where the input has it) as
-        32-bit floats, a mask where pixels are masked or not finite, and
-        the log of `astro_denoise.denoise` in the header of each image.
+        32-bit floats, a mask where pixels are masked or not finite (with
+        the bits of the mask that was given), and the log of
+        `astro_denoise.denoise` in the header of each image.
 
     Raises
     ------
@@ -108,8 +119,9 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         If the output exists and ``overwrite`` is `False`.
 
     OSError
-        If a file cannot be read or written; the error names it. No
-        partial output is left.
+        If a file cannot be read or written, or its data are not those of
+        which its checksum was taken; the error names it. No partial output
+        is left.
 
     ValueError, TypeError
         If an argument is bad, or the file has no image. No output is
@@ -140,14 +152,17 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         raise ValueError(msg)
     path, output = Path(path), Path(output)
     with (atomic_output(output, overwrite=overwrite) as temporary,
-          _open_fits(path) as hdus,
-          _open_fits(path, disable_image_compression=True) as originals):
-        chosen = _choose_images(hdus, hdu, path)
+          open_fits(path) as hdus,
+          open_fits(path, disable_image_compression=True) as originals):
+        chosen = choose_images(hdus, hdu, path)
+        verify_checksums(originals, path)
         changed, added = {}, []
         for number, image in enumerate(chosen):
-            here = _Inputs(path, hdus, image, number, len(chosen))
+            here = _Inputs(path, hdus, image, number, len(chosen),
+                           companions=companions)
             denoised = here.denoise(model, mask, uncertainty,
                                     uncertainty_type, options)
+            denoised.header.update(cards or {})
             here.collect(denoised, changed, added)
         result = fits.HDUList([changed.get(index, original)
                                for index, original in enumerate(originals)]
@@ -156,132 +171,35 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         for each in (*changed.values(), *added):
             if 'CHECKSUM' in each.header:
                 each.add_checksum()
-        # Cards of the input that break the standard are kept.
-        result.writeto(temporary, output_verify='silentfix+ignore')
+        _write(result, temporary)
     return output
+
+
+def _write(hdus, path):
+    """
+    Write a file that is the same, byte by byte, whenever it is written.
+    """
+    # Cards of the input that break the standard are kept.
+    options = {'output_verify': 'silentfix+ignore'}
+    if path.suffix != '.gz':
+        hdus.writeto(path, **options)
+        return
+    with (path.open('wb') as raw,
+          gzip.GzipFile('', 'wb', fileobj=raw, mtime=0) as file):
+        hdus.writeto(file, **options)
 
 
 def read_image(path, *, hdu=None, mask=None, uncertainty=None, kind=None):
     """
     Read one image as `~astropy.nddata.NDData`; see `denoise_file`.
     """
-    with _open_fits(path) as hdus:
-        images = _choose_images(hdus, hdu, path)
+    with open_fits(path) as hdus:
+        images = choose_images(hdus, hdu, path)
         if len(images) > 1:
             msg = f'hdu must say which of {len(images)} images, got None'
             raise ValueError(msg)
         inputs = _Inputs(path, hdus, images[0], 0, 1)
         return inputs.read(mask, uncertainty, kind)
-
-
-@contextlib.contextmanager
-def _open_fits(path, **options):
-    """
-    Open a FITS file that is there from beginning to end.
-    """
-    with contextlib.ExitStack() as stack:
-        with _reading(path), warnings.catch_warnings():
-            warnings.filterwarnings('error', 'Error validating header')
-            # Also said of files that only lack the last padding.
-            warnings.filterwarnings('ignore', 'File may have been truncated')
-            # Closed even if astropy fails half way.
-            file = stack.enter_context(path.open('rb'))
-            hdus = stack.enter_context(fits.open(
-                file, lazy_load_hdus=False, **options))
-            for number, hdu in enumerate(hdus):
-                _check_complete(hdu, number)
-        yield hdus
-
-
-def _check_complete(hdu, number):
-    if isinstance(hdu, fits.CompImageHDU):
-        return  # its sizes are those of the image within
-    info = hdu.fileinfo()
-    file, end = info['file'], info['datLoc'] + info['datSpan']
-    padding = info['datSpan'] - hdu.size
-    if end > 0 and file.compression is None:
-        complete = end - padding <= file.size
-    else:
-        file.seek(max(end - padding - 1, 0))
-        complete = len(file.read(1)) == 1
-    if not complete:
-        msg = f'HDU {number} is cut short'
-        raise OSError(msg)
-
-
-@contextlib.contextmanager
-def _reading(path):
-    """
-    Make an OSError that names the file of whatever goes wrong in it.
-    """
-    try:
-        yield
-    except (*_UNREADABLE, Warning) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise OSError(errno.EIO, f'cannot be read as FITS ({reason})',
-                      str(path)) from error
-
-
-@dataclass
-class _Image:
-    """
-    An image to denoise.
-
-    Parameters
-    ----------
-    index : int
-        Number of the HDU.
-
-    version : int
-        ``EXTVER`` of the mask and the uncertainty that go with it.
-    """
-
-    index: int
-    version: int
-
-
-def _is_image(hdu):
-    return hdu.is_image and hdu.header.get('NAXIS', 0) in (2, 3) and (
-        0 not in hdu.shape)
-
-
-def _choose_images(hdus, hdu, path):
-    """
-    The images to denoise.
-    """
-    indices = [index for index, each in enumerate(hdus)
-               if each.name == 'SCI' and _is_image(each)]
-    if indices:
-        images = [_Image(index, hdus[index].ver) for index in indices]
-    else:
-        if _is_image(hdus[0]):
-            indices = [0]
-        else:
-            others = {*_MASK_NAMES, *_UNCERTAINTY_NAMES, *_OTHER_NAMES}
-            indices = [index for index, each in enumerate(hdus)
-                       if _is_image(each) and each.name not in others]
-        images = [_Image(index, version)
-                  for version, index in enumerate(indices, 1)]
-    if hdu is None:
-        if not images:
-            msg = f'{str(path)!r} holds no image'
-            raise ValueError(msg)
-        return images
-
-    try:
-        index = hdus.index_of(hdu)
-        wanted = hdus[index]
-    except (KeyError, IndexError, ValueError) as error:
-        msg = f'hdu={hdu!r} is not in {str(path)!r}'
-        raise ValueError(msg) from error
-    index %= len(hdus)
-    if not _is_image(wanted):
-        msg = f'hdu={hdu!r} of {str(path)!r} is not an image of 2 or 3 axes'
-        raise ValueError(msg)
-    return [image for image in images if image.index == index] or [
-        _Image(index, len(images) + 1)]
 
 
 class _Inputs:
@@ -296,34 +214,40 @@ class _Inputs:
     hdus : `~astropy.io.fits.HDUList`
         Its content.
 
-    image : `_Image`
+    image : `ImagePlace`
         The image.
 
     number, n_images : int
         Its place among the images that are denoised, and how many these
         are.
+
+    companions : bool, optional
+        Whether files beside this one count.
     """
 
-    def __init__(self, path, hdus, image, number, n_images):
+    def __init__(self, path, hdus, image, number, n_images, *,
+                 companions=True):
         self.path = path
         self.hdus = hdus
         self.image = image
         self.number = number
         self.n_images = n_images
         self.hdu = hdus[image.index]
-        self.mask_index = self._find(_MASK_NAMES)
-        self.uncertainty_index = self._find(_UNCERTAINTY_NAMES)
+        self.companions = companions
+        self.bits = None
+        self.mask_index = self._find(MASK_NAMES)
+        self.uncertainty_index = self._find(UNCERTAINTY_NAMES)
 
     def _find(self, names):
         for name in names:
             for index, each in enumerate(self.hdus):
                 if (each.name == name and each.ver == self.image.version
-                        and _is_image(each) and index != self.image.index):
+                        and is_image(each) and index != self.image.index):
                     return index
         return None
 
     def _values(self, hdu, path=None):
-        with _reading(path or self.path):
+        with reading(path or self.path):
             return hdu.data
 
     def _card(self, keyword):
@@ -349,8 +273,8 @@ class _Inputs:
         """
         The HDU of another file that belongs to this image.
         """
-        with _open_fits(Path(path)) as hdus:
-            found = [each for each in hdus if _is_image(each)]
+        with open_fits(Path(path)) as hdus:
+            found = [each for each in hdus if is_image(each)]
             named = [each for each in found if each.name == self.hdu.name
                      and each.ver == self.hdu.ver]
             if len(found) == self.n_images:
@@ -363,6 +287,9 @@ class _Inputs:
                 raise ValueError(msg)
             return np.array(self._values(found, path)), found.header
 
+    def _beside(self, kind):
+        return companion(self.path, kind) if self.companions else None
+
     def _all_masks(self, mask):
         masks = []
         if self.mask_index is not None:
@@ -371,6 +298,8 @@ class _Inputs:
             masks.append(self._from_file(mask)[0])
         elif mask is not None:
             masks.append(np.asarray(mask))
+        elif beside := self._beside('mask'):
+            masks.append(self._from_file(beside)[0])
         for number, one in enumerate(masks):
             if one.shape != self.hdu.shape:
                 msg = (f'mask must have the shape {self.hdu.shape} of the '
@@ -387,6 +316,8 @@ class _Inputs:
         elif uncertainty is None and self.uncertainty_index is not None:
             hdu = self.hdus[self.uncertainty_index]
             values, header = self._values(hdu), hdu.header
+        elif uncertainty is None and (beside := self._beside('weight')):
+            return self._weights(beside)
         else:
             return uncertainty
         kind = kind or header.get('UTYPE', 'StdDevUncertainty')
@@ -394,6 +325,29 @@ class _Inputs:
             msg = f'UTYPE={kind!r} is not a kind of uncertainty'
             raise ValueError(msg)
         return _UNCERTAINTIES[kind](values)
+
+    def _weights(self, path):
+        """
+        Inverse variances of a file of weights, warned of if they are not.
+        """
+        weights = self._from_file(path)[0]
+        if weights.shape == self.hdu.shape:
+            middle = tuple(slice(max(0, n // 2 - 512), n // 2 + 512)
+                           for n in weights.shape[-2:])
+            first = (0,) * (weights.ndim - 2)
+            part = weights[first][middle]
+            image = self._values(self.hdu)[first][middle]
+            valid = np.isfinite(image) & np.isfinite(part) & (part > 0)
+            if valid.any():
+                level, _ = estimate_noise_level(
+                    np.where(valid, image, 0).astype(float), valid)
+                stated = np.median(part[valid])**-0.5
+                if level > 0 and not 1 / 2 < level / stated < 2:
+                    msg = (f'{path}: the weights make the noise {stated:.4g}, '
+                           f'but that of the blank sky is {level:.4g}; are '
+                           f'they inverse variances?')
+                    warnings.warn(msg, NoiseEstimateWarning, stacklevel=2)
+        return InverseVariance(weights)
 
     def read(self, mask, uncertainty, kind):
         """
@@ -429,7 +383,8 @@ class _Inputs:
                 options[name] = self._card(keyword)
         ccd = CCDData(self._values(self.hdu), unit=self._unit(),
                       meta=self.hdu.header.copy())
-        return denoise(ccd, model, mask=self._all_masks(mask),
+        self.bits = self._all_masks(mask)
+        return denoise(ccd, model, mask=self.bits,
                        uncertainty=self._noise(uncertainty, kind), **options)
 
     def collect(self, denoised, changed, added):
@@ -474,11 +429,16 @@ class _Inputs:
         if mask is None:
             return
         index = self.mask_index
-        if index is None:
-            added.append(fits.ImageHDU(
-                mask.astype(np.uint8), name='MASK', ver=self.image.version))
-            return
         # Bits have a meaning: only pixels that had none get one.
+        if index is None:
+            bits = np.zeros(mask.shape, int) if self.bits is None else (
+                self.bits.copy())
+            bits[mask & (bits == 0)] = 1
+            kind = next(kind for kind in (np.uint8, np.int16, np.int32, int)
+                        if np.all(bits == bits.astype(kind)))
+            added.append(fits.ImageHDU(bits.astype(kind), name='MASK',
+                                       ver=self.image.version))
+            return
         bits = np.array(self._values(self.hdus[index]))
         bits[mask & (bits == 0)] = 1
         if not np.array_equal(bits, self.hdus[index].data):
@@ -493,7 +453,39 @@ def _with_data(hdu, data, header):
     """
     data = np.asarray(data).astype(np.float32)
     if isinstance(hdu, fits.CompImageHDU):
-        return fits.CompImageHDU(data, header, compression_type='GZIP_2',
-                                 tile_shape=hdu.tile_shape,
-                                 quantize_level=0.0)
+        return _undated(fits.CompImageHDU(
+            data, header, compression_type='GZIP_2',
+            tile_shape=hdu.tile_shape, quantize_level=0.0))
     return type(hdu)(data, header)
+
+
+def _undated(hdu):
+    """
+    The table of a compressed image without the time of its compression.
+
+    astropy lets gzip write the current time into the head of each tile,
+    and the same image would never be the same file again.
+    """
+    file = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(
+        file, output_verify='silentfix+ignore')
+    content = np.frombuffer(bytearray(file.getvalue()), np.uint8)
+    with fits.open(io.BytesIO(content),
+                   disable_image_compression=True) as hdus:
+        table = hdus[1]
+        info, length = table.fileinfo(), table.header['NAXIS1']
+        start = info['datLoc']
+        n_tiles = table.header['NAXIS2']
+        column = table.columns['COMPRESSED_DATA']
+        place = table.columns.dtype.fields[column.name][1]
+        number = '>i8' if 'Q' in column.format else '>i4'
+        rows = content[start:start + n_tiles * length].reshape(n_tiles, -1)
+        width = 2 * np.dtype(number).itemsize
+        places = np.ascontiguousarray(
+            rows[:, place:place + width]).view(number)
+        heap = start + table.header.get('THEAP', n_tiles * length)
+        for size, offset in places:
+            if size:
+                content[heap + offset + 4:heap + offset + 8] = 0
+    return fits.BinTableHDU.fromstring(
+        content[info['hdrLoc']:start + info['datSpan']].tobytes())

@@ -50,6 +50,26 @@ def small_network():
     return make
 
 
+@pytest.fixture(scope='session')
+def half_sigma_model():
+    """
+    Make a small model that takes half a sigma from each pixel.
+    """
+    def make(name='half', **metadata):
+        import torch
+
+        from astro_denoise.models import Model
+        from astro_denoise.models.denoiser import CCDDenoiser
+
+        network = CCDDenoiser((2, 2)).eval()  # its head is zero
+        with torch.no_grad():
+            network.head.bias[:4] = 0.5
+        network.to(memory_format=torch.channels_last)
+        return Model(network, {'name': name, 'task': 'denoise', **metadata})
+
+    return make
+
+
 def pytest_collection_modifyitems(items):
     gpu_items = [item for item in items if item.get_closest_marker('gpu')]
     if not gpu_items:

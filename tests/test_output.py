@@ -5,11 +5,15 @@ Tests of outputs that are complete or not there.
 
 import errno
 import os
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
-from astro_denoise._output import atomic_output
+from astro_denoise import _output
+from astro_denoise._output import atomic_output, remove_leftovers
 
 
 def names(folder):
@@ -160,3 +164,53 @@ def test_device():
     with (pytest.raises(OSError, match='not a regular file'),
           atomic_output('/dev/null', overwrite=True)):
         pass
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='needs processes of POSIX')
+def test_leftovers_of_killed_processes(tmp_path):
+    code = ('import sys\n'
+            'from astro_denoise._output import atomic_output\n'
+            'with atomic_output(sys.argv[1]) as temporary:\n'
+            '    temporary.write_text("half")\n'
+            '    print(temporary.name, flush=True)\n'
+            '    sys.stdin.read()\n')
+    with subprocess.Popen(
+            [sys.executable, '-c', code, str(tmp_path / 'a.txt')],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True) as process:
+        name = process.stdout.readline().strip()
+        assert names(tmp_path) == [name]
+        # It is alive, and may still finish.
+        assert remove_leftovers(tmp_path) == []
+        process.kill()
+        process.wait()
+    (tmp_path / '.astro_denoise-mine.part').touch()
+    (tmp_path / 'b.txt').touch()
+    assert remove_leftovers(tmp_path) == [tmp_path / name]
+    assert names(tmp_path) == ['.astro_denoise-mine.part', 'b.txt']
+
+
+def test_leftovers_of_a_process_with_the_number_of_another(tmp_path):
+    with atomic_output(tmp_path / 'a.txt') as temporary:
+        temporary.write_text('half')
+        host, number, start, token = temporary.name[15:-5].split('-')
+        if start == '0':
+            pytest.skip('the start of a process is not known here')
+        old = temporary.with_name(
+            f'.astro_denoise-{host}-{number}-{int(start) - 1}-{token}.part')
+        old.touch()
+        assert remove_leftovers(tmp_path) == [old]
+    assert names(tmp_path) == ['a.txt']
+
+
+def test_leftovers_of_another_computer(tmp_path, monkeypatch):
+    here = _output._host()
+    monkeypatch.setattr(_output, '_host', lambda: '0' * 8)
+    with atomic_output(tmp_path / 'a.txt') as temporary:
+        temporary.write_text('half')
+        monkeypatch.setattr(_output, '_host', lambda: here)
+        assert remove_leftovers(tmp_path) == []
+        long_ago = time.time() - 2 * 86400
+        os.utime(temporary, (long_ago, long_ago))
+        assert remove_leftovers(tmp_path) == [temporary]
+        temporary.write_text('again')

@@ -7,39 +7,23 @@ import gzip
 
 import numpy as np
 import pytest
-import torch
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty, VarianceUncertainty
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_denoise import denoise
 from astro_denoise.data import get_example_path
-from astro_denoise.models import Model
+from astro_denoise.exceptions import NoiseEstimateWarning
 from astro_denoise.pipeline import denoise_file
 
 SHAPE = (40, 60)
 
 
-class HalfSigma(torch.nn.Module):
-    """
-    A network that takes half a sigma from each pixel.
-    """
-
-    stride = 1
-    reach = 0
-
-    def __init__(self):
-        super().__init__()
-        self.share = torch.nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, x, log_sigma, valid, context, *, dtype):
-        return self.share * valid, torch.zeros_like(x)
-
-
 @pytest.fixture(scope='module')
-def model():
-    return Model(HalfSigma(), {'name': 'half', 'task': 'denoise'})
+def model(half_sigma_model):
+    return half_sigma_model()
 
 
 def noise(seed, shape=SHAPE, level=100.0):
@@ -443,3 +427,178 @@ def test_disk_full(crop, tmp_path, model):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert raised.value.filename == str(tmp_path / 'out.fits')
     assert names(tmp_path) == ['in.fits']
+
+
+# Files beside a frame
+
+@pytest.fixture
+def paus(tmp_path):
+    """
+    A CCD with its mask and its weights beside it.
+    """
+    path = tmp_path / 'red.fits'
+    fits.writeto(path, noise(1).astype(np.float32))
+    bits = np.zeros(SHAPE, np.int32)
+    bits[2, 3], bits[4, 5] = 2048, 512
+    fits.writeto(tmp_path / 'red.mask.fits', bits)
+    weight = np.full(SHAPE, 1 / 25.0, np.float32)
+    weight[6, 7] = 0
+    fits.writeto(tmp_path / 'red.weight.fits', weight)
+    return path
+
+
+def test_mask_and_weights_beside_the_frame(paus, tmp_path, model):
+    output = denoise_file(paus, tmp_path / 'out.fits', model=model)
+    with fits.open(output) as hdus:
+        hdus.verify('exception')
+        assert hdus[0].header['DNNOISE'] == 'uncertainty'
+        assert hdus[0].header['DNSIGMA'] == pytest.approx(5.0)
+        bits = hdus['MASK'].data
+        assert bits.dtype.kind == 'i'
+        assert {tuple(place): bits[tuple(place)]
+                for place in np.argwhere(bits).tolist()} == {
+                    (2, 3): 2048, (4, 5): 512, (6, 7): 1}
+        np.testing.assert_allclose(
+            hdus[0].data[10:], fits.getdata(paus)[10:] - 2.5, rtol=1e-5)
+    output = denoise_file(paus, tmp_path / 'alone.fits', model=model,
+                          companions=False)
+    assert fits.getheader(output)['DNNOISE'] == 'estimated'
+
+
+def test_arguments_come_before_files_beside(paus, tmp_path, model):
+    output = denoise_file(paus, tmp_path / 'out.fits', model=model,
+                          uncertainty=3.0, mask=np.zeros(SHAPE, bool))
+    with fits.open(output) as hdus:
+        assert hdus[0].header['DNSIGMA'] == pytest.approx(3.0)
+        assert 'MASK' not in hdus
+
+
+def test_weights_that_are_no_inverse_variances(paus, tmp_path, model):
+    fits.writeto(tmp_path / 'red.weight.fits', np.ones(SHAPE, np.float32),
+                 overwrite=True)
+    with pytest.warns(NoiseEstimateWarning, match=r'red\.weight\.fits: .*'
+                      'are they inverse variances'):
+        denoise_file(paus, tmp_path / 'out.fits', model=model)
+
+
+def test_compressed_files_beside(tmp_path, model):
+    bits = np.zeros(SHAPE, np.uint8)
+    bits[2, 3] = 4
+    for name, data in (('a.fits.fz', noise(1).astype(np.float32)),
+                       ('a.mask.fits.fz', bits)):
+        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(data)]).writeto(
+            tmp_path / name)
+    output = denoise_file(tmp_path / 'a.fits.fz', tmp_path / 'out.fits.fz',
+                          model=model)
+    with fits.open(output) as hdus:
+        assert isinstance(hdus[1], fits.CompImageHDU)
+        assert hdus['MASK'].data[2, 3] == 4
+
+
+def test_mosaic_of_18_chips(tmp_path, model):
+    chips = [fits.PrimaryHDU()]
+    chips[0].header['OBJECT'] = 'field'
+    for number in range(1, 19):
+        kind = fits.CompImageHDU if number % 2 else fits.ImageHDU
+        chips.append(kind(noise(number).astype(np.float32),
+                          name=f'CCD{number}'))
+        chips[-1].header['CCDNUM'] = number
+    path = tmp_path / 'mosaic.fits'
+    fits.HDUList(chips).writeto(path, checksum=True)
+    masks = [fits.PrimaryHDU()]
+    for number in range(1, 19):
+        bits = np.zeros(SHAPE, np.int16)
+        bits[5, number] = number
+        masks.append(fits.ImageHDU(bits, name=f'CCD{number}'))
+    fits.HDUList(masks).writeto(tmp_path / 'mosaic.mask.fits')
+    output = denoise_file(path, tmp_path / 'out.fits', model=model)
+    with fits.open(output, checksum=True) as hdus:
+        hdus.verify('exception')
+        assert len(hdus) == 1 + 3 * 18
+        for number in range(1, 19):
+            hdu = hdus[f'CCD{number}']
+            assert isinstance(hdu, fits.CompImageHDU) == bool(number % 2)
+            assert hdu.header['CCDNUM'] == number
+            assert hdu.header['DNMODEL'] == 'half'
+            bits = hdus['MASK', number].data
+            assert np.argwhere(bits).tolist() == [[5, number]]
+            assert bits[5, number] == number
+            assert hdus['UNCERT', number].shape == SHAPE
+    assert hdu_bytes(output, 0) == hdu_bytes(path, 0)
+
+
+@pytest.mark.parametrize('kind', ['plain', 'tiles', 'gzip'])
+def test_same_file_whenever_it_is_written(tmp_path, model, monkeypatch,
+                                          kind):
+    hdus = fits.HDUList([fits.PrimaryHDU(noise(1).astype(np.float32))])
+    if kind == 'tiles':
+        hdus = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(
+            noise(1).astype(np.float32), name='N1', quantize_level=0,
+            compression_type='GZIP_2')])
+    ending = '.fits.gz' if kind == 'gzip' else '.fits'
+    hdus.writeto(tmp_path / f'in{ending}')
+    contents = []
+    for number in range(2):
+        monkeypatch.setattr('time.time', lambda now=number: 1e9 * (1 + now))
+        output = denoise_file(tmp_path / f'in{ending}',
+                              tmp_path / f'out{number}{ending}', model=model)
+        contents.append(output.read_bytes())
+    assert contents[0] == contents[1]
+    with fits.open(output) as hdus:
+        hdus.verify('exception')
+        image = hdus[1] if kind == 'tiles' else hdus[0]
+        np.testing.assert_array_equal(image.data, denoise(
+            noise(1).astype(np.float32), model))
+
+
+# Damage
+
+def test_wrong_checksum_of_data(tmp_path, model):
+    path = tmp_path / 'in.fits'
+    fits.writeto(path, noise(1).astype(np.float32), checksum=True)
+    content = bytearray(path.read_bytes())
+    content[4000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(OSError, match='wrong checksum in HDU 0') as raised:
+        denoise_file(path, tmp_path / 'out.fits', model=model)
+    assert raised.value.filename == str(path)
+    assert names(tmp_path) == ['in.fits']
+
+
+def test_header_changed_after_the_checksum(tmp_path, model):
+    path = tmp_path / 'in.fits'
+    header = fits.Header({'OBJECT': 'field'})
+    fits.writeto(path, noise(1).astype(np.float32), header, checksum=True)
+    path.write_bytes(path.read_bytes().replace(b"'field", b"'FIELD"))
+    with pytest.warns(AstropyUserWarning, match=r'in\.fits: wrong checksum '
+                      'in HDU 0: its header'):
+        denoise_file(path, tmp_path / 'out.fits', model=model)
+    with fits.open(tmp_path / 'out.fits', checksum=True) as hdus:
+        assert hdus[0].header['OBJECT'] == 'FIELD'
+
+
+@pytest.mark.parametrize('kind', ['truncated', 'changed'])
+def test_damaged_tile(tmp_path, model, kind):
+    path = tmp_path / 'in.fits'
+    packed = fits.CompImageHDU(noise(1).astype(np.float32), name='N1',
+                               compression_type='GZIP_2', quantize_level=0)
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(path)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        info, size = hdus[1].fileinfo(), hdus[1].size
+    content = bytearray(path.read_bytes())
+    end = info['datLoc'] + size
+    if kind == 'truncated':
+        content = content[:end - 2000]
+    else:
+        content[end - 2000:end - 1500] = bytes(500)
+    path.write_bytes(content)
+    with pytest.raises(OSError, match='cannot be read as FITS') as raised:
+        denoise_file(path, tmp_path / 'out.fits', model=model)
+    assert raised.value.filename == str(path)
+    assert names(tmp_path) == ['in.fits']
+
+
+def test_more_cards(crop, tmp_path, model):
+    output = denoise_file(crop, tmp_path / 'out.fits', model=model,
+                          cards={'NIGHT': ('2026-01-01', 'of the run')})
+    assert fits.getheader(output)['NIGHT'] == '2026-01-01'

@@ -3,9 +3,13 @@
 Which device computes, and in which precision.
 """
 
+import os
+
 import torch
 
-__all__ = ['resolve_device', 'resolve_precision']
+__all__ = ['resolve_device', 'resolve_precision', 'survive_fork']
+
+_process = os.getpid()
 
 _PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
@@ -50,6 +54,20 @@ def resolve_device(device=None):
         msg = "device 'meta' cannot compute"
         raise ValueError(msg)
     return chosen
+
+
+def survive_fork():
+    """
+    Compute with one thread in a process that was forked from this one.
+
+    The threads of OpenMP do not come along in a fork, and the first
+    result would be waited for without end. PyTorch's own workers do the
+    same. Where nothing was forked, nothing changes.
+    """
+    global _process
+    if _process != os.getpid():
+        torch.set_num_threads(1)
+        _process = os.getpid()
 
 
 def _processor_has_bfloat16():

@@ -42,7 +42,8 @@ _MAX_HEADER = 2**20  # bytes
 _NAME = '[A-Za-z0-9._+-]{1,40}'  # what fits a card of a FITS header
 
 _loaded = {}
-_lock = threading.Lock()
+# One model may need another while it is loaded.
+_lock = threading.RLock()
 
 
 def _digest(tensors, metadata):

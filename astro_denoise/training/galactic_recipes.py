@@ -118,8 +118,10 @@ def _train_posterior(recipe, options, n_images=None):
              for index in range(20)]
     counts = torch.cat([part['images'] for part in drawn])
     network.learn_statistics(counts)
-    truth = torch.cat([part['parameters'] for part in drawn[:2]])
+    truth = torch.cat([part['parameters'] for part in drawn])
     truth[:, 4:] += 0.5
+    network.learn_spread(counts[:2000], truth[:2000])
+    truth = truth[:1000]
     samples = network.sample(counts[:len(truth)], 500,
                              torch.Generator().manual_seed(options['seed']))
     scale = network.upper - network.lower

@@ -66,6 +66,24 @@ def test_unlike_images_have_a_high_score(counts):
     assert (network.ood_score(strange) > network.ood_threshold).all()
 
 
+def test_spread_is_learnt(network, counts):
+    other = PosteriorNetwork(**network.config).eval().requires_grad_(
+        requires_grad=False)
+    other.load_state_dict(network.state_dict())
+    # What the network itself thinks possible has the right spread.
+    samples = torch.stack([network.sample(
+        counts[index:index + 1], 1, torch.Generator().manual_seed(index))[0, 0]
+        for index in range(len(counts))])
+    samples[:, 4:] += 0.5
+    other.learn_spread(counts, samples)
+    assert abs(float(other.spread) - 1.0) < 0.15
+    other.spread.fill_(2.0)
+    wide = other.sample(counts[:1], 2000, torch.Generator().manual_seed(1))
+    narrow = network.sample(counts[:1], 2000,
+                            torch.Generator().manual_seed(1))
+    assert float(wide[..., 0].std()) > 1.1 * float(narrow[..., 0].std())
+
+
 def test_bfloat16_is_near_float32(network, counts):
     single = network.embed(counts[:4])
     half = network.embed(counts[:4], torch.bfloat16)

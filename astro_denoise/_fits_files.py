@@ -1,0 +1,251 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+FITS files: whether they are whole, which images they hold, and which files
+beside them belong to these.
+"""
+
+import contextlib
+import errno
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+
+__all__ = ['MASK_NAMES', 'UNCERTAINTY_NAMES', 'ImagePlace', 'choose_images',
+           'companion', 'is_companion', 'is_image', 'open_fits', 'reading',
+           'verify_checksums']
+
+# Extensions that describe an image and hold none of their own: those of
+# CCDData and of the Hubble and Webb pipelines.
+MASK_NAMES = ('MASK', 'DQ')
+UNCERTAINTY_NAMES = ('UNCERT', 'ERR')
+_OTHER_NAMES = ('AREA', 'CON', 'CTX', 'IVAR', 'SAMP', 'TIME', 'VAR',
+                'WEIGHT', 'WHT')
+
+# Files beside a frame, as the PAU survey names them.
+_COMPANIONS = ('mask', 'weight')
+_COMPRESSED = ('', '.fz', '.gz', '.bz2')
+
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, IndexError,
+               zlib.error, fits.VerifyError)
+
+
+@contextlib.contextmanager
+def open_fits(path, **options):
+    """
+    Open a FITS file that is there from beginning to end.
+    """
+    with contextlib.ExitStack() as stack:
+        with reading(path), warnings.catch_warnings():
+            warnings.filterwarnings('error', 'Error validating header')
+            # Also said of files that only lack the last padding.
+            warnings.filterwarnings('ignore', 'File may have been truncated')
+            # Closed even if astropy fails half way.
+            file = stack.enter_context(path.open('rb'))
+            hdus = stack.enter_context(fits.open(
+                file, lazy_load_hdus=False, **options))
+            for number, hdu in enumerate(hdus):
+                _check_complete(hdu, number)
+        yield hdus
+
+
+def _check_complete(hdu, number):
+    if isinstance(hdu, fits.CompImageHDU):
+        return  # its sizes are those of the image within
+    info = hdu.fileinfo()
+    file, end = info['file'], info['datLoc'] + info['datSpan']
+    padding = info['datSpan'] - hdu.size
+    if end > 0 and file.compression is None:
+        complete = end - padding <= file.size
+    else:
+        file.seek(max(end - padding - 1, 0))
+        complete = len(file.read(1)) == 1
+    if not complete:
+        msg = f'HDU {number} is cut short'
+        raise OSError(msg)
+
+
+@contextlib.contextmanager
+def reading(path):
+    """
+    Make an OSError that names the file of whatever goes wrong in it.
+    """
+    try:
+        yield
+    except (*_UNREADABLE, Warning) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise OSError(errno.EIO, f'cannot be read as FITS ({reason})',
+                      str(path)) from error
+
+
+@dataclass
+class ImagePlace:
+    """
+    An image to denoise.
+
+    Parameters
+    ----------
+    index : int
+        Number of the HDU.
+
+    version : int
+        ``EXTVER`` of the mask and the uncertainty that go with it.
+    """
+
+    index: int
+    version: int
+
+
+def is_image(hdu):
+    return hdu.is_image and hdu.header.get('NAXIS', 0) in (2, 3) and (
+        0 not in hdu.shape)
+
+
+def choose_images(hdus, hdu, path):
+    """
+    The images to denoise.
+    """
+    indices = [index for index, each in enumerate(hdus)
+               if each.name == 'SCI' and is_image(each)]
+    if indices:
+        images = [ImagePlace(index, hdus[index].ver) for index in indices]
+    else:
+        if is_image(hdus[0]):
+            indices = [0]
+        else:
+            others = {*MASK_NAMES, *UNCERTAINTY_NAMES, *_OTHER_NAMES}
+            indices = [index for index, each in enumerate(hdus)
+                       if is_image(each) and each.name not in others]
+        images = [ImagePlace(index, version)
+                  for version, index in enumerate(indices, 1)]
+    if hdu is None:
+        if not images:
+            msg = f'{str(path)!r} holds no image'
+            raise ValueError(msg)
+        return images
+
+    try:
+        index = hdus.index_of(hdu)
+        wanted = hdus[index]
+    except (KeyError, IndexError, ValueError) as error:
+        msg = f'hdu={hdu!r} is not in {str(path)!r}'
+        raise ValueError(msg) from error
+    index %= len(hdus)
+    if not is_image(wanted):
+        msg = f'hdu={hdu!r} of {str(path)!r} is not an image of 2 or 3 axes'
+        raise ValueError(msg)
+    return [image for image in images if image.index == index] or [
+        ImagePlace(index, len(images) + 1)]
+
+
+def companion(path, kind):
+    """
+    The file beside a frame that holds its mask or its weights.
+
+    Parameters
+    ----------
+    path : path-like
+        The frame, ``name.fits``.
+
+    kind : {'mask', 'weight'}
+        What is wanted: ``name.mask.fits`` or ``name.weight.fits``, which
+        may be compressed.
+
+    Returns
+    -------
+    companion : `~pathlib.Path` or `None`
+        The file, if it is there.
+
+    Examples
+    --------
+    >>> from astro_denoise._fits_files import companion
+    >>> companion('no_such_frame.fits', 'mask') is None
+    True
+    """
+    path = Path(path)
+    stem, found, _ = path.name.partition('.fits')
+    if not found or is_companion(path):
+        return None
+    for ending in _COMPRESSED:
+        beside = path.with_name(f'{stem}.{kind}.fits{ending}')
+        if beside.is_file():
+            return beside
+    return None
+
+
+def is_companion(path):
+    """
+    Whether a file is, by its name, the mask or the weights of a frame.
+    """
+    name = Path(path).name
+    return any(name.endswith(f'.{kind}.fits{ending}')
+               for kind in _COMPANIONS for ending in _COMPRESSED)
+
+
+def verify_checksums(hdus, path):
+    """
+    Compare what the headers say of the checksums with what is there.
+
+    Parameters
+    ----------
+    hdus : `~astropy.io.fits.HDUList`
+        From `open_fits`, with ``disable_image_compression=True``.
+
+    path : path-like
+        The file, for messages.
+
+    Raises
+    ------
+    OSError
+        If data are not those of which ``DATASUM`` was taken, or without
+        it ``CHECKSUM``.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If only a header was changed since ``CHECKSUM`` was taken.
+    """
+    for number, hdu in enumerate(hdus):
+        stated = hdu.header.get('DATASUM'), hdu.header.get('CHECKSUM')
+        if stated == (None, None):
+            continue
+        info = hdu.fileinfo()
+        start, middle, end = (info['hdrLoc'], info['datLoc'],
+                              info['datLoc'] + info['datSpan'])
+        with reading(path):
+            data = _sum_words(info['file'], middle, end)
+            whole = _sum_words(info['file'], start, middle, data)
+        data_right = stated[0] is None or str(stated[0]).strip() == str(data)
+        # A checksum makes the sum of an HDU all ones.
+        whole_right = stated[1] is None or whole == 0xFFFFFFFF
+        if not data_right or (stated[0] is None and not whole_right):
+            msg = (f'wrong checksum in HDU {number}: its data were changed '
+                   f'or damaged')
+            raise OSError(errno.EIO, msg, str(path))
+        if not whole_right:
+            msg = (f'{path}: wrong checksum in HDU {number}: its header was '
+                   f'changed after CHECKSUM was written')
+            warnings.warn(msg, AstropyUserWarning, stacklevel=2)
+
+
+def _sum_words(file, start, end, total=0):
+    """
+    Ones' complement sum of the 32-bit words of a part of a file.
+    """
+    file.seek(start)
+    while start < end:
+        part = file.read(min(end - start, 2**22))
+        start += len(part)
+        if not part:
+            break  # without the last padding, which is zeros
+        words = np.frombuffer(part + bytes(-len(part) % 4), '>u4')
+        total += int(words.sum(dtype=np.uint64))
+    while total > 0xFFFFFFFF:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
