@@ -65,8 +65,9 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
 
     model : str, path-like or `~astro_denoise.models.Model`, optional
         ``'galactic-center'`` gives the joint posterior of the
-        parameters. The document's networks give point values:
-        ``'cnn-dm'``, ``'cnn-dm-total'``, ``'cnn-dm-disk-gc'``.
+        parameters. The files of the document's networks (recipes
+        ``cnn-dm``, ``cnn-dm-total``, ``cnn-dm-disk-gc``) give point
+        values.
 
     n_samples : int, optional
         Samples of the posterior for each image.

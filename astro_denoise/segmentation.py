@@ -113,8 +113,9 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     model : str, path-like or `~astro_denoise.models.Model`, optional
         A name of `~astro_denoise.list_models`, the path of a
         ``.safetensors`` file, or a model. ``'galactic-center'`` is for
-        gamma-ray counts, ``'ccd-stars'`` for stars in optical frames,
-        ``'unet-paper'`` is the network of the source document.
+        gamma-ray counts. The recipes ``ccd-stars`` and ``unet-paper``
+        make files for stars in optical frames, and of the network of
+        the source document.
 
     mask : `~numpy.ndarray`, optional
         Shape of ``data``, true (non-zero) on bad pixels; added to its

@@ -85,7 +85,7 @@ def test_other_models_leave_holes(images):
 
 @pytest.mark.parametrize('model', AUTOENCODERS)
 def test_sizes_of_the_autoencoders(model):
-    with pytest.raises(ValueError, match='64x64 pixels .* got 32x64'):
+    with pytest.raises(ValueError, match=r'64x64 pixels .* got 32x64'):
         denoise(np.ones((32, 64)), model)
 
 
@@ -95,7 +95,7 @@ def test_any_size_for_the_mixed_model(images):
 
 
 def test_arguments_for_frames_are_refused(images):
-    with pytest.raises(ValueError, match="output_array .* 'gc-mixed'"):
+    with pytest.raises(ValueError, match=r"output_array .* 'gc-mixed'"):
         denoise(images[0], 'gc-mixed', output_array=images[0].copy())
     with pytest.raises(ValueError, match='must not be negative'):
         denoise(-images[0], 'gc-mixed')

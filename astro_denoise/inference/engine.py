@@ -203,7 +203,7 @@ def _go_down(network, tile, shape, n_rows, planes, level, context, device,
             yield stream.push(stack.to(device))
 
 
-def _at_once(network, tile, shape, n_rows, planes, level, context, device,  # noqa: ARG001
+def _at_once(network, tile, shape, n_rows, planes, level, context, device,
              dtype):
     """Noise and log variance of a window as a whole."""
     stack = _standardised(planes, *tile.window, shape, level).to(device)

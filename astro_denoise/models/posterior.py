@@ -6,6 +6,7 @@ the Galactic Centre says about the parameters of its simulator.
 
 import copy
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ def _regions():
     radius = np.hypot(x, y)
     maps = []
     edges = (0.0, 1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 22.0)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         ring = (radius >= low) & (radius < high)
         for belt in (np.abs(y) < 2.0, (np.abs(y) >= 2.0) & (y > 0),
                      (np.abs(y) >= 2.0) & (y < 0)):

@@ -19,4 +19,5 @@ from .survey import SurveySimulator
 __all__ = ['GalacticCenterSimulator', 'IMAGE_NOISES', 'SurveySimulator',
            'add_gaussian_noise', 'add_image_noise', 'add_masked_noise',
            'add_poisson_noise', 'add_saltpepper_noise', 'bad_columns',
-           'cosmic_rays', 'moffat_image', 'render_sources', 'saturate', 'sersic_b', 'sersic_profile']
+           'cosmic_rays', 'moffat_image', 'render_sources', 'saturate',
+           'sersic_b', 'sersic_profile']

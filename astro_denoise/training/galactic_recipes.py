@@ -80,7 +80,7 @@ def _calibrate_probability(network, sampler, n_batches, seed):
                         'brier': round(brier, 4)}}
 
 
-def _train_segmenter(recipe, options):  # noqa: ARG001
+def _train_segmenter(recipe, options):
     network, log = train_segmenter(SourceSegmenter(), **options)
     return network, log, _calibrate_probability(
         network, SkySampler(other_share=0.0), 30, options['seed'])
@@ -132,7 +132,7 @@ def _train_posterior(recipe, options, n_images=None):
                                 in zip(names, error, strict=True)}}}
 
 
-def _train_mixed(recipe, options):  # noqa: ARG001
+def _train_mixed(recipe, options):
     network, log = train_mixed(MixedDenoiser(), batch_size=48, **options)
     network.cpu().requires_grad_(requires_grad=False)
     sampler = NoisyImageSampler(network.noises)

@@ -86,7 +86,7 @@ def test_zeros(mixed):
 def test_sizes_of_the_documents_networks():
     network = PaperAutoencoder().eval()
     values = _images((1, 32, 64))
-    with pytest.raises(ValueError, match='64x64 pixels .* got 32x64'):
+    with pytest.raises(ValueError, match=r'64x64 pixels .* got 32x64'):
         denoise_images(network, values, np.ones(values.shape, bool),
                        device=CPU)
 

@@ -56,7 +56,7 @@ def test_masked_pixels_do_not_matter(network):
 
 
 def test_unknown_kind():
-    with pytest.raises(ValueError, match="kind must be .* 'radio'"):
+    with pytest.raises(ValueError, match=r"kind must be .* 'radio'"):
         SourceSegmenter(kind='radio')
 
 

@@ -315,7 +315,7 @@ def test_one_name_for_two_tasks(path, model, monkeypatch):
     assert list_models(task='estimate') == []
     for task in ('denoise', 'segment'):
         assert load_model('toy', task=task).task == task
-    with pytest.raises(ValueError, match='several tasks.*denoise, segment'):
+    with pytest.raises(ValueError, match=r'several tasks.*denoise, segment'):
         load_model('toy')
     with pytest.raises(ValueError, match="not 'estimate'"):
         load_model('toy', task='estimate')

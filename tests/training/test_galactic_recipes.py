@@ -40,7 +40,7 @@ def test_unknown_recipe(tmp_path):
 def test_existing_output_is_kept(tmp_path):
     path = tmp_path / 'x.safetensors'
     path.write_text('mine')
-    with pytest.raises(OSError, match='x.safetensors'):
+    with pytest.raises(OSError, match=r'x\.safetensors'):
         train_galactic('gc-mixed', path)
     assert path.read_text() == 'mine'
 

@@ -16,8 +16,8 @@ from astro_denoise.models import registry
 from astro_denoise.models.denoiser import CCDDenoiser
 from astro_denoise.training import calibration, recipes
 from astro_denoise.training.recipes import RECIPES, train_recipe
-from astro_denoise.training.shipped import SHIPPED_RECIPES
 from astro_denoise.training.scenes import ExposureSampler, draw_scenes
+from astro_denoise.training.shipped import SHIPPED_RECIPES
 from astro_denoise.training.supervised import train_supervised
 
 
