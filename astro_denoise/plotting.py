@@ -4,7 +4,8 @@ Pictures of what denoising did.
 
 Matplotlib is imported when a picture is made. The functions return a
 `~matplotlib.figure.Figure` that is not known to pyplot: show it in a
-notebook, or save it.
+notebook, or save it. To have it shown by pyplot, give a figure of pyplot
+as ``figure``.
 """
 
 import numpy as np
@@ -22,7 +23,7 @@ _SKY_LABELS = {'pos.eq.ra': 'RA', 'pos.eq.dec': 'Dec',
 
 
 def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
-                  cmap='gray'):
+                  cmap='gray', figure=None):
     """
     Show a frame before and after denoising, and what was taken out.
 
@@ -48,6 +49,10 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
     cmap : str or `~matplotlib.colors.Colormap`, optional
         The colours of the frames. Pixels that are masked or not finite
         are orange.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw, best with ``layout='compressed'``; by default a
+        new one.
 
     Returns
     -------
@@ -90,7 +95,8 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
     norm, sky = _stretch(frames[0], scatter, percent)
     ny, nx = frames[0].shape
     height = np.clip(3.9 * ny / nx, 1.5, 9.0) + 1.25
-    figure = Figure(figsize=(12.6, height), layout='compressed')
+    if figure is None:
+        figure = Figure(figsize=(12.6, height), layout='compressed')
     projection = None if wcs is None else wcs
     axes = [figure.add_subplot(1, 3, 1, projection=projection)]
     axes += [figure.add_subplot(1, 3, number, projection=projection,
@@ -118,7 +124,8 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
     return figure
 
 
-def plot_profile(before, after, *, row=None, column=None, sigma=1.0):
+def plot_profile(before, after, *, row=None, column=None, sigma=1.0,
+                 figure=None):
     """
     Show one row or column of a frame before and after denoising.
 
@@ -134,6 +141,9 @@ def plot_profile(before, after, *, row=None, column=None, sigma=1.0):
 
     sigma : float, optional
         Half width of the band in standard deviations.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw; by default a new one.
 
     Returns
     -------
@@ -173,7 +183,8 @@ def plot_profile(before, after, *, row=None, column=None, sigma=1.0):
 
     lines = [np.take(frame, number, axis=axis) for frame in frames]
     pixels = np.arange(len(lines[0]))
-    figure = Figure(figsize=(9.0, 4.0), layout='constrained')
+    if figure is None:
+        figure = Figure(figsize=(9.0, 4.0), layout='constrained')
     axes = figure.add_subplot()
     axes.step(pixels, lines[0], where='mid', color='0.6', linewidth=0.8,
               label='before')
@@ -194,7 +205,7 @@ def plot_profile(before, after, *, row=None, column=None, sigma=1.0):
 
 
 def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
-                   percent=99.7, cmap='gray'):
+                   percent=99.7, cmap='gray', figure=None):
     """
     Show where fluxes were measured.
 
@@ -221,6 +232,9 @@ def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
     cmap : str or `~matplotlib.colors.Colormap`, optional
         The colours of the frame. Pixels that are masked or not finite
         are orange.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw; by default a new one.
 
     Returns
     -------
@@ -272,7 +286,8 @@ def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
 
     ny, nx = values.shape
     width = np.clip(7.0 * nx / ny, 3.5, 14.0)
-    figure = Figure(figsize=(width + 7.0, 7.5), layout='constrained')
+    if figure is None:
+        figure = Figure(figsize=(width + 7.0, 7.5), layout='constrained')
     left, right = figure.subfigures(1, 2, width_ratios=(width, 7.0))
     axes = left.subplots()
     axes.imshow(values, **options)

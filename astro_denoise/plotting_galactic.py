@@ -4,7 +4,8 @@ Pictures of point sources, and of what an image says about parameters.
 
 Matplotlib is imported when a picture is made. The functions return a
 `~matplotlib.figure.Figure` that is not known to pyplot: show it in a
-notebook, or save it.
+notebook, or save it. To have it shown by pyplot, give a figure of pyplot
+as ``figure``.
 """
 
 import numpy as np
@@ -20,7 +21,8 @@ _LABELS = {'a_dm': 'dark matter', 'a_ic': 'inverse Compton',
            'n_ps_total': 'sources, all'}
 
 
-def plot_sources(sources, *, smallest_snr=2.85, cmap='gray_r'):
+def plot_sources(sources, *, smallest_snr=2.85, cmap='gray_r',
+                 figure=None):
     """
     Show a probability map with the sources found in it.
 
@@ -36,6 +38,9 @@ def plot_sources(sources, *, smallest_snr=2.85, cmap='gray_r'):
 
     cmap : str or `~matplotlib.colors.Colormap`, optional
         The colours of the probability. Masked pixels are orange.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw; by default a new one.
 
     Returns
     -------
@@ -57,7 +62,8 @@ def plot_sources(sources, *, smallest_snr=2.85, cmap='gray_r'):
     wcs = celestial_wcs(sources.probability)
     ny, nx = values.shape
     height = float(np.clip(6.0 * ny / nx, 2.5, 10.0))
-    figure = Figure(figsize=(7.2, height), layout='constrained')
+    if figure is None:
+        figure = Figure(figsize=(7.2, height), layout='constrained')
     axes = figure.add_subplot(projection=wcs)
     image = axes.imshow(
         values, origin='lower', vmin=0, vmax=1, interpolation='nearest',

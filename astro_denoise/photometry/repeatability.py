@@ -89,75 +89,12 @@ class RepeatabilityReport:
             with and without response and the floor against the binned
             column; the response against the column.
         """
+        from astro_denoise.plotting_photometry import plot_repeatability
+
         if figure is None:
             from matplotlib import pyplot as plt
             figure = plt.figure(figsize=(13, 4), layout='constrained')
-        axes = figure.subplots(1, 3)
-        self._plot_differences(axes[0], row)
-        self._plot_width(axes[1])
-        self._plot_response(axes[2])
-        return figure
-
-    def _plot_differences(self, axis, row):
-        chosen = np.ones(len(self.pairs), dtype=bool)
-        title = 'all bins'
-        if row is not None:
-            low, high = self.table['low'][row], self.table['high'][row]
-            values = self.pairs[self.column]
-            chosen = (values >= low) & (values < high)
-            title = f'{low:g} ≤ {self.column} < {high:g}'
-        edges = np.linspace(-5, 5, 51)
-        for name, label, color in (('raw_df', 'raw', 'tab:orange'),
-                                   ('df', 'denoised', 'tab:blue')):
-            df = np.asarray(self.pairs[name])[chosen]
-            if np.any(np.isfinite(df)):
-                axis.hist(df, edges, density=True, alpha=0.5, color=color,
-                          label=rf'{label}, $\sigma_{{68}}$ = '
-                                f'{sigma68(df):.2f}')
-        x = np.linspace(-5, 5, 201)
-        axis.plot(x, np.exp(-x**2 / 2) / np.sqrt(2 * np.pi), 'k-',
-                  label='unit normal')
-        axis.set(xlabel='df', ylabel='density', title=title)
-        axis.legend(fontsize='small')
-
-    def _drawn(self):
-        """The bins with enough pairs, their centres and half widths."""
-        table = self.table[self.table['n'] >= FEW_PAIRS]
-        center = (np.asarray(table['low']) + np.asarray(table['high'])) / 2
-        return table, center, np.asarray(table['high']) - center
-
-    def _plot_width(self, axis):
-        table, center, half = self._drawn()
-        for name, label, style, color in (
-                ('raw_sigma68', 'raw', 'o', 'tab:orange'),
-                ('sigma68', 'denoised', 's', 'tab:blue'),
-                ('sigma68_over_response', 'denoised, over R', '^',
-                 'tab:green')):
-            if np.any(np.isfinite(table[name])):
-                axis.errorbar(center, table[name], table[f'{name}_error'],
-                              half, fmt=style, color=color, capsize=2,
-                              label=label)
-        for name, label, style in (('floor', 'Cramér-Rao floor', 'k--'),
-                                   ('profile_sigma68', 'matched filter',
-                                    'k:')):
-            if np.any(np.isfinite(table[name])):
-                axis.plot(center, table[name], style, label=label)
-        axis.axhline(1, color='0.7', zorder=0)
-        axis.set(xlabel=self.column, ylabel=r'$\sigma_{68}$(df)')
-        axis.legend(fontsize='small')
-
-    def _plot_response(self, axis):
-        table, center, half = self._drawn()
-        axis.axhspan(1 - RESPONSE_MARGIN, 1 + RESPONSE_MARGIN, color='0.9',
-                     label='flux kept')
-        for name, label, style, color in (
-                ('response', 'response R', 's', 'tab:blue'),
-                ('flux_ratio', 'flux ratio', 'x', 'tab:red')):
-            axis.errorbar(center, table[name], table[f'{name}_error'], half,
-                          fmt=style,
-                          color=color, capsize=2, label=label)
-        axis.set(xlabel=self.column, ylabel='denoised over raw flux')
-        axis.legend(fontsize='small')
+        return plot_repeatability(self, row=row, figure=figure)
 
 
 def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
