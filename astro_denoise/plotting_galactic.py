@@ -21,7 +21,7 @@ _LABELS = {'a_dm': 'dark matter', 'a_ic': 'inverse Compton',
            'n_ps_total': 'sources, all'}
 
 
-def plot_sources(sources, *, smallest_snr=2.85, cmap='gray_r',
+def plot_sources(sources, *, smallest_snr=3.8, cmap='gray_r',
                  figure=None):
     """
     Show a probability map with the sources found in it.
@@ -73,7 +73,7 @@ def plot_sources(sources, *, smallest_snr=2.85, cmap='gray_r',
     shown, n = 0, 0
     if sources.catalog is not None:
         catalog, n = sources.catalog, len(sources.catalog)
-        snr = np.asarray(catalog['flux'] / catalog['flux_error'])
+        snr = np.asarray(catalog['snr'])
         bright = np.isfinite(snr) & (snr >= smallest_snr)
         shown = int(bright.sum())
         axes.scatter(catalog['x_centroid'][bright],

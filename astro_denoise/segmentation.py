@@ -34,6 +34,11 @@ _DOCUMENT_THRESHOLD = 0.02
 # From this many errors on, the flux of a pixel is a source of its own.
 _SIGNIFICANT = 2.5
 
+# The point-spread function of the models for counts along a line: that of
+# the simulator, whose profile is a Gaussian on 5x5 pixels.
+_PROFILE = np.exp(-0.5 * (np.arange(-2, 3) * 0.46875 / (0.8 / 3.0))**2)
+_PROFILE /= _PROFILE.sum()
+
 # Without a network that measures fluxes: pixels per side of the box whose
 # median is the background.
 _BACKGROUND_BOX = 11
@@ -50,6 +55,10 @@ class PointSources:
         Probability that a pixel holds a source; 0 where the input is
         masked or not finite.
 
+    flux : same type as the input
+        Flux of the point sources in each pixel, in the unit of the
+        input, what the point-spread function took elsewhere included.
+
     segmentation : `~photutils.segmentation.SegmentationImage` or `None`
         Pixels of each source; `None` if there are none.
 
@@ -57,13 +66,15 @@ class PointSources:
         A row for each source, in the order of the labels: ``label``,
         ``x_centroid``, ``y_centroid``, ``sky_centroid`` where the input
         has a WCS, ``probability`` (the maximum), ``flux`` and
-        ``flux_error`` in the unit of the input.
+        ``flux_error`` in the unit of the input, and ``snr``, the
+        signal-to-noise ratio, see `segment_point_sources`.
 
     threshold : float
         Pixels of sources are more probable than this.
     """
 
     probability: object
+    flux: object
     segmentation: object
     catalog: QTable | None
     threshold: float
@@ -170,8 +181,15 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     belong to the source that is reached by steepest ascent. Flux and
     error of a source are those of its highest pixel: what is beside it
     is the light of sources too faint to be told. The table holds these
-    too; ``flux / flux_error`` above 2.85 makes a catalogue of the bright
-    ones, see the user guide.
+    too; ``snr`` above 3.8 makes a catalogue of the bright ones, see the
+    user guide.
+
+    ``flux_error`` is the width of what is not known of the flux, the
+    light of other sources in the same place included. ``snr`` tells how
+    far a source stands above the noise of the counts alone: the flux over
+    its Cramér-Rao error, ``flux * sqrt(sum(P**2 / counts))`` with the
+    point-spread function P of the model. Of models for optical frames it
+    is ``flux / flux_error``.
 
     ``'unet-paper'`` has no fluxes: for it, they are sums over all pixels
     of the source of the counts above the median of their surroundings.
@@ -220,13 +238,14 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
               unit='frame') as bar:
         for start in range(0, n, step):
             part = slice(start, start + step)
-            answers, height = find(frame, part, network, position,
-                                   device=device, dtype=dtype)
+            answers, height, noise = find(frame, part, network, position,
+                                          device=device, dtype=dtype)
             answers *= frame.valid[part]
             for index in range(answers.shape[1]):
                 found.append(_sources(
                     data, frame, start + index, answers[:, index],
-                    None if height is None else height[index], wcs,
+                    None if height is None else height[index],
+                    None if noise is None else noise[index], wcs,
                     threshold=threshold, n_pixels=n_pixels, model=model))
                 bar.update()
     missing = sum(sources.catalog is None for sources in found)
@@ -253,12 +272,22 @@ def _checked_threshold(threshold, model):
 
 
 def _find_in_counts(frame, part, network, position, *, device, dtype):
-    """What a network for counts says of each pixel, and what is climbed."""
+    """
+    What a network for counts says of each pixel, what is climbed, and the
+    Cramér-Rao error of a flux.
+    """
+    from scipy.ndimage import correlate1d
+
     from .inference.sources import find_in_planes
 
-    answers = find_in_planes(network, frame.values[part], frame.valid[part],
-                             position, device=device, dtype=dtype)
-    return answers, answers[1]
+    values, valid = frame.values[part], frame.valid[part]
+    answers = find_in_planes(network, values, valid, position,
+                             device=device, dtype=dtype)
+    information = valid / np.maximum(values, 1.0)
+    for axis in (1, 2):
+        information = correlate1d(information, _PROFILE**2, axis,
+                                  mode='constant')
+    return answers, answers[1], 1.0 / np.sqrt(np.maximum(information, 1e-12))
 
 
 def _find_in_frames(frame, part, network, position, *, device, dtype):
@@ -286,7 +315,7 @@ def _find_in_frames(frame, part, network, position, *, device, dtype):
     height = answers[1].copy()
     answers[1] *= scale
     answers[2] *= scale**2
-    return answers, height
+    return answers, height, None
 
 
 def _find_by_document(frame, part, network, position, *, device, dtype):
@@ -302,10 +331,10 @@ def _find_by_document(frame, part, network, position, *, device, dtype):
     answers[0] = probability.cpu().numpy()
     answers[1] = counts - background
     answers[2] = counts
-    return answers, None
+    return answers, None, None
 
 
-def _sources(data, frame, index, answers, height, wcs, *, threshold,
+def _sources(data, frame, index, answers, height, noise, wcs, *, threshold,
              n_pixels, model):
     """Everything about one image."""
     from photutils.segmentation import SegmentationImage
@@ -314,7 +343,9 @@ def _sources(data, frame, index, answers, height, wcs, *, threshold,
     from .photometry.tables import table_meta
 
     invalid = ~frame.valid[index]
-    probability = _like(data, answers[0], invalid, index, wcs)
+    maps = [_like(data, plane, invalid, index, wcs, unit) for plane, unit in
+            ((answers[0], u.dimensionless_unscaled),
+             (answers[1], frame.unit or u.dimensionless_unscaled))]
     # Without a height of its own, the map is one of whole sources.
     whole = height is None
     own = None
@@ -324,8 +355,10 @@ def _sources(data, frame, index, answers, height, wcs, *, threshold,
         answers[0], answers[0] if whole else height, threshold, own=own,
         n_pixels=n_pixels)
     if not len(peaks):
-        return PointSources(probability, None, None, threshold)
+        return PointSources(*maps, None, None, threshold)
     catalog = measure_sources(labels, peaks, answers, whole=whole)
+    catalog['snr'] = catalog['flux'] / (
+        catalog['flux_error'] if noise is None else noise.flat[peaks])
     if wcs is not None:
         catalog.add_column(wcs.pixel_to_world(catalog['x_centroid'],
                                               catalog['y_centroid']),
@@ -335,12 +368,11 @@ def _sources(data, frame, index, answers, height, wcs, *, threshold,
             catalog[name] = catalog[name] << frame.unit
     catalog.meta.update(table_meta(), model=model.name,
                         model_hash=model.hash, threshold=threshold)
-    return PointSources(probability, SegmentationImage(labels), catalog,
-                        threshold)
+    return PointSources(*maps, SegmentationImage(labels), catalog, threshold)
 
 
-def _like(data, plane, invalid, index, wcs):
-    """A map without unit, of the type that the user gave."""
+def _like(data, plane, invalid, index, wcs, unit):
+    """A map, of the type that the user gave."""
     if isinstance(data, NDData):
         mask = data.mask
         if mask is not None:
@@ -349,11 +381,11 @@ def _like(data, plane, invalid, index, wcs):
             mask[invalid & (mask == 0)] = 1
         elif invalid.any():
             mask = invalid
-        return type(data)(plane, unit=u.dimensionless_unscaled, mask=mask,
+        return type(data)(plane, unit=unit, mask=mask,
                           wcs=copy.deepcopy(wcs),
                           meta=copy.deepcopy(data.meta))
     if isinstance(getattr(data, 'unmasked', data), u.Quantity):
-        plane = u.Quantity(plane, u.dimensionless_unscaled, dtype=plane.dtype)
+        plane = u.Quantity(plane, unit, dtype=plane.dtype)
     for kind in (Masked, np.ma.MaskedArray):
         if isinstance(data, kind):
             plane = kind(plane, mask=invalid)
@@ -412,7 +444,8 @@ class PointSourceFinder:
         -------
         table : `~astropy.table.QTable` or `None`
             ``id``, ``x_centroid``, ``y_centroid``, ``sky_centroid`` where
-            there is a WCS, ``probability``, ``flux`` and ``flux_error``;
+            there is a WCS, ``probability``, ``flux``, ``flux_error`` and
+            ``snr``;
             `None`, with a warning, if nothing was found.
         """
         if plain_parts(data)[0].ndim != 2:

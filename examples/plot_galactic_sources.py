@@ -8,7 +8,6 @@ weeks: where are point sources among them?
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 from astropy.visualization import simple_norm
 
 from astro_denoise import segment_point_sources
@@ -24,13 +23,12 @@ print(sources)
 
 # %%
 # The catalogue holds everything down to sources that hardly stand out. For
-# those that do, flux over its error is the thing to cut at.
+# those that do, the signal-to-noise ratio is the thing to cut at.
 
 catalog = sources.catalog
-snr = np.asarray(catalog['flux'] / catalog['flux_error'])
-bright = catalog[snr > 5]
+bright = catalog[catalog['snr'] > 5]
 bright.sort('flux', reverse=True)
-bright['sky_centroid', 'probability', 'flux', 'flux_error'][:8].pprint()
+bright['sky_centroid', 'probability', 'flux', 'snr'][:8].pprint()
 
 # %%
 # The counts with these sources, and the probability of a source in each

@@ -18,8 +18,9 @@ from astro_denoise.segmentation import PointSources
 def sources(probability):
     catalog = QTable({
         'x_centroid': [5.0, 20.0, 30.0], 'y_centroid': [6.0, 7.0, 50.0],
-        'flux': [30.0, 2.0, 90.0], 'flux_error': [3.0, 3.0, 3.0]})
-    return PointSources(probability, None, catalog, 0.4)
+        'flux': [30.0, 2.0, 90.0], 'flux_error': [3.0, 3.0, 3.0],
+        'snr': [10.0, 0.7, 30.0]})
+    return PointSources(probability, probability, None, catalog, 0.4)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def samples():
 def test_sources(probability):
     figure = sources(probability).plot()
     axes = figure.axes[0]
-    assert axes.get_title() == '3 sources, 2 of them above 2.85 sigma'
+    assert axes.get_title() == '3 sources, 2 of them above 3.8 sigma'
     circles, = axes.collections
     np.testing.assert_array_equal(circles.get_offsets(), [[5, 6], [30, 50]])
     sizes = circles.get_sizes()
@@ -63,7 +64,7 @@ def test_sources_on_the_sky(probability):
 
 
 def test_no_sources(probability):
-    figure = PointSources(probability, None, None, 0.4).plot()
+    figure = PointSources(probability, probability, None, None, 0.4).plot()
     assert figure.axes[0].get_title().startswith('0 sources')
     figure.canvas.draw()
 
