@@ -38,6 +38,11 @@ class LegacySky:
         self._gas_smoothing = self._band(0.25, 3)
         self._upright = None
 
+    @property
+    def coordinates(self):
+        """Galactic longitude and latitude of the pixels in degrees."""
+        return self._x, self._y
+
     def _band(self, sigma, radius):
         """A matrix that convolves a line of pixels with a Gaussian."""
         import torch

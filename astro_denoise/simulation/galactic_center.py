@@ -12,6 +12,7 @@ from astropy.table import QTable
 from .._galactic import grid_wcs
 from ._galactic_sky import LegacySky
 from ._realistic_sky import RealisticSky
+from ._sky_nuisances import SkyNuisances
 
 __all__ = ['GalacticCenterSimulator']
 
@@ -59,6 +60,11 @@ class GalacticCenterSimulator:
         For the realistic tier: inner slope of the dark matter, 0.5 to
         1.5; 1.2 by default.
 
+    nuisances : bool, optional
+        Add what the formulas leave out and real skies have: an isotropic
+        level, layers along the Galactic plane of any height, and ripples
+        on the diffuse emission, different in each image.
+
     device : str or `torch.device`, optional
         Where to draw.
 
@@ -86,7 +92,7 @@ class GalacticCenterSimulator:
     parameter_names = _NAMES
 
     def __init__(self, tier='fixed', *, rotation=False, exposure=1.0,
-                 gamma=None, device='cpu'):
+                 gamma=None, nuisances=False, device='cpu'):
         if tier not in ('fixed', 'legacy', 'realistic'):
             msg = (f"tier must be 'fixed', 'legacy' or 'realistic', "
                    f'got {tier!r}')
@@ -97,16 +103,20 @@ class GalacticCenterSimulator:
         self.tier = tier
         self.rotation = bool(rotation)
         self.exposure = self._exposure_range(exposure)
+        self.nuisances = bool(nuisances)
         self.device = device
         if tier == 'realistic':
             self._sky = RealisticSky(
                 gamma=1.2 if gamma is None else gamma, device=device)
         else:
             self._sky = LegacySky(device=device)
+        self._nuisances = (SkyNuisances(*self._sky.coordinates)
+                           if nuisances else None)
 
     def __repr__(self):
         return (f'{type(self).__name__}(tier={self.tier!r}, '
-                f'rotation={self.rotation}, exposure={self.exposure})')
+                f'rotation={self.rotation}, exposure={self.exposure}, '
+                f'nuisances={self.nuisances})')
 
     @staticmethod
     def _exposure_range(exposure):
@@ -177,8 +187,9 @@ class GalacticCenterSimulator:
         components : dict of 3D `~numpy.ndarray`
             Only with ``components=True``: the counts expected of each
             component, ``'dm'``, ``'ic'``, ``'pi0'``, ``'bubbles'``,
-            ``'gc'`` and ``'disk'``, smoothed, with the exposure, without
-            noise. Their sum is the expected image.
+            ``'gc'`` and ``'disk'``, and ``'extra'`` with nuisances,
+            smoothed, with the exposure, without noise. Their sum is the
+            expected image.
 
         Raises
         ------
@@ -229,7 +240,8 @@ class GalacticCenterSimulator:
                    'disk': drawn['sources'][:, 1]}
         if not components:
             return drawn['images'], table, sources
-        names = ('dm', 'ic', 'pi0', 'bubbles', 'gc', 'disk')
+        extra = ('extra',) * self.nuisances
+        names = ('dm', 'ic', 'pi0', 'bubbles', *extra, 'gc', 'disk')
         return drawn['images'], table, sources, {
             name: drawn['components'][:, index]
             for index, name in enumerate(names)}
@@ -285,7 +297,8 @@ class GalacticCenterSimulator:
             (n,) in degrees, ``exposure`` (n,), ``expected`` (n, 64, 64)
             counts without noise, ``offsets`` (n, 2, 64, 64) in x and y of
             the middle of the sources' light from that of the pixel, in
-            pixels, and if wanted ``components`` (n, 6, 64, 64).
+            pixels, and if wanted ``components`` (n, 6, 64, 64), with
+            nuisances seven of them.
         """
         import torch
 
@@ -311,6 +324,10 @@ class GalacticCenterSimulator:
 
         smooth, flux, moments = self._sky.draw(parameters, angle, uniform,
                                                rng)
+        if self.nuisances:
+            extra, factor = self._nuisances.draw(angle, uniform, rng)
+            smooth[:, 1:3] *= factor
+            smooth = torch.cat([smooth, extra / self.gain], 1)
         gain = exposure[:, None, None, None] * self.gain
         drawn = {'parameters': parameters, 'sources': flux,
                  'offsets': moments / flux.sum(1, keepdim=True).clamp_min(

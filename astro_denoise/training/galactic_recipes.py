@@ -112,9 +112,30 @@ def _train_posterior(recipe, options, n_images=None):
         network, n_images or recipe['n_images'], seed=options['seed'] + 8,
         folder=folder, progress_bar=options['progress_bar']),
         seed=options['seed'], progress_bar=options['progress_bar'])
+    return network, log, _calibrate_posterior(
+        network, GalacticCenterSimulator('fixed'), options['seed'])
+
+
+def _train_sky(recipe, options):
+    """From the shipped posterior, without the features of sources."""
+    network = PosteriorNetwork()
+    network.load_state_dict({
+        name: tensor for name, tensor in load_model(
+            'galactic-center', task='estimate').network.state_dict().items()
+        if not name.startswith(('correction.', 'standardised.'))})
+    network.spread.fill_(1.0)
+    network.requires_grad_()
+    simulator = GalacticCenterSimulator('fixed', nuisances=True)
+    network, log = train_posterior(network, batch_size=64, ema_decay=0.999,
+                                   simulator=simulator, **options)
+    return network, log, _calibrate_posterior(network.cpu(), simulator,
+                                              options['seed'])
+
+
+def _calibrate_posterior(network, simulator, seed):
+    """What images look like, how wide posteriors are, and their errors."""
     network.requires_grad_(requires_grad=False)
-    simulator = GalacticCenterSimulator('fixed')
-    drawn = [simulator.draw(500, [_VALIDATION + options['seed'], index])
+    drawn = [simulator.draw(500, [_VALIDATION + seed, index])
              for index in range(20)]
     counts = torch.cat([part['images'] for part in drawn])
     network.learn_statistics(counts)
@@ -123,11 +144,11 @@ def _train_posterior(recipe, options, n_images=None):
     network.learn_spread(counts[:2000], truth[:2000])
     truth = truth[:1000]
     samples = network.sample(counts[:len(truth)], 500,
-                             torch.Generator().manual_seed(options['seed']))
+                             torch.Generator().manual_seed(seed))
     scale = network.upper - network.lower
     error = (samples.median(1).values - truth).abs().mean(0) / scale
     names = GalacticCenterSimulator.parameter_names
-    return network, log, {'figures': {
+    return {'figures': {
         'mean absolute error': {name: round(float(value), 4) for name, value
                                 in zip(names, error, strict=True)}}}
 
@@ -156,6 +177,10 @@ GALACTIC_RECIPES = {
         'n_images': 96000,
         'learning_rate': 1e-3,
         'summary': 'posterior of six parameters of the Galactic Centre'},
+    'galactic-sky': {
+        'train': _train_sky, 'task': 'estimate', 'n_steps': 5000,
+        'learning_rate': 7e-4,
+        'summary': 'the same posterior, for real skies'},
     'galactic-center.segment': {
         'train': _train_segmenter, 'task': 'segment', 'n_steps': 2500,
         'learning_rate': 1.5e-3,

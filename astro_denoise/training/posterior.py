@@ -38,7 +38,8 @@ def posterior_loss(model, batch, step, dtype):
     return loss, {}
 
 
-def train_posterior(model, *, n_steps, seed=0, batch_size=128, **options):
+def train_posterior(model, *, n_steps, seed=0, batch_size=128,
+                    simulator=None, **options):
     """
     Train a posterior on images drawn anew for every step.
 
@@ -56,6 +57,10 @@ def train_posterior(model, *, n_steps, seed=0, batch_size=128, **options):
     batch_size : int, optional
         Images a step.
 
+    simulator : `~astro_denoise.simulation.GalacticCenterSimulator`, \
+            optional
+        Of the images; one of the tier ``'fixed'`` by default.
+
     **options
         Passed to `~astro_denoise.training.loop.train`.
 
@@ -67,7 +72,8 @@ def train_posterior(model, *, n_steps, seed=0, batch_size=128, **options):
     log : list of dict
         The training log.
     """
-    simulator = GalacticCenterSimulator('fixed')
+    if simulator is None:
+        simulator = GalacticCenterSimulator('fixed')
 
     def make_batch(seed):
         drawn = simulator.draw(batch_size, seed)
@@ -80,7 +86,8 @@ def train_posterior(model, *, n_steps, seed=0, batch_size=128, **options):
 
     configuration = {'method': 'posterior', 'model': model.config,
                      'n_steps': n_steps, 'seed': seed,
-                     'batch_size': batch_size}
+                     'batch_size': batch_size,
+                     'simulator': repr(simulator)}
     return train(model, make_batch, posterior_loss, n_steps=n_steps,
                  seed=seed, configuration=configuration, **options)
 

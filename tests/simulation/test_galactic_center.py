@@ -156,6 +156,49 @@ def test_components_add_up(tier):
 
 
 @pytest.mark.parametrize('tier', TIERS)
+def test_nuisances(tier):
+    plain, real = (GalacticCenterSimulator(tier, nuisances=nuisances)
+                   for nuisances in (False, True))
+    *_, parts = plain.sample(200, seed=4, components=True)
+    images, _, _, others = real.sample(200, seed=4, components=True)
+    assert list(others) == [*COMPONENTS[:4], 'extra', *COMPONENTS[4:]]
+    # What has parameters of interest stays as it was.
+    for name in ('dm', 'bubbles', 'gc', 'disk'):
+        assert_array_equal(others[name], parts[name])
+    added = others['extra'].max((1, 2)) > 0
+    assert 0.75 < added.mean() < 0.95
+    for name in ('ic', 'pi0'):
+        assert_allclose(others[name][~added], parts[name][~added], rtol=1e-6)
+        ratio = others[name][added] / parts[name][added]
+        assert 0.1 < np.log(ratio).std() < 0.6
+        assert ratio.mean() == pytest.approx(1.0, abs=0.05)
+    # A level everywhere, and layers that are brightest in the plane.
+    extra = others['extra'][added]
+    assert (extra[:, 2:-2, 2:-2] >= 0).all()
+    level = extra[:, abs(LINE) > 12].mean((1, 2))
+    plane = extra[:, abs(LINE) < 1].mean((1, 2))
+    assert level.max() < 40
+    assert np.median(plane / level) > 3
+    pulls = (images - sum(others.values())) / np.sqrt(sum(others.values()))
+    assert pulls.std() == pytest.approx(1, abs=0.01)
+
+
+def test_nuisances_are_rotated_with_the_sky():
+    simulator = GalacticCenterSimulator(rotation=True, nuisances=True)
+    *_, parameters, _, parts = simulator.sample(60, seed=4, components=True)
+    angle = np.asarray(parameters['angle'].to_value('rad'))
+    extra = parts['extra'] - parts['extra'].min((1, 2), keepdims=True)
+    for plane, turn in zip(extra, angle, strict=True):
+        if plane.sum() < 1e5:
+            continue
+        along = X * np.cos(turn) + Y * np.sin(turn)
+        across = Y * np.cos(turn) - X * np.sin(turn)
+        inside = np.hypot(X, Y) < 14
+        assert ((plane * across**2)[inside].sum()
+                < (plane * along**2)[inside].sum())
+
+
+@pytest.mark.parametrize('tier', TIERS)
 def test_sources_make_their_component(tier):
     simulator = GalacticCenterSimulator(tier, exposure=2.0)
     _, _, sources, parts = simulator.sample(2, seed=3, components=True)
