@@ -114,10 +114,11 @@ def _halo(gamma):
 @lru_cache
 def _disk():
     """
-    Shares of the disk's sources in the cells of a quadrant, cumulated.
+    Shares of the disk's sources in the cells of a quadrant.
 
     Density ``exp(-R / 5 kpc) * exp(-|z| / 0.3 kpc)`` along the lines of
-    sight; rows are in latitude.
+    sight; rows are in latitude. For drawing: returns the share of each
+    cell that is its own, and the cell that has the rest.
     """
     centres = np.radians(_CELL * (np.arange(_N_CELLS) + 0.5))
     distance = np.linspace(0.0, 50.0, 801)
@@ -129,8 +130,28 @@ def _disk():
         density = np.exp(-radius / _DISK_LENGTH
                          - distance * np.sin(latitude) / _DISK_HEIGHT)
         rows.append(np.trapezoid(density, distance, axis=1))
-    cumulated = np.cumsum(np.concatenate(rows))
-    return cumulated / cumulated[-1]
+    shares = np.concatenate(rows)
+    return _alias_table(shares / shares.sum())
+
+
+def _alias_table(shares):
+    """
+    Walker's method (1977, ACM Trans. Math. Softw. 3, 253).
+
+    A cell is drawn with equal chances; it is kept with its own share,
+    else replaced by another. That is quicker than to search in
+    cumulated shares.
+    """
+    own = shares * len(shares)
+    other = np.arange(len(shares))
+    poor, rich = (list(np.nonzero(cells)[0]) for cells in (own < 1, own >= 1))
+    while poor and rich:
+        cell, giver = poor.pop(), rich[-1]
+        other[cell] = giver
+        own[giver] -= 1.0 - own[cell]
+        if own[giver] < 1.0:
+            poor.append(rich.pop())
+    return own, other
 
 
 @lru_cache
@@ -153,6 +174,30 @@ def _psf():
     weight = np.clip(1.0 - np.abs(line - number[:, np.newaxis]), 0.0, None)
     kernel = weight @ psf @ weight.T
     return kernel / kernel.sum()
+
+
+@lru_cache
+def _psf_bands():
+    """
+    Pairs of matrices that convolve columns and rows of an image.
+
+    Their sum is the convolution with the point-spread function, to a
+    rounding of single precision.
+    """
+    kernel = _psf()
+    columns, strengths, rows = np.linalg.svd(kernel)
+    n_pairs = int((strengths > 1e-7 * strengths[0]).sum())
+    pixel = np.arange(N_PIXELS)
+    step = pixel - pixel[:, np.newaxis] + _PSF_RADIUS
+    inside = (step >= 0) & (step < len(kernel))
+    step = np.clip(step, 0, len(kernel) - 1)
+    bands = np.zeros((2, n_pairs, N_PIXELS, N_PIXELS))
+    for pair in range(n_pairs)[::-1]:
+        column = strengths[pair] * columns[:, pair]
+        bands[0, n_pairs - 1 - pair] = np.where(inside, column[step], 0.0)
+        bands[1, n_pairs - 1 - pair] = np.where(inside, rows[pair][step],
+                                                0.0).T
+    return bands
 
 
 @lru_cache
@@ -214,8 +259,9 @@ class RealisticSky(LegacySky):
         self._halo *= super().templates(self._x, self._y)[0].sum() / halo.sum()
         self._radius = tensor(radius)
         self._share = tensor(share)
-        self._disk = tensor(_disk(), torch.float64)
-        self._kernel = tensor(_psf())[None, None]
+        own, other = _disk()
+        self._own, self._other = tensor(own), tensor(other, torch.int64)
+        self._bands = [tensor(band) for band in _psf_bands()]
 
     def blur(self, planes):
         """
@@ -231,10 +277,9 @@ class RealisticSky(LegacySky):
         smoothed : `torch.Tensor`
             Same shape.
         """
-        from torch.nn.functional import conv2d
-
-        return conv2d(planes.reshape(-1, 1, N_PIXELS, N_PIXELS),
-                      self._kernel, padding=_PSF_RADIUS).reshape(planes.shape)
+        columns, rows = self._bands
+        return sum(column @ planes @ row for column, row in
+                   zip(columns, rows, strict=True))
 
     def templates(self, x, y):
         """
@@ -273,8 +318,9 @@ class RealisticSky(LegacySky):
         """A cell of the table, and a place in it."""
         import torch
 
-        cell = torch.searchsorted(self._disk, uniform(n).double(),
-                                  right=True).clamp_max(_N_CELLS**2 - 1)
+        cell = (uniform(n) * _N_CELLS**2).long()
+        cell = torch.where(uniform(n) < self._own[cell], cell,
+                           self._other[cell])
         cell = torch.stack([cell % _N_CELLS, cell // _N_CELLS])
         place = 2.0 * uniform(2, n) - 1.0
         # The sign is that of the quadrant.

@@ -10,10 +10,16 @@ import pytest
 import torch
 from astropy.table import QTable
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.ndimage import convolve
 from scipy.stats import kstest
 
 from astro_denoise.simulation import GalacticCenterSimulator
-from astro_denoise.simulation._realistic_sky import nfw_squared_profile
+from astro_denoise.simulation._realistic_sky import (
+    RealisticSky,
+    _alias_table,
+    _psf,
+    nfw_squared_profile,
+)
 
 TIERS = ['legacy', 'fixed', 'realistic']
 COMPONENTS = ['dm', 'ic', 'pi0', 'bubbles', 'gc', 'disk']
@@ -407,3 +413,21 @@ def test_bad_options(options, match):
 def test_bad_parameters(parameters):
     with pytest.raises(ValueError, match=r'parameters.*got'):
         GalacticCenterSimulator().sample(1, parameters=parameters)
+
+
+def test_realistic_blur_is_a_convolution():
+    plane = np.random.default_rng(1).random((64, 64), np.float32)
+    plane[3, 60] = 1000.0
+    expected = convolve(plane.astype(float), _psf(), mode='constant')
+    blurred = RealisticSky().blur(torch.from_numpy(plane)[None, None])
+    assert_allclose(blurred[0, 0], expected, rtol=1e-5, atol=1e-4)
+
+
+def test_alias_table():
+    shares = np.random.default_rng(1).random(50)**4
+    shares /= shares.sum()
+    own, other = _alias_table(shares)
+    own = np.minimum(own, 1.0)
+    chances = own.copy()
+    np.add.at(chances, other, 1.0 - own)
+    assert_allclose(chances / 50, shares, atol=1e-12)
