@@ -224,7 +224,7 @@ def _draw_differences(axes, report, row):
         values = report.pairs[report.column]
         chosen = (values >= low) & (values < high)
         title = f'{low:g} ≤ {report.column} < {high:g}'
-    edges = np.linspace(-5, 5, 51)
+    edges = np.linspace(-5, 5, 51 if chosen.sum() > 1000 else 26)
     for name, label, color in (('raw_df', 'raw', 'tab:orange'),
                                ('df', 'denoised', 'tab:blue')):
         df = np.asarray(report.pairs[name])[chosen]
@@ -240,41 +240,52 @@ def _draw_differences(axes, report, row):
     axes.legend(fontsize='small')
 
 
-def _drawn(report):
-    """The bins with enough pairs, their centres and half widths."""
+def _bins(axes, report):
+    """
+    The bins with enough pairs, their centres, and a step to the side.
+
+    Their edges become thin lines, so that the points of a bin may stand
+    side by side.
+    """
     table = report.table[report.table['n'] >= FEW_PAIRS]
+    edges = np.unique([table['low'], table['high']])
+    for edge in edges:
+        axes.axvline(edge, color='0.9', linewidth=0.8, zorder=0)
     center = (np.asarray(table['low']) + np.asarray(table['high'])) / 2
-    return table, center, np.asarray(table['high']) - center
+    axes.set_xlabel(report.column)
+    step = 0.02 * np.ptp(edges) if len(edges) else 0.0
+    return table, center, step
 
 
 def _draw_sigma68(axes, report):
-    table, center, half = _drawn(report)
-    for name, label, style, color in (
-            ('raw_sigma68', 'raw', 'o', 'tab:orange'),
-            ('sigma68', 'denoised', 's', 'tab:blue'),
-            ('sigma68_over_response', 'denoised, over R', '^',
-             'tab:green')):
+    table, center, step = _bins(axes, report)
+    for name, label, style, color, shift in (
+            ('raw_sigma68', 'raw', 'o', 'tab:orange', -1),
+            ('sigma68', 'denoised', 's', 'tab:blue', 0),
+            ('sigma68_over_response', 'denoised, over R', '^', 'tab:green',
+             1)):
         if np.any(np.isfinite(table[name])):
-            axes.errorbar(center, table[name], table[f'{name}_error'],
-                          half, fmt=style, color=color, capsize=2,
-                          label=label)
+            axes.errorbar(center + shift * step, table[name],
+                          table[f'{name}_error'], fmt=style, color=color,
+                          capsize=2, label=label)
     for name, label, style in (('floor', 'Cramér-Rao floor', 'k--'),
                                ('profile_sigma68', 'matched filter', 'k:')):
         if np.any(np.isfinite(table[name])):
             axes.plot(center, table[name], style, label=label)
     axes.axhline(1, color='0.7', zorder=0)
-    axes.set(xlabel=report.column, ylabel=r'$\sigma_{68}$(df)')
+    axes.set_ylabel(r'$\sigma_{68}$(df)')
     axes.legend(fontsize='small')
 
 
 def _draw_response(axes, report):
-    table, center, half = _drawn(report)
-    axes.axhspan(1 - RESPONSE_MARGIN, 1 + RESPONSE_MARGIN, color='0.9',
-                 label='flux kept')
-    for name, label, style, color in (
-            ('response', 'response R', 's', 'tab:blue'),
-            ('flux_ratio', 'flux ratio', 'x', 'tab:red')):
-        axes.errorbar(center, table[name], table[f'{name}_error'], half,
-                      fmt=style, color=color, capsize=2, label=label)
-    axes.set(xlabel=report.column, ylabel='denoised over raw flux')
+    table, center, step = _bins(axes, report)
+    axes.axhspan(1 - RESPONSE_MARGIN, 1 + RESPONSE_MARGIN, color='0.95',
+                 zorder=-1, label='flux kept')
+    for name, label, style, color, shift in (
+            ('response', 'response R', 's', 'tab:blue', -0.5),
+            ('flux_ratio', 'flux ratio', 'x', 'tab:red', 0.5)):
+        axes.errorbar(center + shift * step, table[name],
+                      table[f'{name}_error'], fmt=style, color=color,
+                      capsize=2, label=label)
+    axes.set_ylabel('denoised over raw flux')
     axes.legend(fontsize='small')
