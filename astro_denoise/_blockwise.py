@@ -1,16 +1,15 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Denoise a frame block by block, in memory that does not grow with it.
+Denoise a frame part by part, in memory that does not grow with it.
 """
 
-import math
-import mmap
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.nddata import NDData
 from astropy.utils.masked import Masked
 
+from ._mapped_arrays import release
 from ._measured import (
     MAP_HALO,
     WHOLE,
@@ -25,80 +24,18 @@ from ._measured import (
     stacked,
 )
 from ._sky import MESH, Sky
+from ._source import working_type
 from .frames import merge
-from .inference.tiles import plan_tiles
 
-__all__ = ['block_plan', 'check_output_array', 'denoise_blocks',
-           'denoise_part', 'measure_plane', 'part_of']
+__all__ = ['denoise_part', 'denoise_strips', 'measure_plane', 'part_of']
 
-# Pixels of a block, a side, its halo for the network included. A pixel takes
-# some 40 bytes of the working set, and the halo some of the time.
-_WINDOWS = {'cpu': 2560, 'cuda': 3840}
+# Rows read at a time, a multiple of 64. The noise map of a strip needs a
+# halo, which takes time where there are few rows, and memory where many.
+_STRIP_ROWS = 768
 
-
-def check_output_array(name, array, shape):
-    """
-    Refuse an array that cannot take a result.
-
-    Parameters
-    ----------
-    name : str
-        Name of the parameter, for messages.
-
-    array : object
-        What the user gave.
-
-    shape : tuple of int
-        Shape of the frame.
-
-    Raises
-    ------
-    TypeError
-        If it is not an array of floating-point numbers.
-
-    ValueError
-        If it has another shape or is read-only.
-    """
-    if not isinstance(array, np.ndarray):
-        msg = f'{name} must be an array, got {type(array).__name__}'
-        raise TypeError(msg)
-    if array.dtype.kind != 'f' or array.dtype.itemsize < 4:
-        msg = (f'{name} must have a type of 32 or more bits of floating '
-               f'point, got {array.dtype}')
-        raise TypeError(msg)
-    if array.shape != shape:
-        msg = (f'{name} must have the shape of data {shape}, got '
-               f'{array.shape}')
-        raise ValueError(msg)
-    if not array.flags.writeable:
-        msg = f'{name} must be writeable, got a read-only array'
-        raise ValueError(msg)
-
-
-def block_plan(shape, network, device):
-    """
-    The blocks of a plane: windows for the network, and what they answer for.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the plane.
-
-    network : `torch.nn.Module`
-        The network.
-
-    device : `torch.device`
-        Where it computes.
-
-    Returns
-    -------
-    tiles : tuple of `~astro_denoise.inference.tiles.Tile`
-        Their windows begin at multiples of 64 pixels and of the stride of
-        the network.
-    """
-    return plan_tiles(shape, _WINDOWS.get(device.type, _WINDOWS['cpu']),
-                      halo=network.reach,
-                      stride=math.lcm(MESH, network.stride)).tiles
+# On a GPU too, the width of a strip is limited by the memory of the
+# processor, where the noise map is made.
+_WINDOW_PIXELS = {'cuda': 2**21}
 
 
 def part_of(window, shape, known):
@@ -128,8 +65,9 @@ def part_of(window, shape, known):
 
 
 def _within(inner, outer):
-    """Slices of a part that are given as slices of the plane."""
-    return tuple(slice(a.start - b.start, min(a.stop, b.stop) - b.start)
+    """Slices of a part for what is given as slices of the plane."""
+    return tuple(slice(max(a.start, b.start) - b.start,
+                       min(a.stop, b.stop) - b.start)
                  for a, b in zip(inner, outer, strict=True))
 
 
@@ -200,7 +138,7 @@ def measure_plane(source, plane, *, gain, read_noise):
 
     Parameters
     ----------
-    source : `~astro_denoise.frames.Source`
+    source : `~astro_denoise._source.Source`
         The frame.
 
     plane : tuple of int
@@ -264,14 +202,144 @@ def _exponent(source, plane):
     return 0
 
 
-def denoise_blocks(source, network, output, error, *, gain, read_noise,
-                   device, dtype, progress):
+@dataclass
+class _Strip:
     """
-    Denoise a frame or a stack block by block.
+    Some rows of a plane, between two columns.
+    """
+
+    window: tuple
+    values: np.ndarray
+    valid: np.ndarray
+    noise_map: np.ndarray
+
+
+class _Plane:
+    """
+    A plane that is read strip by strip while a network goes down it.
 
     Parameters
     ----------
-    source : `~astro_denoise.frames.Source`
+    source : `~astro_denoise._source.Source`
+        The frame.
+
+    index : tuple of int
+        Number of the plane in a stack; empty for a single one.
+
+    measured : `~astro_denoise._measured.Measured`
+        What is known of the plane.
+
+    on_read : callable
+        Called after a strip was read.
+    """
+
+    def __init__(self, source, index, measured, on_read):
+        self.shape = source.pixels.shape[-2:]
+        self._source = source
+        self._index = index
+        self._measured = measured
+        self._on_read = on_read
+        self._strips = {}
+        self._columns = None
+
+    @property
+    def layers(self):
+        """What `denoise_windows` takes for the planes of a frame."""
+        dtype = working_type(self._source.pixels.dtype)
+        return (_Layer(self.shape, dtype, self._stored('values')),
+                _Layer(self.shape, bool, self._stored('valid')),
+                _Layer(self.shape, dtype, self._background),
+                _Layer(self.shape, np.float32, self._stored('noise_map')))
+
+    def _stored(self, name):
+        def read(rows, columns):
+            parts = [getattr(strip, name)[_within((rows, columns),
+                                                  strip.window)]
+                     for strip in self._strips_of(rows, columns)]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+        return read
+
+    def _background(self, rows, columns):
+        window = _outwards(rows, columns, self.shape)
+        plane = self._measured.background(
+            [side.start for side in window],
+            [side.stop - side.start for side in window],
+            working_type(self._source.pixels.dtype))
+        return plane[_within((rows, columns), window)]
+
+    def _strips_of(self, rows, columns):
+        """The strips that hold some rows, between columns or wider."""
+        if self._columns is None or not (
+                self._columns.start <= columns.start
+                and columns.stop <= self._columns.stop):
+            self._columns = columns
+            self._strips = {}
+        first, last = rows.start // _STRIP_ROWS, (rows.stop - 1) // _STRIP_ROWS
+        # Pixels are wanted once more when the network has answered.
+        self._strips = {number: strip for number, strip
+                        in self._strips.items() if number >= first - 1}
+        for number in range(first, last + 1):
+            if number not in self._strips:
+                self._strips[number] = self._read(number)
+        return [self._strips[number] for number in range(first, last + 1)]
+
+    def _read(self, number):
+        start = number * _STRIP_ROWS
+        window = _outwards(slice(start, start + _STRIP_ROWS), self._columns,
+                           self.shape)
+        source = self._source
+        part = part_of(window, self.shape, source.noise is not None)
+        frame = source.read((*self._index, *part))
+        valid = frame.valid[0]
+        values, sigma = in_range(
+            frame.values[0], valid, None if frame.sigma is None else
+            frame.sigma[0], self._measured.exponent)
+        seen = _within(window, part)
+        # Copies: the halo is not kept.
+        strip = _Strip(
+            window, values[seen].copy(), valid[seen].copy(),
+            self._measured.noise_map(values, valid, sigma)[seen].copy())
+        self._on_read()
+        return strip
+
+    def piece(self, rows, columns):
+        """
+        What the user gave for a part, and which pixels of it were used.
+        """
+        frame = self._source.read((*self._index, rows, columns))
+        valid = self._stored('valid')(rows, columns)
+        return replace(frame, valid=valid[np.newaxis])
+
+
+class _Layer:
+    """
+    What gives arrays for slices, like an array.
+    """
+
+    def __init__(self, shape, dtype, read):
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self._read = read
+
+    def __getitem__(self, part):
+        return self._read(*part)
+
+
+def _outwards(rows, columns, shape):
+    """A window that begins at multiples of 64 pixels."""
+    return tuple(slice(side.start // MESH * MESH, min(side.stop, n))
+                 for side, n in zip((rows, columns), shape, strict=True))
+
+
+def denoise_strips(source, network, output, error, *, gain, read_noise,
+                   device, dtype, progress):
+    """
+    Denoise a frame or a stack, of which some rows are read at a time.
+
+    Parameters
+    ----------
+    source : `~astro_denoise._source.Source`
         The frame.
 
     network : `torch.nn.Module`
@@ -287,7 +355,7 @@ def denoise_blocks(source, network, output, error, *, gain, read_noise,
         As for `~astro_denoise.noise.noise_model`.
 
     device, dtype : `torch.device`, `torch.dtype`
-        As for `~astro_denoise.inference.engine.denoise_plane`.
+        As for `~astro_denoise.inference.engine.denoise_windows`.
 
     progress : callable
         Called with the share of a plane that each step finished.
@@ -306,57 +374,46 @@ def denoise_blocks(source, network, output, error, *, gain, read_noise,
     ValueError
         If no pixel is valid.
     """
+    from .inference.engine import denoise_windows
+
     pixels = source.pixels
-    shape, known = pixels.shape[-2:], source.noise is not None
-    planes = [()] if pixels.ndim == 2 else [(i,) for i in range(len(pixels))]
+    indices = [()] if pixels.ndim == 2 else [(i,) for i in range(len(pixels))]
     has_mask = isinstance(source.data, (NDData, Masked, np.ma.MaskedArray))
-    everything, n_valid, invalid = [], 0, None
-    for plane in planes:
-        measured = measure_plane(source, plane, gain=gain,
+    everything, any_valid, invalid = [], False, None
+
+    def give_back():
+        release([*source.arrays, output, error])
+
+    for index in indices:
+        measured = measure_plane(source, index, gain=gain,
                                  read_noise=read_noise)
         everything.append(measured)
-        plan = block_plan(shape, network, device)
-        for tile in plan:
-            part = part_of(tile.window, shape, known)
-            frame, denoised, sigma = denoise_part(
-                measured, network, source.read((*plane, *part)), part, tile,
-                device=device, dtype=dtype)
-            core = (*plane, *tile.core)
-            result, sigma = merge(frame, denoised, sigma, core)
-            output[core] = result[0]
+        plane = _Plane(source, index, measured, give_back)
+
+        def write(rows, columns, denoised, sigma, index=index, plane=plane,
+                  exponent=measured.exponent):
+            nonlocal any_valid, invalid
+            if exponent:
+                denoised = np.ldexp(denoised, exponent)
+                sigma = np.ldexp(sigma.astype(denoised.dtype), exponent)
+            frame, part = plane.piece(rows, columns), (*index, rows, columns)
+            result, sigma = merge(frame, denoised[np.newaxis],
+                                  sigma[np.newaxis], part)
+            output[part] = result[0]
             if error is not None:
-                error[core] = sigma[0]
+                error[part] = sigma[0]
+            any_valid |= bool(frame.valid.any())
             if has_mask and not frame.valid.all():
                 if invalid is None:
                     invalid = np.zeros(pixels.shape, bool)
-                invalid[core] = ~frame.valid[0]
-            n_valid += np.count_nonzero(frame.valid)
-            release([*source.arrays, output, error])
-            progress(1.0 / len(plan))
-    if not n_valid:
+                invalid[part] = ~frame.valid[0]
+
+        denoise_windows(network, plane.layers, measured.level, write,
+                        fwhm=measured.fwhm, device=device, dtype=dtype,
+                        window_pixels=_WINDOW_PIXELS.get(device.type),
+                        progress=progress)
+        give_back()
+    if not any_valid:
         msg = f'data must have valid pixels, got none of {pixels.size}'
         raise ValueError(msg)
     return everything, invalid
-
-
-def release(arrays):
-    """
-    Give back the memory that pages of mapped files take.
-
-    They stay in the cache of the system for as long as it has room. A
-    private copy of a file (mode ``'c'``) could lose what was written to
-    it, and is left alone.
-    """
-    if not hasattr(mmap, 'MADV_DONTNEED'):
-        return
-    for array in arrays:
-        shared, base = False, array
-        while base is not None and not isinstance(base, mmap.mmap):
-            shared |= getattr(base, 'mode', None) in ('r', 'r+', 'w+')
-            base = getattr(base, 'base', None)
-        if base is None:
-            continue
-        with memoryview(base) as view:
-            shared |= view.readonly
-        if shared:
-            base.madvise(mmap.MADV_DONTNEED)

@@ -14,7 +14,8 @@ from astropy.nddata import NDData
 from tqdm import tqdm
 
 from . import __version__
-from ._blockwise import check_output_array, denoise_blocks
+from ._blockwise import denoise_strips
+from ._mapped_arrays import check_output_array
 from ._measured import (
     WHOLE,
     in_range,
@@ -107,7 +108,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     output_array : `~numpy.ndarray`, optional
         Of the shape of ``data`` and a floating-point type, memory-mapped
         for instance: takes the denoised pixels. The frame is then worked
-        on in blocks, and the memory needed does not grow with it. NDData
+        on strip by strip, and the memory needed does not grow with it. NDData
         types get an uncertainty only with ``output_uncertainty``.
 
     output_uncertainty : `~numpy.ndarray`, optional
@@ -177,10 +178,12 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
             read_noise=read_noise, device=device, precision=precision,
             return_uncertainty=return_uncertainty)
     source = inspect(data, uncertainty=uncertainty, mask=mask)
+    read = list(source.arrays)
     for name, array in (('output_array', output_array),
                         ('output_uncertainty', output_uncertainty)):
         if array is not None:
-            check_output_array(name, array, source.pixels.shape)
+            check_output_array(name, array, source.pixels.shape, read)
+            read.append(array)
     model = load_model(model, task='denoise')
     device = resolve_device(device)
     if denoises_images(model.network):
@@ -200,15 +203,15 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     network = placed(model.network, device)
 
     shape = source.pixels.shape
-    by_blocks = (output_array is not None or output_uncertainty is not None
+    in_strips = (output_array is not None or output_uncertainty is not None
                  or shape[-2] * shape[-1] > WHOLE)
     with tqdm(total=math.prod(shape[:-2]), disable=not progress_bar,
               desc='denoise', bar_format=_PROGRESS) as bar:
         advance = functools.partial(_advance, bar)
-        if by_blocks:
+        if in_strips:
             outputs = _outputs(source, output_array, output_uncertainty,
                                return_uncertainty)
-            measured, invalid = denoise_blocks(
+            measured, invalid = denoise_strips(
                 source, network, *outputs, progress=advance, **options)
             finish = functools.partial(wrap, data, *outputs, invalid)
         else:
@@ -229,7 +232,7 @@ def _advance(bar, share):
 
 def _outputs(source, array, uncertainty, return_uncertainty):
     """
-    The arrays that take the result of a frame denoised in blocks.
+    The arrays that take the result of a frame denoised in strips.
 
     Who gives an array for the pixels means to save memory: the
     uncertainties then take none unless they are asked for.

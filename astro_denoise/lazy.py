@@ -33,7 +33,7 @@ from .noise import resolve_gain
 
 __all__ = ['denoise_lazily', 'is_lazy']
 
-_BLOCK = 1024  # pixels that a task answers for, a side
+_BLOCK = 2048  # pixels that a task answers for, a side
 
 
 def is_lazy(data):

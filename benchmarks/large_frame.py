@@ -67,6 +67,7 @@ def simulate(path, size):
 def measure(path, options):
     """Denoise it; runs in a process of its own."""
     import numpy as np
+    import torch
 
     from astro_denoise import denoise, load_model
 
@@ -76,12 +77,13 @@ def measure(path, options):
     model = load_model(options.model)
     denoise(np.asarray(frame[:128, :128]), model,
             precision=options.precision)  # torch starts its threads
-    start, begun = memory(), time.perf_counter()
+    start, begun, used = memory(), time.perf_counter(), time.process_time()
     noise = {} if options.estimated else {'gain': GAIN,
                                           'read_noise': READ_NOISE}
     denoise(frame, model, output_array=output, progress_bar=True,
             precision=options.precision, **noise)
     seconds = time.perf_counter() - begun
+    used = time.process_time() - used
     peak = peak_memory()
     print(f'frame               {frame.shape[0]} x {frame.shape[1]}, '
           f'{frame.nbytes / 2**20:.0f} MB')
@@ -90,6 +92,9 @@ def measure(path, options):
     print(f'peak above start    {peak - start:.0f} MB')
     print(f'time                {seconds:.0f} s, '
           f'{frame.size / seconds / 1e6:.2f} Mpix/s')
+    print(f'time of processor   {used:.0f} s, '
+          f'{frame.size / used / 1e6:.2f} Mpix/s, '
+          f'{torch.get_num_threads()} threads')
     if options.compare:
         expected, error = denoise(
             np.array(frame), model, precision=options.precision,

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import astro_denoise
 from astro_denoise import _blockwise, _measured, denoising, lazy
+from astro_denoise._mapped_arrays import release
 from astro_denoise._sky import MESH, Sky
 from astro_denoise._source import inspect
 from astro_denoise._strips import upsample
@@ -20,7 +21,7 @@ from astro_denoise.models import Model
 from astro_denoise.simulation import render_sources
 
 SIGMA = 5.0
-SHAPE = (700, 836)  # two blocks by two, the last mesh cells cut
+SHAPE = (700, 836)  # two strips of columns, the last mesh cells cut
 
 
 def stars(shape=SHAPE, *, seed=1, level=200.0, gain=2.0):
@@ -52,12 +53,20 @@ def denoise(data, *args, **options):
                                  **{'precision': 'float32', **options})
 
 
+def set_strips(monkeypatch):
+    """
+    Strips with few rows, and not as wide as a frame.
+    """
+    monkeypatch.setattr(_blockwise, '_STRIP_ROWS', 192)
+    monkeypatch.setattr(_blockwise, '_WINDOW_PIXELS', {'cpu': 512 * 128})
+
+
 @pytest.fixture
 def model(small_network, monkeypatch):
     """
-    A small network, for which blocks are small and all are needed.
+    A small network, for which strips and blocks are small.
     """
-    monkeypatch.setattr(_blockwise, '_WINDOWS', {'cpu': 512})
+    set_strips(monkeypatch)
     monkeypatch.setattr(lazy, '_BLOCK', 256)
     network = small_network((4, 6), kernel_fwhms=(1.2, 2.4, 4.8))
     return Model(network, {'name': 'small', 'task': 'denoise'})
@@ -115,7 +124,7 @@ def test_output_array(frame, model, kind):
 
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 def test_network_of_the_package(frame, monkeypatch, precision):
-    monkeypatch.setattr(_blockwise, '_WINDOWS', {'cpu': 512})
+    set_strips(monkeypatch)
     part = frame[:300, :640]
     options = {'precision': precision, 'return_uncertainty': True}
     expected = denoise(part, **options)
@@ -149,11 +158,11 @@ def test_private_map_keeps_what_was_written_to_it(tmp_path):
     np.save(tmp_path / 'in.npy', np.zeros((600, 600)))
     private = np.load(tmp_path / 'in.npy', mmap_mode='c')
     private[:] = 7.0
-    _blockwise.release([private, private[2:], None])
+    release([private, private[2:], None])
     assert np.all(private == 7.0)
     shared = np.load(tmp_path / 'in.npy', mmap_mode='r+')
     shared[:] = 8.0
-    _blockwise.release([shared[3:]])
+    release([shared[3:]])
     assert np.all(shared == 8.0)
 
 
@@ -210,6 +219,51 @@ def test_numbers_beyond_single_precision(frame, model):
 def test_bad_output(model, name, array, error, message):
     with pytest.raises(error, match=f'{name} .*{message}'):
         denoise(np.ones((20, 20)), model, **{name: array})
+
+
+@pytest.mark.parametrize(('name', 'other'), [
+    ('output_array', 'data'), ('output_uncertainty', 'mask'),
+    ('output_array', 'uncertainty'), ('output_uncertainty', 'output_array')])
+def test_output_that_is_read_too(model, name, other):
+    arrays = {'data': np.ones((20, 20)), 'mask': np.zeros((20, 20), bool),
+              'uncertainty': np.ones((20, 20)),
+              'output_array': np.empty((20, 20))}
+    memory = np.ones((25, 20))
+    arrays[other], arrays[name] = memory[:20], memory[5:]
+    if other == 'mask':
+        arrays['mask'] = memory.view(bool)[:20, :20]
+    with pytest.raises(ValueError, match=f'{name} must not share memory'):
+        denoise(arrays.pop('data'), model, **arrays)
+
+
+def test_output_in_the_file_that_is_read(model, tmp_path):
+    np.save(tmp_path / 'in.npy', np.ones((2, 20, 20)))
+    frame = np.load(tmp_path / 'in.npy', mmap_mode='r')
+    output = np.load(str(tmp_path / 'in.npy'), mmap_mode='r+')
+    with pytest.raises(ValueError, match='must not share memory'):
+        denoise(frame[0], model, uncertainty=1.0,
+                output_array=np.asarray(output)[0])
+    # Another part of it is no harm.
+    denoise(frame[0], model, uncertainty=1.0, output_array=output[1])
+    assert np.all(frame[0] == 1)
+    assert_allclose(output[1], denoise(frame[0], model, uncertainty=1.0))
+
+
+def test_memory_that_does_not_suffice(frame, model, monkeypatch):
+    expected = denoise(frame, model, return_uncertainty=True)
+    features, calls = model.network.features, []
+
+    def limited(x, *planes):
+        calls.append(x.shape[2:])
+        if len(calls) == 4:
+            raise MemoryError
+        return features(x, *planes)
+
+    monkeypatch.setattr(model.network, 'features', limited)
+    output, error = np.empty((2, *SHAPE), np.float32)
+    denoise(frame, model, output_array=output, output_uncertainty=error)
+    assert calls[-1][1] < calls[0][1]
+    assert_same((output, error), expected)
 
 
 @pytest.mark.parametrize('kind', ['mask', 'nan'])

@@ -17,7 +17,7 @@ from ..models.denoiser import psf_context
 from .rows import RowStream
 from .tiles import plan_tiles
 
-__all__ = ['denoise_plane', 'placed']
+__all__ = ['denoise_plane', 'denoise_windows', 'placed']
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,50 @@ def denoise_plane(network, values, valid, background, sigma, level, *,
     level : float
         Noise of the blank sky.
 
+    fwhm, device, dtype, window_pixels, progress : optional
+        As for `denoise_windows`.
+
+    Returns
+    -------
+    denoised, error : 2D `~numpy.ndarray`
+        The denoised frame in the type of ``values``, and the standard
+        deviation of its error (float32).
+    """
+    denoised = np.empty(values.shape, dtype=values.dtype)
+    error = np.empty(values.shape, dtype=np.float32)
+
+    def write(rows, columns, *answer):
+        denoised[rows, columns], error[rows, columns] = answer
+
+    denoise_windows(network, (values, valid, background, sigma), level,
+                    write, fwhm=fwhm, device=device, dtype=dtype,
+                    window_pixels=window_pixels, progress=progress)
+    return denoised, error
+
+
+def denoise_windows(network, planes, level, write, *, fwhm=None, device,
+                    dtype, window_pixels=None, progress=None):
+    """
+    Denoise one frame, and hand over each part when it is done.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        As `~astro_denoise.models.denoiser.CCDDenoiser`, on ``device``.
+
+    planes : tuple
+        The frame, its valid pixels, background and noise map: arrays, or
+        what else has a ``shape`` and gives arrays for slices of rows and
+        columns.
+
+    level : float
+        Noise of the blank sky.
+
+    write : callable
+        Called with slices of rows and of columns, the denoised pixels
+        there, and the standard deviation of their error. Where memory
+        does not suffice the frame is begun anew, and parts come again.
+
     fwhm : float, optional
         Full width at half maximum of the point sources in pixels.
 
@@ -110,24 +154,17 @@ def denoise_plane(network, values, valid, background, sigma, level, *,
 
     progress : callable, optional
         Called with the share of the frame that each step finished.
-
-    Returns
-    -------
-    denoised, error : 2D `~numpy.ndarray`
-        The denoised frame in the type of ``values``, and the standard
-        deviation of its error (float32).
     """
+    shape = planes[0].shape
     if window_pixels is None:
         window_pixels = _WINDOW_PIXELS.get(device.type, 2**20)
     context = torch.tensor([psf_context(fwhm)], dtype=torch.float32,
                            device=device)
-    denoised = np.empty(values.shape, dtype=values.dtype)
-    error = np.empty(values.shape, dtype=np.float32)
 
     in_rows = hasattr(network, 'encoded')
     while True:
-        size = _window_size(values.shape, window_pixels, in_rows)
-        plan = plan_tiles(values.shape, size, halo=network.reach,
+        size = _window_size(shape, window_pixels, in_rows)
+        plan = plan_tiles(shape, size, halo=network.reach,
                           stride=network.stride)
         n_rows = window_pixels // plan.window_shape[1]
         n_rows = max(n_rows // network.stride, 1) * network.stride
@@ -137,9 +174,8 @@ def denoise_plane(network, values, valid, background, sigma, level, *,
             for tile in plan.tiles:
                 for part in _denoised_rows(
                         answers_of(network, tile, plan.window_shape, n_rows,
-                                   (values, valid, background, sigma), level,
-                                   context, device, dtype),
-                        tile, values, sigma, (denoised, error)):
+                                   planes, level, context, device, dtype),
+                        tile, planes, write):
                     share = part / len(plan.tiles)
                     done += share
                     if progress is not None:
@@ -157,7 +193,7 @@ def denoise_plane(network, values, valid, background, sigma, level, *,
             logger.warning('out of memory on %s: going on with windows of '
                            '%d pixels', device, window_pixels)
         else:
-            return denoised, error
+            return
 
 
 def _window_size(shape, n_pixels, in_rows):
@@ -191,6 +227,13 @@ def _standardised(planes, rows, columns, shape, level):
     return torch.from_numpy(stack)
 
 
+def _sent(stack, device):
+    """A stack on its device; the processor does not wait for a GPU."""
+    if device.type == 'cuda':
+        return stack.pin_memory().to(device, non_blocking=True)
+    return stack.to(device)
+
+
 def _go_down(network, tile, shape, n_rows, planes, level, context, device,
              dtype):
     """Noise and log variance of a window, some rows at a time."""
@@ -200,13 +243,13 @@ def _go_down(network, tile, shape, n_rows, planes, level, context, device,
         stack = _standardised(planes, rows, tile.window[1],
                               (rows.stop - start, shape[1]), level)
         with torch.inference_mode():
-            yield stream.push(stack.to(device))
+            yield stream.push(_sent(stack, device))
 
 
 def _at_once(network, tile, shape, n_rows, planes, level, context, device,
              dtype):
     """Noise and log variance of a window as a whole."""
-    stack = _standardised(planes, *tile.window, shape, level).to(device)
+    stack = _sent(_standardised(planes, *tile.window, shape, level), device)
     with torch.inference_mode():
         answers = network(*stack.split(1, 1), context, dtype=dtype)
     core, start = tile.core[0], tile.window[0].start
@@ -214,18 +257,20 @@ def _at_once(network, tile, shape, n_rows, planes, level, context, device,
     yield core, *(answer[:, :, inside] for answer in answers)
 
 
-def _denoised_rows(answers, tile, values, sigma, outputs):
+def _denoised_rows(answers, tile, planes, write):
     """Write answers for a tile, and yield the share of it that is done."""
-    denoised, error = outputs
+    values, _, _, sigma = planes
     core, start = tile.core[1], tile.window[1].start
     inside = slice(core.start - start, core.stop - start)
     height = tile.core[0].stop - tile.core[0].start
     for done, *answer in answers:
         done = slice(done.start, min(done.stop, values.shape[0]))
         n_done = done.stop - done.start
+        if not n_done:
+            continue
         noise, log_variance = (plane[0, 0, :n_done, inside].cpu().numpy()
                                for plane in answer)
         noise_map = sigma[done, core]
-        denoised[done, core] = values[done, core] - noise_map * noise
-        error[done, core] = noise_map * np.exp(0.5 * log_variance)
+        write(done, core, values[done, core] - noise_map * noise,
+              noise_map * np.exp(0.5 * log_variance))
         yield n_done / height
