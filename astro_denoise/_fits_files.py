@@ -6,6 +6,7 @@ beside them belong to these.
 
 import contextlib
 import errno
+import io
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ['MASK_NAMES', 'UNCERTAINTY_NAMES', 'ImagePlace', 'choose_images',
-           'companion', 'is_companion', 'is_image', 'open_fits', 'reading',
-           'verify_checksums']
+           'companion', 'compressed', 'is_companion', 'is_image',
+           'open_fits', 'reading', 'verify_checksums', 'with_data']
 
 # Extensions that describe an image and hold none of their own: those of
 # CCDData and of the Hubble and Webb pipelines.
@@ -29,6 +30,9 @@ _OTHER_NAMES = ('AREA', 'CON', 'CTX', 'IVAR', 'SAMP', 'TIME', 'VAR',
 # Files beside a frame, as the PAU survey names them.
 _COMPANIONS = ('mask', 'weight')
 _COMPRESSED = ('', '.fz', '.gz', '.bz2')
+
+# Kinds of compression that keep floating-point numbers as they are.
+_GZIP = ('GZIP_1', 'GZIP_2')
 
 _UNREADABLE = (OSError, EOFError, ValueError, TypeError, IndexError,
                zlib.error, fits.VerifyError)
@@ -249,3 +253,93 @@ def _sum_words(file, start, end, total=0):
     while total > 0xFFFFFFFF:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total
+
+
+def with_data(hdu, data, header):
+    """
+    An HDU of the same kind with other data, as 32-bit floats.
+
+    Parameters
+    ----------
+    hdu : HDU
+        An image, compressed or not.
+
+    data : `~numpy.ndarray`
+        The other data.
+
+    header : `~astropy.io.fits.Header`
+        Of the new HDU.
+
+    Returns
+    -------
+    hdu : HDU
+        The new one; compressed images are compressed without loss.
+    """
+    data = np.asarray(data).astype(np.float32)
+    if isinstance(hdu, fits.CompImageHDU):
+        # The other kinds would round floating-point numbers.
+        kind = hdu.compression_type
+        return compressed(hdu, data, header, kind if kind in _GZIP
+                           else 'GZIP_2')
+    return type(hdu)(data, header)
+
+
+def compressed(hdu, data, header, kind):
+    """
+    A compressed image with other data, in the tiles of an old one.
+
+    Parameters
+    ----------
+    hdu : `~astropy.io.fits.CompImageHDU`
+        The old one.
+
+    data : `~numpy.ndarray`
+        The other data.
+
+    header : `~astropy.io.fits.Header`
+        Of the image within.
+
+    kind : str
+        How to compress, ``'GZIP_2'`` for instance.
+
+    Returns
+    -------
+    hdu : HDU
+        The new one; the same data give the same bytes.
+    """
+    new = fits.CompImageHDU(
+        data, header, compression_type=kind, tile_shape=hdu.tile_shape,
+        quantize_level=0.0)
+    return _undated(new) if kind in _GZIP else new
+
+
+def _undated(hdu):
+    """
+    The table of a compressed image without the time of its compression.
+
+    astropy lets gzip write the current time into the head of each tile,
+    and the same image would never be the same file again.
+    """
+    file = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(
+        file, output_verify='silentfix+ignore')
+    content = np.frombuffer(bytearray(file.getvalue()), np.uint8)
+    with fits.open(io.BytesIO(content),
+                   disable_image_compression=True) as hdus:
+        table = hdus[1]
+        info, length = table.fileinfo(), table.header['NAXIS1']
+        start = info['datLoc']
+        n_tiles = table.header['NAXIS2']
+        column = table.columns['COMPRESSED_DATA']
+        place = table.columns.dtype.fields[column.name][1]
+        number = '>i8' if 'Q' in column.format else '>i4'
+        rows = content[start:start + n_tiles * length].reshape(n_tiles, -1)
+        width = 2 * np.dtype(number).itemsize
+        places = np.ascontiguousarray(
+            rows[:, place:place + width]).view(number)
+        heap = start + table.header.get('THEAP', n_tiles * length)
+        for size, offset in places:
+            if size:
+                content[heap + offset + 4:heap + offset + 8] = 0
+    return fits.BinTableHDU.fromstring(
+        content[info['hdrLoc']:start + info['datSpan']].tobytes())

@@ -5,7 +5,6 @@ From a FITS file to a denoised FITS file.
 
 import contextlib
 import gzip
-import io
 import os
 import warnings
 from pathlib import Path
@@ -27,10 +26,12 @@ from ._fits_files import (
     UNCERTAINTY_NAMES,
     choose_images,
     companion,
+    compressed,
     is_image,
     open_fits,
     reading,
     verify_checksums,
+    with_data,
 )
 from ._output import atomic_output
 from .exceptions import NoiseEstimateWarning
@@ -129,7 +130,9 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
 
     Notes
     -----
-    An image without ``BUNIT`` is taken to be in adu.
+    An image without ``BUNIT`` is taken to be in adu. The tiles of a
+    compressed image are compressed without loss again, by ``GZIP_2`` where
+    they were by a method that rounds floating-point numbers.
 
     Examples
     --------
@@ -407,8 +410,8 @@ class _Inputs:
             header.remove(keyword, ignore_missing=True)
         if self._card('BUNIT') is None:
             header['BUNIT'] = ('adu', 'assumed')
-        changed[self.image.index] = _with_data(self.hdu, denoised.data,
-                                               header)
+        changed[self.image.index] = with_data(self.hdu, denoised.data,
+                                              header)
 
         index = self.uncertainty_index
         header = fits.Header() if index is None else (
@@ -422,7 +425,7 @@ class _Inputs:
                 sigma.astype(np.float32), header, name='UNCERT',
                 ver=self.image.version))
         else:
-            changed[index] = _with_data(self.hdus[index], sigma, header)
+            changed[index] = with_data(self.hdus[index], sigma, header)
         self._collect_mask(denoised.mask, changed, added)
 
     def _collect_mask(self, mask, changed, added):
@@ -441,51 +444,12 @@ class _Inputs:
             return
         bits = np.array(self._values(self.hdus[index]))
         bits[mask & (bits == 0)] = 1
-        if not np.array_equal(bits, self.hdus[index].data):
-            hdu = self.hdus[index].copy()
-            hdu.data = bits
-            changed[index] = hdu
-
-
-def _with_data(hdu, data, header):
-    """
-    An HDU of the same kind with other data, as 32-bit floats.
-    """
-    data = np.asarray(data).astype(np.float32)
-    if isinstance(hdu, fits.CompImageHDU):
-        return _undated(fits.CompImageHDU(
-            data, header, compression_type='GZIP_2',
-            tile_shape=hdu.tile_shape, quantize_level=0.0))
-    return type(hdu)(data, header)
-
-
-def _undated(hdu):
-    """
-    The table of a compressed image without the time of its compression.
-
-    astropy lets gzip write the current time into the head of each tile,
-    and the same image would never be the same file again.
-    """
-    file = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(
-        file, output_verify='silentfix+ignore')
-    content = np.frombuffer(bytearray(file.getvalue()), np.uint8)
-    with fits.open(io.BytesIO(content),
-                   disable_image_compression=True) as hdus:
-        table = hdus[1]
-        info, length = table.fileinfo(), table.header['NAXIS1']
-        start = info['datLoc']
-        n_tiles = table.header['NAXIS2']
-        column = table.columns['COMPRESSED_DATA']
-        place = table.columns.dtype.fields[column.name][1]
-        number = '>i8' if 'Q' in column.format else '>i4'
-        rows = content[start:start + n_tiles * length].reshape(n_tiles, -1)
-        width = 2 * np.dtype(number).itemsize
-        places = np.ascontiguousarray(
-            rows[:, place:place + width]).view(number)
-        heap = start + table.header.get('THEAP', n_tiles * length)
-        for size, offset in places:
-            if size:
-                content[heap + offset + 4:heap + offset + 8] = 0
-    return fits.BinTableHDU.fromstring(
-        content[info['hdrLoc']:start + info['datSpan']].tobytes())
+        hdu = self.hdus[index]
+        if np.array_equal(bits, hdu.data):
+            return
+        if isinstance(hdu, fits.CompImageHDU):
+            changed[index] = compressed(hdu, bits, hdu.header,
+                                        hdu.compression_type)
+        else:
+            changed[index] = hdu.copy()
+            changed[index].data = bits

@@ -204,6 +204,33 @@ def test_compressed_image_stays_compressed(tmp_path, model):
         assert hdus[1].header['DNMODEL'] == 'half'
 
 
+@pytest.mark.parametrize(('kind', 'expected'), [
+    ('RICE_1', 'GZIP_2'), ('GZIP_1', 'GZIP_1'), ('GZIP_2', 'GZIP_2')])
+def test_kind_of_compression(tmp_path, model, kind, expected):
+    path = tmp_path / 'in.fits'
+    image = noise(1).round().astype(np.float32)
+    image[3, 4] = np.nan
+    shape = (20, 30)
+    hdus = [fits.CompImageHDU(image, name='SCI', compression_type=kind,
+                              tile_shape=shape)]
+    # Flags are not rounded by any kind.
+    for flags in ('PLIO_1', 'RICE_1', 'GZIP_1'):
+        hdus.append(fits.CompImageHDU(
+            np.zeros(SHAPE, np.int16), name='DQ', compression_type=flags,
+            tile_shape=shape))
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path,
+                                                         overwrite=True)
+        output = denoise_file(path, tmp_path / 'out.fits', model=model,
+                              overwrite=True)
+        with fits.open(output) as new:
+            new.verify('exception')
+            assert new['SCI'].compression_type == expected
+            assert new['DQ'].compression_type == flags
+            assert new['SCI'].tile_shape == new['DQ'].tile_shape == shape
+            assert np.argwhere(new['DQ'].data).tolist() == [[3, 4]]
+        hdus.pop()
+
+
 @pytest.mark.parametrize('ending', ['.fits.gz', '.fits.bz2'])
 def test_compressed_file(tmp_path, model, ending):
     path = tmp_path / f'in{ending}'
@@ -530,11 +557,14 @@ def test_mosaic_of_18_chips(tmp_path, model):
 @pytest.mark.parametrize('kind', ['plain', 'tiles', 'gzip'])
 def test_same_file_whenever_it_is_written(tmp_path, model, monkeypatch,
                                           kind):
-    hdus = fits.HDUList([fits.PrimaryHDU(noise(1).astype(np.float32))])
+    data = noise(1).astype(np.float32)
+    data[2, 3] = np.nan
+    hdus = fits.HDUList([fits.PrimaryHDU(data)])
     if kind == 'tiles':
         hdus = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(
-            noise(1).astype(np.float32), name='N1', quantize_level=0,
-            compression_type='GZIP_2')])
+            data, name='N1', quantize_level=0, compression_type='GZIP_2'),
+            fits.CompImageHDU(np.zeros(SHAPE, np.uint8), name='DQ',
+                              compression_type='GZIP_1')])
     ending = '.fits.gz' if kind == 'gzip' else '.fits'
     hdus.writeto(tmp_path / f'in{ending}')
     contents = []
@@ -547,8 +577,7 @@ def test_same_file_whenever_it_is_written(tmp_path, model, monkeypatch,
     with fits.open(output) as hdus:
         hdus.verify('exception')
         image = hdus[1] if kind == 'tiles' else hdus[0]
-        np.testing.assert_array_equal(image.data, denoise(
-            noise(1).astype(np.float32), model))
+        np.testing.assert_array_equal(image.data, denoise(data, model))
 
 
 # Damage
