@@ -3,7 +3,9 @@
 Configuration of the documentation.
 """
 
+import sys
 from importlib.metadata import metadata
+from pathlib import Path
 
 from sphinx_astropy.conf.v2 import *  # noqa: F403
 from sphinx_astropy.conf.v2 import exclude_patterns, extensions
@@ -14,7 +16,9 @@ copyright = f'2026, {author}'  # noqa: A001
 release = metadata(project)['Version']
 version = '.'.join(release.split('.')[:2])
 
-extensions.append('sphinx_gallery.gen_gallery')
+sys.path.append(str(Path(__file__).parent / '_extensions'))
+extensions += ['sphinx_gallery.gen_gallery', 'benchmark_results',
+               'model_cards']
 exclude_patterns.append('_inventories')
 nitpicky = True
 highlight_language = 'python3'
@@ -50,4 +54,6 @@ html_static_path = ['_static']
 html_show_sourcelink = False
 # Pages without pages below them.
 html_sidebars = {name: [] for name in (
-    'architecture', 'changelog', 'install', 'license', 'quickstart')}
+    'architecture', 'changelog', 'choosing', 'conduct', 'contributing',
+    'extending', 'gpu', 'install', 'license', 'quickstart', 'references',
+    'security')}
