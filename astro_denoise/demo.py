@@ -60,6 +60,14 @@ class DemoReport:
 
     paths : list of `~pathlib.Path`
         The files written.
+
+    Examples
+    --------
+    >>> from astropy.table import QTable
+    >>> from astro_denoise.demo import DemoReport
+    >>> report = DemoReport('ccd', (480, 480), 10.0, 4.0, QTable(), 0.9, [])
+    >>> print(str(report).splitlines()[0])
+    ESO 085-030, two exposures of 480 x 480 pixels, model ccd
     """
 
     model: str

@@ -87,7 +87,7 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
     Returns
     -------
     table : `~astropy.table.QTable`
-        A row for each image. For each of `PARAMETER_NAMES`, ``a_dm`` for
+        A row for each image. For each of ``PARAMETER_NAMES``, ``a_dm`` for
         instance: ``a_dm``, the median of the posterior, ``a_dm_mean``,
         ``a_dm_std``, and the quantiles ``a_dm_q025``, ``a_dm_q16``,
         ``a_dm_q84`` and ``a_dm_q975``. ``ood_score`` tells how unlike
@@ -97,7 +97,7 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
 
     samples : 3D `~numpy.ndarray`
         Only with ``return_samples=True``: shape (n, n_samples, 7), in the
-        order of `PARAMETER_NAMES`.
+        order of ``PARAMETER_NAMES``.
 
     Raises
     ------

@@ -100,7 +100,7 @@ def plot_posterior(samples, *, names=None, truth=None, n_bins=40,
 
     names : sequence of str, optional
         Names of the parameters to show, among those of
-        `~astro_denoise.estimation.PARAMETER_NAMES`; all by default.
+        ``astro_denoise.estimation.PARAMETER_NAMES``; all by default.
 
     truth : mapping, optional
         True values by name, drawn as lines.

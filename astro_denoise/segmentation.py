@@ -67,10 +67,18 @@ class PointSources:
         ``x_centroid``, ``y_centroid``, ``sky_centroid`` where the input
         has a WCS, ``probability`` (the maximum), ``flux`` and
         ``flux_error`` in the unit of the input, and ``snr``, the
-        signal-to-noise ratio, see `segment_point_sources`.
+        signal-to-noise ratio, see `~astro_denoise.segment_point_sources`.
 
     threshold : float
         Pixels of sources are more probable than this.
+
+    Examples
+    --------
+    >>> from astro_denoise import segment_point_sources
+    >>> from astro_denoise.data import load_fermi_map
+    >>> sources = segment_point_sources(load_fermi_map())
+    >>> len(sources.catalog) == sources.segmentation.n_labels
+    True
     """
 
     probability: object
@@ -153,7 +161,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
 
     Returns
     -------
-    sources : `PointSources` or list of `PointSources`
+    sources : `~astro_denoise.segmentation.PointSources` or list of them
         Probability map, segmentation image and catalogue; for a stack,
         a list of them.
 
@@ -403,7 +411,7 @@ class PointSourceFinder:
     Parameters
     ----------
     model, threshold, n_pixels, device, precision : optional
-        As for `segment_point_sources`.
+        As for `~astro_denoise.segment_point_sources`.
 
     Examples
     --------
@@ -435,7 +443,7 @@ class PointSourceFinder:
         Parameters
         ----------
         data : `~numpy.ndarray` or other image
-            Shape (ny, nx), see `segment_point_sources`.
+            Shape (ny, nx), see `~astro_denoise.segment_point_sources`.
 
         mask : 2D bool `~numpy.ndarray`, optional
             `True` on bad pixels.

@@ -181,6 +181,16 @@ class SegmentationScores:
 
     threshold : float
         The cut value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_denoise.evaluation import score_segmentation
+    >>> flux = np.zeros((1, 8, 8))
+    >>> flux[0, 2, 2] = 5.0
+    >>> scores = score_segmentation(flux, flux, threshold=0.5)
+    >>> print(scores.approach, scores.pooled['accuracy'])
+    A 1.0
     """
 
     table: QTable

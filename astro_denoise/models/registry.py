@@ -309,7 +309,7 @@ def load_model(model, *, task=None):
 
     Parameters
     ----------
-    model : str, path-like or `Model`
+    model : str, path-like or `~astro_denoise.models.Model`
         A name of `list_models`, the path of a ``.safetensors`` file, or
         a model, which is returned as it is.
 
@@ -319,7 +319,7 @@ def load_model(model, *, task=None):
 
     Returns
     -------
-    model : `Model`
+    model : `~astro_denoise.models.Model`
         The model, on the processor.
 
     Raises

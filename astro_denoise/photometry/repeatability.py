@@ -49,6 +49,24 @@ class RepeatabilityReport:
 
     column : str
         The binned column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.table import QTable
+    >>> from astro_denoise.photometry import check_repeatability
+    >>> rng = np.random.default_rng(1)
+    >>> fluxes = QTable({
+    ...     'ref_id': np.tile(np.arange(1000), 2),
+    ...     'image_id': np.repeat([1, 2], 1000),
+    ...     'i_auto': np.full(2000, 21.0),
+    ...     'flux': rng.normal(10.0, 1.0, 2000),
+    ...     'flux_error': np.ones(2000)})
+    >>> report = check_repeatability(fluxes, bins=[20, 22], seed=1)
+    >>> len(report.pairs)
+    1000
+    >>> print(str(report).splitlines()[0])
+    Repeatability in bins of i_auto: 1000 pairs
     """
 
     table: QTable

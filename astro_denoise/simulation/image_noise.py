@@ -231,7 +231,7 @@ def add_image_noise(images, kind, amount=None, *, seed=None):
         The noise.
 
     amount : float, optional
-        Factor or fraction; `None` takes the one in `IMAGE_NOISES`.
+        Factor or fraction; `None` takes the one in ``IMAGE_NOISES``.
 
     seed : int or `torch.Generator`, optional
         Same seed, same noise; a generator to go on drawing from.
