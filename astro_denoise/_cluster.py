@@ -89,11 +89,11 @@ def _kept_alive(cluster, client, workers):
 
     def look():
         while not stop.wait(5.0):
-            lost = _missing_workers(cluster, client, missing)
-            if lost:
-                logger.warning('workers %s are replaced', lost)
-                # What fails now is tried again.
-                with contextlib.suppress(RuntimeError, OSError):
+            # What fails now is tried again.
+            with contextlib.suppress(RuntimeError, OSError):
+                lost = _missing_workers(cluster, client, missing)
+                if lost:
+                    logger.warning('workers %s are replaced', lost)
                     cluster.sync(cluster.scale_down, lost)
                     cluster.scale(workers)
 

@@ -216,8 +216,10 @@ def verify_checksums(hdus, path):
         If only a header was changed since ``CHECKSUM`` was taken.
     """
     for number, hdu in enumerate(hdus):
-        stated = hdu.header.get('DATASUM'), hdu.header.get('CHECKSUM')
-        if stated == (None, None):
+        # Blanks say that a sum is not known.
+        stated = [str(hdu.header.get(keyword, '')).strip() or None
+                  for keyword in ('DATASUM', 'CHECKSUM')]
+        if stated == [None, None]:
             continue
         info = hdu.fileinfo()
         start, middle, end = (info['hdrLoc'], info['datLoc'],
@@ -225,7 +227,7 @@ def verify_checksums(hdus, path):
         with reading(path):
             data = _sum_words(info['file'], middle, end)
             whole = _sum_words(info['file'], start, middle, data)
-        data_right = stated[0] is None or str(stated[0]).strip() == str(data)
+        data_right = stated[0] is None or stated[0] == str(data)
         # A checksum makes the sum of an HDU all ones.
         whole_right = stated[1] is None or whole == 0xFFFFFFFF
         if not data_right or (stated[0] is None and not whole_right):

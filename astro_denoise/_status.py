@@ -6,6 +6,7 @@ What became of each of many frames: what is finished, and the table of it.
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import time
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +21,8 @@ from ._output import atomic_output
 
 __all__ = ['STATUS_NAME', 'FrameStatus', 'StatusTable', 'frame_hash',
            'hash_cards', 'stored_hash']
+
+logger = logging.getLogger(__name__)
 
 STATUS_NAME = 'astro-denoise-status.ecsv'
 
@@ -179,14 +182,26 @@ class StatusTable:
     def add(self, row):
         """
         Take a row in; the file follows within about a second.
+
+        If it cannot be written now, it is tried again with a later row:
+        a disk that is full is no reason to stop.
         """
         self._new[row.output] = row
         if time.monotonic() - self._written > self._pause:
-            self.write()
+            try:
+                self.write()
+            except OSError as error:
+                logger.warning('%s cannot be written: %s', self.path, error)
+                self._written = time.monotonic()
 
     def write(self):
         """
         Write the file.
+
+        Raises
+        ------
+        OSError
+            If that fails.
         """
         start = time.monotonic()
         with _locked(self.folder):

@@ -10,6 +10,7 @@ therefore started again by the same call.
 import contextlib
 import glob
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -88,8 +89,8 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
     Raises
     ------
     ValueError
-        If there is no input, two would have the same output, or the
-        model or an option is bad.
+        If there is no input, two would have the same output, one would
+        replace itself, or the model or an option is bad.
 
     OSError
         If the folder cannot be made, or the scheduler not be reached.
@@ -125,6 +126,7 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
     paths = list_frames(inputs)
     folder = Path(folder)
     names = output_names(paths, folder)
+    _check_inputs_stay(paths, names, folder)
     carried = CarriedModel(model, load_model(model, task='denoise').hash)
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
@@ -174,7 +176,7 @@ def list_frames(inputs):
     Raises
     ------
     ValueError
-        If there is none.
+        If there is none, or nothing matches a pattern.
 
     Examples
     --------
@@ -190,7 +192,11 @@ def list_frames(inputs):
         for each in given:
             name = os.fspath(each)
             wild = not os.path.lexists(name) and glob.has_magic(name)
-            found += sorted(glob.glob(name)) if wild else [name]
+            matching = sorted(glob.glob(name)) if wild else [name]
+            if not matching:
+                msg = f'inputs: no file matches {name!r}'
+                raise ValueError(msg)
+            found += matching
     frames = [path for path in found if not is_companion(path)]
     if not frames:
         msg = f'inputs must hold a frame, got {inputs!r:.200}'
@@ -231,6 +237,15 @@ def output_names(paths, folder):
     return list(names)
 
 
+def _check_inputs_stay(paths, names, folder):
+    for path, name in zip(paths, names, strict=True):
+        output = folder / name
+        # With overwrite, the next run would denoise what is denoised.
+        if output.is_file() and os.path.isfile(path) and output.samefile(path):
+            msg = f'{path} would be replaced: folder must be another one'
+            raise ValueError(msg)
+
+
 def _text(name):
     """A name that can be written, whatever bytes it is made of."""
     return os.fspath(name).encode(errors='backslashreplace').decode()
@@ -245,24 +260,29 @@ def _as_given(message, task, path, folder):
 
 
 def _finish(table, folder):
-    table.write()
-    remove_leftovers(folder)
+    try:
+        table.write()
+    finally:
+        remove_leftovers(folder)
 
 
 def _run_here(tasks, retries):
     """
     Do all tasks in this process; the next file is read meanwhile.
     """
+    waiting = deque((number, 1) for number in range(len(tasks)))
     with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(tasks[0].hash)
-        for number, task in enumerate(tasks):
-            current = ahead
-            if number + 1 < len(tasks):
-                ahead = reader.submit(tasks[number + 1].hash)
-            row, transient = denoise_one(task, current.result)
-            attempts = 1
-            while transient and attempts <= retries:
-                row, transient = denoise_one(task)
-                attempts += 1
-                row.attempts = attempts
+        ahead = None
+        while waiting:
+            number, attempt = waiting.popleft()
+            current = ahead or reader.submit(tasks[number].hash)
+            ahead = (reader.submit(tasks[waiting[0][0]].hash) if waiting
+                     else None)
+            row, transient = denoise_one(tasks[number], current.result)
+            if transient and attempt <= retries:
+                # After the others: what is wrong may be over by then.
+                waiting.append((number, attempt + 1))
+                continue
+            if row.attempts:
+                row.attempts = attempt
             yield number, row

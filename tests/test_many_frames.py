@@ -4,6 +4,7 @@ Tests of many frames, here and on the workers of a cluster.
 """
 
 import errno
+import itertools
 import os
 import signal
 import sys
@@ -58,8 +59,11 @@ def test_lists_of_frames(frames, tmp_path):
     collection = types.SimpleNamespace(
         files_filtered=lambda include_path: names * include_path)
     assert list_frames(collection) == names
-    with pytest.raises(ValueError, match='inputs must hold a frame'):
-        list_frames(str(tmp_path / '*.fit'))
+    with pytest.raises(ValueError, match=r'no file matches .*\*\.fit'):
+        list_frames([*names, str(tmp_path / '*.fit')])
+    for nothing in ([], [tmp_path / 'frame_0.mask.fits']):
+        with pytest.raises(ValueError, match='inputs must hold a frame'):
+            list_frames(nothing)
 
 
 def test_ccdproc_collection(frames, tmp_path):
@@ -167,7 +171,7 @@ def test_tried_again(frames, tmp_path, model, monkeypatch):
 
     def flaky(path, output, **options):
         calls.append(path)
-        if len(calls) in (2, 3):
+        if Path(path).name == 'frame_1.fits' and calls.count(path) < 3:
             raise OSError(errno.ESTALE, 'stale file handle', str(path))
         if Path(path).name == 'frame_2.fits':
             raise OSError(errno.ENOSPC, 'no space left', str(output))
@@ -176,6 +180,8 @@ def test_tried_again(frames, tmp_path, model, monkeypatch):
     monkeypatch.setattr(pipeline, 'denoise_file', flaky)
     status = denoise_files(frames, tmp_path / 'out', model=model)
     assert list(status['attempts']) == [1, 3, 1]
+    # The others do not wait for it.
+    assert [Path(path).stem[-1] for path in calls] == list('01211')
     assert list(status['status']) == ['finished', 'finished', 'failed']
     assert status['message'][2] == (
         f'{tmp_path / "out" / "frame_2.fits"}: no space left')
@@ -186,6 +192,37 @@ def test_two_inputs_for_one_output(frames, tmp_path, model):
     with pytest.raises(ValueError, match='would both become'):
         denoise_files([*frames, tmp_path / 'other' / frames[0].name],
                       tmp_path / 'out', model=model)
+
+
+def test_outputs_where_the_inputs_are(frames, tmp_path, model):
+    before = frames[0].read_bytes()
+    (tmp_path / 'link').symlink_to(tmp_path)
+    for folder in (tmp_path, tmp_path / 'link'):
+        with pytest.raises(ValueError, match='would be replaced'):
+            denoise_files(frames, folder, model=model, overwrite=True)
+    assert frames[0].read_bytes() == before
+
+
+def test_table_that_cannot_be_written(frames, tmp_path, model, monkeypatch):
+    write, calls = StatusTable.write, []
+
+    def full(table):
+        calls.append(table)
+        if len(calls) < 3:
+            raise OSError(errno.ENOSPC, 'no space left', str(table.path))
+        write(table)
+
+    monkeypatch.setattr(StatusTable, 'write', full)
+    monkeypatch.setattr('time.monotonic', itertools.count(0, 100).__next__)
+    status = denoise_files(frames[:2], tmp_path / 'out', model=model)
+    assert list(status['status']) == ['finished'] * 2
+    assert len(Table.read(tmp_path / 'out' / STATUS_NAME)) == 2
+    # In the end it is an error.
+    calls.clear()
+    (tmp_path / 'out' / STATUS_NAME).unlink()
+    with pytest.raises(OSError, match='no space left') as raised:
+        denoise_files(frames[:1], tmp_path / 'out', model=model)
+    assert raised.value.filename == str(tmp_path / 'out' / STATUS_NAME)
 
 
 def test_tables_of_two_runs_are_merged(tmp_path):

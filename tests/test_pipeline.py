@@ -594,6 +594,14 @@ def test_wrong_checksum_of_data(tmp_path, model):
     assert names(tmp_path) == ['in.fits']
 
 
+def test_checksum_that_is_not_known(tmp_path, model):
+    path = tmp_path / 'in.fits'
+    header = fits.Header({'DATASUM': '', 'CHECKSUM': '  '})
+    fits.writeto(path, noise(1).astype(np.float32), header)
+    denoise_file(path, tmp_path / 'out.fits', model=model)
+    assert names(tmp_path) == ['in.fits', 'out.fits']
+
+
 def test_header_changed_after_the_checksum(tmp_path, model):
     path = tmp_path / 'in.fits'
     header = fits.Header({'OBJECT': 'field'})
