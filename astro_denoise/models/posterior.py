@@ -153,6 +153,10 @@ class PosteriorNetwork(nn.Module):
     sources : dict, optional
         ``name`` and ``hash`` of the shipped segmenter of point sources
         whose features are averaged too.
+
+    rank : int, optional
+        Features of patches are first combined to so many numbers, which
+        makes the network smaller; see `compressed`.
     """
 
     #: Features are told apart by small differences of their means: the
@@ -162,14 +166,15 @@ class PosteriorNetwork(nn.Module):
     def __init__(self, width=64, n_blocks=2, context=192, transforms=4,
                  lower=(0, 0, 0, 0, 200, 1000), upper=(1, 1, 1, 1, 800, 4000),
                  integer=(False, False, False, False, True, True),
-                 sources=None):
+                 sources=None, rank=None):
         import zuko
 
         super().__init__()
         self.config = {'width': width, 'n_blocks': n_blocks,
                        'context': context, 'transforms': transforms,
                        'lower': list(lower), 'upper': list(upper),
-                       'integer': list(integer), 'sources': sources}
+                       'integer': list(integer), 'sources': sources,
+                       'rank': rank}
         # In a list, so that its weights are not taken for this network's.
         self._segmenter = [] if sources is None else [_segmenter(**sources)]
         self.register_buffer('lower', torch.tensor(lower).float())
@@ -189,8 +194,12 @@ class PosteriorNetwork(nn.Module):
             *[_Pointwise(width) for _ in range(n_blocks)])
         self.register_buffer('regions', _regions(), persistent=False)
         n_pooled = len(self.regions) * width
+        first = nn.Linear(n_pooled, 256)
+        if rank is not None:
+            first = nn.Sequential(nn.Linear(n_pooled, rank, bias=False),
+                                  nn.Linear(rank, 256))
         self.embedding = nn.Sequential(
-            _Standardised(n_pooled), nn.Linear(n_pooled, 256), nn.SiLU(),
+            _Standardised(n_pooled), first, nn.SiLU(),
             nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, context))
         for segmenter in self._segmenter:
             n_sources = len(self.regions) * segmenter.trunk.widths[0]
@@ -217,6 +226,46 @@ class PosteriorNetwork(nn.Module):
         for segmenter in self._segmenter:
             segmenter._apply(function, *args, **options)
         return super()._apply(function, *args, **options)
+
+    @torch.no_grad()
+    def compressed(self, counts, rank):
+        """
+        A smaller network of nearly the same results.
+
+        Of what the first layer of the embedding makes of images, only
+        the principal components are kept.
+
+        Parameters
+        ----------
+        counts : `torch.Tensor`
+            Shape (n, 64, 64): typical images, in the thousands.
+
+        rank : int
+            Number of components.
+
+        Returns
+        -------
+        network : `PosteriorNetwork`
+            Without the features of a segmenter.
+        """
+        standardise, first = self.embedding[:2]
+        answers = torch.cat([
+            standardise(self.pooled(part)[0]) @ first.weight.T
+            for part in counts.split(250)])
+        vectors = torch.linalg.eigh(torch.cov(answers.T))[1][:, -rank:]
+        state = {name: tensor for name, tensor in self.state_dict().items()
+                 if not name.startswith('embedding.1.')}
+        # What the other components are on average goes into the bias.
+        mean = answers.mean(0)
+        state |= {
+            'embedding.1.0.weight': vectors.T @ first.weight,
+            'embedding.1.1.weight': vectors,
+            'embedding.1.1.bias': (first.bias + mean
+                                   - vectors @ (vectors.T @ mean))}
+        network = PosteriorNetwork(**{**self.config, 'sources': None,
+                                      'rank': rank})
+        network.load_state_dict(state)
+        return network.train(self.training)
 
     def embed(self, counts, dtype=torch.float32):
         """

@@ -128,7 +128,12 @@ def _train_sky(recipe, options):
     simulator = GalacticCenterSimulator('fixed', nuisances=True)
     network, log = train_posterior(network, batch_size=64, ema_decay=0.999,
                                    simulator=simulator, **options)
-    return network, log, _calibrate_posterior(network.cpu(), simulator,
+    network = network.cpu().eval()
+    typical = torch.cat([simulator.draw(
+        500, [2 * _VALIDATION + options['seed'], index])['images']
+        for index in range(8)])
+    network = network.compressed(typical, recipe['rank'])
+    return network, log, _calibrate_posterior(network, simulator,
                                               options['seed'])
 
 
@@ -179,7 +184,7 @@ GALACTIC_RECIPES = {
         'summary': 'posterior of six parameters of the Galactic Centre'},
     'galactic-sky': {
         'train': _train_sky, 'task': 'estimate', 'n_steps': 5000,
-        'learning_rate': 7e-4,
+        'learning_rate': 7e-4, 'rank': 96,
         'summary': 'the same posterior, for real skies'},
     'galactic-center.segment': {
         'train': _train_segmenter, 'task': 'segment', 'n_steps': 2500,

@@ -89,3 +89,20 @@ def test_bfloat16_is_near_float32(network, counts):
     half = network.embed(counts[:4], torch.bfloat16)
     assert float((single - half).abs().max()) < 0.05 * float(
         single.abs().max())
+
+
+def test_compressed(network, counts):
+    whole = network.embed(counts)
+    same = network.compressed(counts, 256).requires_grad_(
+        requires_grad=False)
+    torch.testing.assert_close(same.embed(counts), whole, rtol=1e-3,
+                               atol=1e-4)
+    small = network.compressed(counts, 40).requires_grad_(
+        requires_grad=False)
+    assert small.config['rank'] == 40
+    sizes = [sum(tensor.numel() for tensor in each.parameters())
+             for each in (small, network)]
+    assert sizes[0] < sizes[1]
+    # Little of what differs between images is lost.
+    error = (small.embed(counts) - whole).std(0)
+    assert float((error / whole.std(0)).median()) < 0.1
