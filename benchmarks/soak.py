@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -84,18 +85,20 @@ def report(title, paths, out, expected, faults, seconds, more=''):
 
 
 def undisturbed(paths, out, options):
-    """What must come out."""
-    start = time.perf_counter()
-    status = denoise_files(paths, out, model=options.model,
-                           workers=options.workers, precision='float32')
+    """What must come out, and how long the first frame took to do so."""
+    finished, start = [], time.perf_counter()
+    status = denoise_files(
+        paths, out, model=options.model, workers=options.workers,
+        precision='float32',
+        on_finished=lambda row: finished.append(time.perf_counter()))
     seconds = time.perf_counter() - start
     assert set(status['status']) == {'finished'}
     print(f'undisturbed: frames {len(paths)}, '
           f'{seconds / len(paths):.3f} s a frame', flush=True)
-    return contents(out)
+    return contents(out), finished[0] - start
 
 
-def kill_workers(paths, out, expected, options):
+def kill_workers(paths, out, expected, interval, options):
     """Kill workers at random until the frames are finished."""
     chance = random.Random(options.seed)
     stop, killed = threading.Event(), []
@@ -104,7 +107,7 @@ def kill_workers(paths, out, expected, options):
         # A cluster that cannot start at all is an error.
         while not stop.wait(0.1) and not any(out.glob('*.fits')):
             pass
-        while not stop.wait(chance.expovariate(1.0 / options.interval)):
+        while not stop.wait(chance.expovariate(1.0 / interval)):
             with contextlib.suppress(psutil.Error):
                 processes = [
                     child for child in psutil.Process().children()
@@ -133,6 +136,12 @@ def kill_command(paths, out, expected, options):
             f'{out}{os.sep}', '--model', options.model, '--precision',
             'float32', '--no-progress']
     written, twice, kills = {}, 0, 0
+    longest = options.longest
+    if longest is None:
+        start = time.perf_counter()
+        subprocess.run(args, check=True, stdout=subprocess.DEVNULL)
+        longest = time.perf_counter() - start
+        shutil.rmtree(out)
 
     def look():
         nonlocal twice
@@ -141,7 +150,6 @@ def kill_command(paths, out, expected, options):
             twice += written.setdefault(path.name, changed) != changed
 
     start = time.perf_counter()
-    longest = options.longest
     while kills < options.restarts:
         process = subprocess.Popen(args, stdout=subprocess.DEVNULL)
         try:
@@ -237,12 +245,14 @@ def main():
     add('--frames', type=int, default=500, help='default: 500')
     add('--size', type=int, default=512, help='pixels a side (default: 512)')
     add('--workers', type=int, default=4, help='default: 4')
-    add('--interval', type=float, default=5.0,
-        help='mean time between kills of workers (default: 5 s)')
+    add('--interval', type=float,
+        help='mean seconds between kills of workers (default: what workers '
+             'take to start)')
     add('--restarts', type=int, default=50,
         help='kills of the command (default: 50)')
-    add('--longest', type=float, default=20.0,
-        help='longest life of the command (default: 20 s)')
+    add('--longest', type=float,
+        help='longest life of the command in seconds (default: what it takes '
+             'undisturbed)')
     add('--memory-frames', type=int, default=2000, help='default: 2000')
     add('--parts', nargs='+', default=['workers', 'command', 'damaged',
                                        'memory'],
@@ -256,10 +266,10 @@ def main():
         folder = Path(folder)
         if {'workers', 'command'} & set(options.parts):
             paths = make_night(folder / 'night', options.frames, options.size)
-            expected = undisturbed(paths, folder / 'expected', options)
+            expected, begin = undisturbed(paths, folder / 'expected', options)
         if 'workers' in options.parts:
             well.append(kill_workers(paths, folder / 'workers', expected,
-                                     options))
+                                     options.interval or begin, options))
         if 'command' in options.parts:
             few = paths[:max(10, options.frames // 10)]
             names = {path.name for path in few}

@@ -213,7 +213,7 @@ def test_table_that_cannot_be_written(frames, tmp_path, model, monkeypatch):
         write(table)
 
     monkeypatch.setattr(StatusTable, 'write', full)
-    monkeypatch.setattr('time.monotonic', itertools.count(0, 100).__next__)
+    monkeypatch.setattr('time.monotonic', itertools.count(9, 100).__next__)
     status = denoise_files(frames[:2], tmp_path / 'out', model=model)
     assert list(status['status']) == ['finished'] * 2
     assert len(Table.read(tmp_path / 'out' / STATUS_NAME)) == 2
