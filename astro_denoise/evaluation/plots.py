@@ -144,7 +144,9 @@ def plot_reliability(table):
     above.set_title(f'mean difference {error:.3f}')
     below.plot(table['probability'], table['n'], marker='o', markersize=3,
                color='0.4')
-    below.set(yscale='log', ylabel='pixels', xlabel='probability')
+    n = np.maximum(table['n'], 1)
+    below.set(yscale='log', ylabel='pixels', xlabel='probability',
+              ylim=(n.min() / 3, n.max() * 3))
     return figure
 
 
