@@ -97,9 +97,9 @@ def test_compressed(network, counts):
         requires_grad=False)
     torch.testing.assert_close(same.embed(counts), whole, rtol=1e-3,
                                atol=1e-4)
-    small = network.compressed(counts, 40).requires_grad_(
+    small = network.compressed(counts, 120).requires_grad_(
         requires_grad=False)
-    assert small.config['rank'] == 40
+    assert small.config['rank'] == 120
     sizes = [sum(tensor.numel() for tensor in each.parameters())
              for each in (small, network)]
     assert sizes[0] < sizes[1]
