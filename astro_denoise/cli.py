@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -63,6 +64,13 @@ def main(args=None):
             return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors say where to look."""
+
+    def error(self, message):
+        super().error(f"{message}\nsee '{self.prog} --help'")
+
+
 def _parser():
     # Modules of their own that take helpers from this one.
     from astro_denoise.cli_denoise import add_denoise
@@ -71,8 +79,10 @@ def _parser():
     from astro_denoise.cli_train import add_train
 
     parser = _new_parser(
-        argparse.ArgumentParser, prog=_NAME,
-        description='Denoise astronomical images without losing flux.',
+        _Parser, prog=_NAME,
+        description=('Denoise astronomical images without losing flux.\n'
+                     'Exit status: 0 all went well, 1 an error, 2 a wrong '
+                     'command line.'),
         example=f'{_NAME} denoise frame.fits -o denoised.fits')
     parser.add_argument(
         '--version', action='version',
@@ -166,10 +176,16 @@ def _add_models(commands):
 
 def _run_models(options):
     for task in ('denoise', 'segment', 'estimate'):
-        for name in astro_denoise.list_models(task=task):
+        names = astro_denoise.list_models(task=task)
+        if names:
+            print(f'{_NAME} {task} --model')
+        for name in names:
             model = astro_denoise.load_model(name, task=task)
-            print(f'{name:16s}{task:9s}{model.hash[:8]}  '
-                  f'{model.metadata.get("summary", "")}'.rstrip())
+            print(textwrap.fill(
+                model.metadata.get('summary', ''), 79,
+                initial_indent=f'  {name:16s} {model.hash[:8]}  ',
+                subsequent_indent=29 * ' '))
+    print('The number begins the SHA-256 of the weights (DNHASH in headers).')
     return 0
 
 

@@ -131,7 +131,8 @@ def resolve_gain(gain, header, unit, name='gain',
     label = name
     if isinstance(gain, str):
         if gain not in header:
-            msg = f'{name}={gain!r} is not a keyword of the header'
+            msg = (f'{name}={gain!r} is not a keyword of the header: give '
+                   f'another keyword, or a number')
             raise ValueError(msg)
         label = f'{name} (header keyword {gain!r})'
         gain = header[gain]

@@ -305,9 +305,21 @@ def test_bugs_keep_their_traceback(folder, monkeypatch):
 
 def test_models(capsys):
     assert main(['models']) == 0
-    line, = capsys.readouterr().out.splitlines()
-    assert line.split()[:2] == ['ccd', 'denoise']
+    heading, line, end = capsys.readouterr().out.splitlines()
+    assert heading == 'astro-denoise denoise --model'
+    assert line.split()[0] == 'ccd'
     assert line.endswith('takes half a sigma')
+    assert 'SHA-256' in end
+
+
+@pytest.mark.parametrize('args', [[], ['denois'], ['denoise', 'a.fits'],
+                                  ['denoise', '--gian', '1']])
+def test_wrong_command_line_says_where_to_look(args, capsys):
+    assert main(args) == 2
+    name = ' '.join(['astro-denoise', *args[:1]]) if (
+        args[:1] == ['denoise']) else 'astro-denoise'
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == f"see '{name} --help'"
 
 
 def test_closed_pipe(tmp_path):

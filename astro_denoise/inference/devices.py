@@ -47,8 +47,8 @@ def resolve_device(device=None):
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError, TypeError,
             NotImplementedError) as error:
-        msg = (f'device {device!r} cannot be used here: '
-               f'{str(error).splitlines()[0]}')
+        msg = (f'device {device!r} cannot be used here (without the option '
+               f'a device is found): {str(error).splitlines()[0]}')
         raise ValueError(msg) from error
     if chosen.type == 'meta':
         msg = "device 'meta' cannot compute"
