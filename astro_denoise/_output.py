@@ -140,7 +140,9 @@ def atomic_output(path, *, overwrite=False):
             raise _named(error, path) from error
         _publish(temporary, target, path, overwrite=overwrite)
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where not even this can be done, the first error counts.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _named(error, path):

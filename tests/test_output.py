@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,18 @@ def test_without_hard_links(tmp_path, monkeypatch):
         write_while_it_appears(tmp_path / 'b.txt')
     assert names(tmp_path) == ['a.txt', 'b.txt']
     assert (tmp_path / 'b.txt').read_text() == 'theirs'
+
+
+def test_read_only_file_system(tmp_path, monkeypatch):
+    def refuse(path, *args, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, 'write_text', refuse)
+    monkeypatch.setattr(Path, 'unlink', refuse)
+    with pytest.raises(OSError, match='Read-only') as raised, atomic_output(
+            tmp_path / 'a.txt') as temporary:
+        temporary.write_text('text')
+    assert raised.value.filename == str(tmp_path / 'a.txt')
 
 
 def test_one_of_many_threads_wins(tmp_path):
