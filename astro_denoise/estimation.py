@@ -116,7 +116,7 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
 
     See Also
     --------
-    healpix_to_image : For maps in HEALPix pixels.
+    astro_denoise.estimation.healpix_to_image : For maps in HEALPix pixels.
 
     Examples
     --------

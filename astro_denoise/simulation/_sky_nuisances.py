@@ -12,11 +12,11 @@ __all__ = ['SkyNuisances']
 # Largest counts per pixel of an isotropic level, and of layers along the
 # Galactic plane, with the ranges of their scale heights in degrees.
 _ISOTROPIC = 25.0
-_LAYERS = ((600.0, 0.2, 0.8), (300.0, 0.6, 2.5), (40.0, 2.0, 8.0))
+_LAYERS = ((600.0, 0.2, 0.8), (300.0, 0.6, 1.6))
 
 # Ripples: correlation lengths in degrees, and the largest scatter of the
 # logarithm.
-_RIPPLES = ((1.0, 0.5), (3.5, 0.4))
+_RIPPLES = ((1.0, 0.3), (3.5, 0.2))
 
 # Share of skies that are as the formulas say.
 _PLAIN = 0.15
@@ -26,10 +26,10 @@ class SkyNuisances:
     """
     Draw light that no parameter describes.
 
-    An isotropic level; three layers along the Galactic plane, of any
-    height, brightest somewhere near the centre; ripples on these and on
-    the diffuse emission. Their ranges cover the counts of Fermi-LAT from
-    2 to 20 GeV in 573 weeks.
+    An isotropic level; two layers along the Galactic plane, thinner than
+    the other components, brightest somewhere near the centre; ripples on
+    these and on the diffuse emission. Their ranges cover the counts of
+    Fermi-LAT from 2 to 20 GeV in 573 weeks.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class SkyNuisances:
         for largest, low, high in _LAYERS:
             height = low * torch.exp(math.log(high / low) * uniform(n, 1, 1))
             middle = 16.0 * (uniform(n, 1, 1) - 0.5)
-            width = 4.0 + 26.0 * uniform(n, 1, 1)
+            width = 10.0 + 30.0 * uniform(n, 1, 1)
             # Squared: faint layers are more common than bright ones.
             level = largest * uniform(n, 1, 1)**2
             extra = extra + factor * level * torch.exp(

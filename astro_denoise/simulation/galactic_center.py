@@ -62,8 +62,8 @@ class GalacticCenterSimulator:
 
     nuisances : bool, optional
         Add what the formulas leave out and real skies have: an isotropic
-        level, layers along the Galactic plane of any height, and ripples
-        on the diffuse emission, different in each image.
+        level, thin layers along the Galactic plane, and ripples on the
+        diffuse emission, different in each image.
 
     device : str or `torch.device`, optional
         Where to draw.

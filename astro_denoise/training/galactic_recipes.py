@@ -126,7 +126,7 @@ def _train_sky(recipe, options):
     network.spread.fill_(1.0)
     network.requires_grad_()
     simulator = GalacticCenterSimulator('fixed', nuisances=True)
-    network, log = train_posterior(network, batch_size=64, ema_decay=0.999,
+    network, log = train_posterior(network, batch_size=64, ema_decay=0.0,
                                    simulator=simulator, **options)
     network = network.cpu().eval()
     typical = torch.cat([simulator.draw(
@@ -183,7 +183,7 @@ GALACTIC_RECIPES = {
         'learning_rate': 1e-3,
         'summary': 'posterior of six parameters of the Galactic Centre'},
     'galactic-sky': {
-        'train': _train_sky, 'task': 'estimate', 'n_steps': 5000,
+        'train': _train_sky, 'task': 'estimate', 'n_steps': 4000,
         'learning_rate': 7e-4, 'rank': 96,
         'summary': 'the same posterior, for real skies'},
     'galactic-center.segment': {

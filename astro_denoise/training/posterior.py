@@ -205,14 +205,20 @@ def train_head(network, contexts, features, parameters, *, epochs=6, seed=0,
     contexts, features, parameters : `torch.Tensor`
         From `draw_features`.
 
-    epochs, batch_size, learning_rate, weight_decay : optional
-        Of the training, with a cosine schedule.
+    epochs : int, optional
+        Of the training.
 
     seed : int, optional
         Of weights and order.
 
     n_components : int, optional
         Principal components of the features that are used.
+
+    batch_size : int, optional
+        Images of a step.
+
+    learning_rate, weight_decay : float, optional
+        Of AdamW, with a cosine schedule.
 
     n_validation : int, optional
         Images, the last ones, for validation alone.
