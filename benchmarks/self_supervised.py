@@ -10,7 +10,9 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     tested on others. ``rms`` and ``blank`` are errors against the truth in
     noise of the sky, over all unmasked pixels and over blank sky;
     ``nyquist`` is the power of denoised pure noise at the Nyquist frequency
-    over that a little below it, 1 or less without a checkerboard; then
+    over that a little below it, about 1 or less without a checkerboard (the
+    mean of the eight pixels around each has 1.6: whatever predicts a pixel
+    from its nearest neighbours has some of that); then
     Mpix/s in training and in prediction (of 1024² pixels, everything
     included; of CAREamics tiled as it is by default), and in bins of the
     signal-to-noise ratio the columns of ``denoise_quality.py``.
