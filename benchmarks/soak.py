@@ -246,8 +246,8 @@ def main():
     add('--size', type=int, default=512, help='pixels a side (default: 512)')
     add('--workers', type=int, default=4, help='default: 4')
     add('--interval', type=float,
-        help='mean seconds between kills of workers (default: what workers '
-             'take to start)')
+        help='mean seconds between kills of workers (default: a third of '
+             'what they take to start)')
     add('--restarts', type=int, default=50,
         help='kills of the command (default: 50)')
     add('--longest', type=float,
@@ -269,7 +269,8 @@ def main():
             expected, begin = undisturbed(paths, folder / 'expected', options)
         if 'workers' in options.parts:
             well.append(kill_workers(paths, folder / 'workers', expected,
-                                     options.interval or begin, options))
+                                     options.interval or begin / 3,
+                                     options))
         if 'command' in options.parts:
             few = paths[:max(10, options.frames // 10)]
             names = {path.name for path in few}
