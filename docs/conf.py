@@ -52,8 +52,5 @@ sphinx_gallery_conf = {
 html_title = project
 html_static_path = ['_static']
 html_show_sourcelink = False
-# Pages without pages below them.
-html_sidebars = {name: [] for name in (
-    'architecture', 'changelog', 'choosing', 'conduct', 'contributing',
-    'extending', 'gpu', 'install', 'license', 'quickstart', 'references',
-    'security')}
+# The pages of the guide show all others beside them.
+html_sidebars = {'*': ['globaltoc.html']}

@@ -14,6 +14,9 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
+# Value and error in the lines of denoise_quality.txt, from S/N on.
+_COLUMNS = {'response': slice(4, 6), 'scatter': slice(11, 13)}
+
 _RESULTS = Path(__file__).parents[2] / 'benchmarks' / 'results'
 
 
@@ -85,10 +88,16 @@ class ResponseTable(_ResultsDirective):
     A readable extract of ``denoise_quality.txt``.
 
     For each method the error per pixel, and for each bin of
-    signal-to-noise ratio the response and the scatter.
+    signal-to-noise ratio the ``response``, or the ``scatter`` over the
+    floor.
     """
 
+    option_spec = {  # noqa: RUF012
+        'show': lambda text: directives.choice(text, list(_COLUMNS)),
+    }
+
     def run(self):
+        column = _COLUMNS[self.options['show']]
         methods = {}
         for line in self.lines():
             values = line[22:].replace('±', ' ').split()
@@ -101,12 +110,10 @@ class ResponseTable(_ResultsDirective):
             if len(values) == 13 and methods:
                 methods[name]['bins'][values[0]] = values
         bins = list(next(iter(methods.values()), {'bins': {}})['bins'])
-        header = ['method', 'pixel rms',
-                  *(f'R, S/N {name}' for name in bins),
-                  *(f'scatter, S/N {name}' for name in bins)]
+        header = ['method', 'error per pixel',
+                  *(f'S/N {name}' for name in bins)]
         rows = [[f'``{name}``', found['rms'],
-                 *(found['bins'][key][4] for key in bins),
-                 *(found['bins'][key][11] for key in bins)]
+                 *(' ± '.join(found['bins'][key][column]) for key in bins)]
                 for name, found in methods.items()]
         return self.table(header, rows)
 
@@ -126,7 +133,7 @@ class CheckTable(_ResultsDirective):
 
     def run(self):
         rows = [['source document', self.options['document'],
-                 *'-----']]
+                 *'–––––']]
         name = None
         for line in self.lines():
             if re.fullmatch(r'[a-z][\w-]*', line.strip()):

@@ -14,6 +14,7 @@ from pathlib import Path
 from sphinx.util.docutils import SphinxDirective
 
 import astro_denoise
+from astro_denoise.exceptions import WeightsError
 from astro_denoise.models import load_model
 
 _WEIGHTS = Path(astro_denoise.__file__).parent / 'models' / 'weights'
@@ -80,8 +81,13 @@ class ModelCards(SphinxDirective):
             title, _, body = path.read_text().partition('\n')
             title = title.removeprefix('# ').strip()
             lines += [title, '-' * len(title), '', _restructured(body), '']
-            lines += [f':{key}: {value}'
-                      for key, value in _facts(path).items()]
+            lines += ['.. list-table::', '   :widths: auto', '']
+            try:
+                facts = _facts(path)
+            except WeightsError as error:
+                raise self.error(str(error)) from error
+            for key, value in facts.items():
+                lines += [f'   * - {key}', f'     - {value}']
             lines.append('')
         return self.parse_text_to_nodes('\n'.join(lines),
                                         allow_section_headings=True)

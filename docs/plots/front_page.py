@@ -12,14 +12,14 @@ from astro_denoise.data import load_example_pair
 frame, _ = load_example_pair()
 denoised = denoise(frame)
 residual = frame.data.astype(float) - denoised.data
-window = np.s_[90:390, 90:390]
+window = np.s_[100:230, 90:220]
 sky = np.median(frame.data)
 noise = residual.std(where=abs(residual) < 5 * np.median(abs(residual)))
-figure, axes = plt.subplots(1, 3, figsize=(9, 3.3), layout='constrained')
+figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout='constrained')
 for axis, title, image, low, high in (
-        (axes[0], 'frame', frame.data, sky - 3 * noise, sky + 12 * noise),
+        (axes[0], 'frame', frame.data, sky - 3 * noise, sky + 9 * noise),
         (axes[1], 'denoised', denoised.data, sky - 3 * noise,
-         sky + 12 * noise),
+         sky + 9 * noise),
         (axes[2], 'frame - denoised', residual, -5 * noise, 5 * noise)):
     axis.imshow(image[window], origin='lower', cmap='gray', vmin=low,
                 vmax=high)
