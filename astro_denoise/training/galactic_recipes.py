@@ -192,7 +192,7 @@ GALACTIC_RECIPES = {
         'summary': 'point sources in gamma-ray images'},
     'ccd-stars': {
         'train': _train_stars, 'task': 'segment', 'n_steps': 3000,
-        'learning_rate': 1.5e-3, 'widths': (32, 64, 96), 'n_scenes': 160,
+        'learning_rate': 1.5e-3, 'widths': (24, 48, 72), 'n_scenes': 160,
         'summary': 'stars in optical frames'},
     'gc-mixed': {
         'train': _train_mixed, 'task': 'denoise', 'n_steps': 2500,

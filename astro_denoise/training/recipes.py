@@ -35,7 +35,7 @@ RECIPES = {
         'learning_rate': 1.5e-3, 'start': None,
         'summary': 'lowest error per pixel; pulls faint flux down'},
     'ccd': {
-        'kernel_fwhms': KERNEL_FWHMS, 'bias_weight': 60.0, 'n_steps': 4000,
+        'kernel_fwhms': KERNEL_FWHMS, 'bias_weight': 60.0, 'n_steps': 2500,
         'n_clean': 4, 'n_copies': 4,
         'learning_rate': 6e-4, 'start': 'ccd-mmse',
         'summary': 'keeps the flux of faint sources; the default'},
