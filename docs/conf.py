@@ -53,4 +53,8 @@ html_title = project
 html_static_path = ['_static']
 html_show_sourcelink = False
 # The pages of the guide show all others beside them.
-html_sidebars = {'*': ['globaltoc.html']}
+html_sidebars = {'index': [], '*': ['globaltoc.html']}
+
+plot_formats = [('png', 120)]
+plot_html_show_formats = False
+plot_html_show_source_link = False
