@@ -10,6 +10,7 @@ for half a minute, and then looked at for what it does to flux.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from astropy.stats import mad_std
 from astropy.visualization import simple_norm
 from photutils.aperture import CircularAperture
 from photutils.detection import DAOStarFinder
@@ -58,12 +59,12 @@ plt.show()
 # first, whose noise has no part in the choice. What is missing from the
 # faint ones was taken away.
 
-second = frames[1].data.astype(float)
-found = DAOStarFinder(30.0, 3.5)(second - np.median(second))
+second = frames[1].data - np.median(frames[1].data)
+found = DAOStarFinder(3 * mad_std(second), shipped.header['DNFWHM'])(second)
 found.sort('flux')
 faint = found[:len(found) // 2]
 apertures = CircularAperture(
-    np.transpose([faint['x_centroid'], faint['y_centroid']]), 3.0)
+    np.transpose([faint['x_centroid'], faint['y_centroid']]), 2.0)
 fluxes = [annulus_photometry(ccd, apertures)['flux']
           for ccd in (first, ours, shipped)]
 for name, flux in zip(('noise2void', 'ccd'), fluxes[1:], strict=True):
