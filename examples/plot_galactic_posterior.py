@@ -24,6 +24,8 @@ from astro_denoise.simulation import GalacticCenterSimulator
 
 images, truth, _ = GalacticCenterSimulator().sample(100, seed=3)
 table = estimate_parameters(images, n_samples=500, seed=1)
+for name in ('a_dm', 'a_dm_q16', 'a_dm_q84', 'n_ps_gc'):
+    table[name].info.format = '.2f'
 print(table['a_dm', 'a_dm_q16', 'a_dm_q84', 'n_ps_gc', 'ood_flag'][:3])
 
 # %%

@@ -25,10 +25,13 @@ print(sources)
 # The catalogue holds everything down to sources that hardly stand out. For
 # those that do, the signal-to-noise ratio is the thing to cut at.
 
-catalog = sources.catalog
-bright = catalog[catalog['snr'] > 5]
-bright.sort('flux', reverse=True)
-bright['sky_centroid', 'probability', 'flux', 'snr'][:8].pprint()
+bright = sources.catalog[sources.catalog['snr'] > 8]
+bright.sort('snr', reverse=True)
+bright['l'] = bright['sky_centroid'].l.wrap_at('180d')
+bright['b'] = bright['sky_centroid'].b
+for name in ('l', 'b', 'flux', 'flux_error', 'snr'):
+    bright[name].info.format = '.1f'
+bright['l', 'b', 'flux', 'flux_error', 'snr'][:8].pprint()
 
 # %%
 # The counts with these sources, and the probability of a source in each
@@ -40,14 +43,14 @@ figure = plt.figure(figsize=(11, 4.6), layout='constrained')
 left, right = (figure.add_subplot(1, 2, number, projection=image.wcs)
                for number in (1, 2))
 left.imshow(image.data, origin='lower', cmap='gray_r',
-            norm=simple_norm(image.data, 'log', percent=99.8))
+            norm=simple_norm(image.data, 'asinh', asinh_a=0.01, percent=99.8))
 left.scatter(bright['x_centroid'], bright['y_centroid'], s=60,
              facecolors='none', edgecolors='tab:red')
 left.set_title(f'counts, and {len(bright)} sources')
 shown = right.imshow(sources.probability.data, origin='lower', vmin=0,
                      vmax=1)
 right.set_title('probability of a source')
-figure.colorbar(shown, ax=right)
+figure.colorbar(shown, ax=right, label='probability')
 for axes in (left, right):
     axes.set(xlabel='Galactic longitude', ylabel='Galactic latitude')
 plt.show()
