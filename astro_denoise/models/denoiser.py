@@ -19,9 +19,9 @@ __all__ = ['CCDDenoiser', 'calibration_knots', 'psf_context']
 # exceeds it (a cosmic ray that the network has not seen) stays.
 _LARGEST_NOISE = 6.0
 
-# A pixel that stands alone is noise below the first number of sigmas, and
-# a cosmic ray above the second: of ten million pixels of noise, none exceeds
-# 5.4.
+# A pixel that stands alone is noise below the first number of sigmas, begins
+# to be a cosmic ray from the second on, and is one as far above that as the
+# two are apart. Of ten million pixels of noise, none exceeds the first.
 _LONE = (5.4, 6.4)
 
 # What the neighbours of a pixel must have of its signal: this share of what
@@ -30,7 +30,7 @@ _SUPPORT, _LARGEST_SUPPORT = 0.6, 0.35
 
 # Square of the signal, in sigmas of a pixel, from which on a network with
 # restoring kernels is believed.
-_FAINT = 1.5
+_FAINT = 4.0
 
 # Restoring kernels: half their size, and their size, in pixels.
 _KERNEL_RADIUS = 12
@@ -122,7 +122,7 @@ class CCDDenoiser(nn.Module):
     @property
     def restoring_reach(self):
         """The part of ``reach`` that is due to what follows the network."""
-        return _KERNEL_RADIUS + 2 if self.config['kernel_fwhms'] else 2
+        return _KERNEL_RADIUS + 4 if self.config['kernel_fwhms'] else 2
 
     @property
     def reach(self):
@@ -259,35 +259,37 @@ class CCDDenoiser(nn.Module):
         return self.finished(*estimate, x, log_sigma, valid, context)
 
     def estimated(self, answer, x, valid, context):
-        """Noise and log variance before anything is restored."""
+        """Noise and log variance as the head answers them."""
         with torch.autocast(x.device.type, enabled=False):
             answer = _shuffled(answer)
             noise, log_variance = answer[:, :1], answer[:, 1:]
-            noise = noise.clamp(-_LARGEST_NOISE, _LARGEST_NOISE) * valid
-            if self.config['kernel_fwhms']:
-                # What the network sees counts where it is significant: a
-                # faint source is left to the kernel, whose response and
-                # scatter are known.
-                signal = x - noise
-                doubt = _FAINT / (signal**2 + _FAINT)
-                scatter = self._kernel(context).square().sum((1, 2)).log()
-                log_variance = torch.lerp(
-                    log_variance, scatter[:, None, None, None], doubt)
-                noise = noise + signal * doubt
-        return noise, log_variance
+            return (noise.clamp(-_LARGEST_NOISE, _LARGEST_NOISE) * valid,
+                    log_variance)
 
     def finished(self, noise, log_variance, x, log_sigma, valid, context):
         """The same with the flux restored and the errors calibrated."""
+        has_kernels = bool(self.config['kernel_fwhms'])
         with torch.autocast(x.device.type, enabled=False):
+            ray = None
             if not self.training:
                 ray, good, share = self._lone_pixels(x, valid, context)
-                if not self.config['kernel_fwhms']:
-                    noise = self._without_peaks(noise, x, good, share)
+                noise = self._without_peaks(noise, x, good, share)
+            if has_kernels:
+                # What the network sees counts where it is significant: a
+                # faint source is left to the kernel, whose response and
+                # scatter are known.
+                kernel = self._kernel(context)
+                signal = x - noise
+                doubt = _FAINT / (signal**2 + _FAINT)
+                scatter = kernel.square().sum((1, 2)).log()
+                log_variance = torch.lerp(
+                    log_variance, scatter[:, None, None, None], doubt)
+                noise = noise + signal * doubt
+            if ray is not None:
                 # A cosmic ray stays, and nothing of it is restored beside.
                 noise = noise * (1.0 - ray) * valid
-            if self.config['kernel_fwhms']:
-                noise = noise - self._restored(noise, valid,
-                                               self._kernel(context))
+            if has_kernels:
+                noise = noise - self._restored(noise, valid, kernel)
             log_variance = log_variance.clamp(-12.0, 8.0)
             if not self.training:
                 log_variance += self._calibrated((x - noise)
@@ -317,15 +319,14 @@ class CCDDenoiser(nn.Module):
             return (near * x / (support * x.square()).clamp_min(1e-12)
                     ).clamp(0.0, 1.0)
 
-        size = x.abs()
         low, high = _LONE
+        above = (x.abs() - low) / (high - low)
         good, share = valid, supported(_around(x, valid))
-        ray = (1.0 - share) * (size > high)
+        ray = (1.0 - share) * (above - 1.0).clamp(0.0, 1.0)
         if ray.any():
             good = valid * (1.0 - ray)
             share = supported(_around(x, good))
-        return ray, good, torch.maximum(
-            share, ((size - low) / (high - low)).clamp(0.0, 1.0))
+        return ray, good, torch.maximum(share, above.clamp(0.0, 1.0))
 
     def _without_peaks(self, noise, x, good, share):
         """

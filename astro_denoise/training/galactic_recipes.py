@@ -184,7 +184,7 @@ GALACTIC_RECIPES = {
         'summary': 'posterior of six parameters of the Galactic Centre'},
     'galactic-sky': {
         'train': _train_sky, 'task': 'estimate', 'n_steps': 4000,
-        'learning_rate': 7e-4, 'rank': 96,
+        'learning_rate': 7e-4, 'rank': 32,
         'summary': 'the same posterior, for real skies'},
     'galactic-center.segment': {
         'train': _train_segmenter, 'task': 'segment', 'n_steps': 2500,
