@@ -273,7 +273,8 @@ class CCDDenoiser(nn.Module):
             ray = None
             if not self.training:
                 ray, good, share = self._lone_pixels(x, valid, context)
-                noise = self._without_peaks(noise, x, good, share)
+                noise, log_variance = self._without_peaks(
+                    noise, log_variance, x, good, share)
             if has_kernels:
                 # What the network sees counts where it is significant: a
                 # faint source is left to the kernel, whose response and
@@ -326,18 +327,23 @@ class CCDDenoiser(nn.Module):
         if ray.any():
             good = valid * (1.0 - ray)
             share = supported(_around(x, good))
-        return ray, good, torch.maximum(share, above.clamp(0.0, 1.0))
+        # Where the frame crosses zero nothing may jump.
+        usual = torch.maximum(above, 1.0 - 2.0 * x.abs())
+        return ray, good, torch.maximum(share, usual.clamp(0.0, 1.0))
 
-    def _without_peaks(self, noise, x, good, share):
+    def _without_peaks(self, noise, log_variance, x, good, share):
         """
         The noise, with its peaks in lone pixels, of which the network
-        keeps some for fear of cosmic rays.
+        keeps some for fear of cosmic rays; and without the errors that
+        are so large for the same reason.
         """
         signal = x - noise
         # A bright neighbour is no reason to be brighter.
         size = signal.abs()
         near = _around(signal, good).clamp(-size, size)
-        return noise + (signal - near) * (1.0 - share)
+        usual = torch.minimum(_around(log_variance, good), log_variance)
+        return (noise + (signal - near) * (1.0 - share),
+                torch.lerp(usual, log_variance, share))
 
     def _calibrated(self, signal):
         """
@@ -425,10 +431,10 @@ def _mean(plane):
 
 
 def _around(plane, valid):
-    """Mean of the eight pixels around each, of those that are valid."""
+    """Mean of the eight pixels around each, weighted by their validity."""
     plane = plane * valid
     total = _mean(plane) * 9.0 - plane
-    if valid.min():
+    if valid.min() == 1.0:
         return total / 8.0
     return total / (_mean(valid) * 9.0 - valid).clamp_min(0.5)
 
