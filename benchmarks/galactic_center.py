@@ -218,7 +218,8 @@ def real_sky(report, models):
     from astro_denoise import estimate_parameters
     from astro_denoise.data import load_fermi_map
 
-    counts = np.asarray(load_fermi_map().data, np.float32)
+    # In the map, longitude grows to the left.
+    counts = np.asarray(load_fermi_map().data[:, ::-1], np.float32)
     template = GalacticCenterSimulator('legacy').sample(
         1, seed=1, parameters={'a_dm': 1.0}, components=True)[3]['dm'][0]
     rng = np.random.default_rng(SEED)

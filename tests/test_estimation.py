@@ -305,3 +305,26 @@ def test_real_sky():
     with pytest.warns(UnusualImageWarning):
         plain = estimate_parameters(image.data[:, ::-1], seed=1)
     assert_array_equal(plain['a_dm'], table['a_dm'])
+
+
+def test_signal_added_to_the_real_sky():
+    # With light that no parameter describes taken into account.
+    counts = load_fermi_map().data[:, ::-1].astype(np.float32)
+    template = GalacticCenterSimulator().sample(
+        1, seed=1, parameters={'a_dm': 1.0}, components=True)[3]['dm'][0]
+    rng = np.random.default_rng(11)
+    images = counts + rng.poisson(0.3 * template, (20, 64, 64))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UnusualImageWarning)
+        before, after = (estimate_parameters(
+            part.astype(np.float32), 'galactic-sky', n_samples=2000, seed=1)
+            for part in (counts, images))
+    start = before['a_dm'][0]
+    assert 0.02 < start < 0.8
+    moved = after['a_dm'] - start
+    assert (moved > 0.03).all()
+    right = ((after['a_dm_q025'] - start <= 0.3)
+             & (after['a_dm_q975'] - start >= 0.3))
+    assert right.sum() >= 18
+    # Not because the posterior says nothing.
+    assert (after['a_dm_q975'] - after['a_dm_q025'] < 0.8).all()
