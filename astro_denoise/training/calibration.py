@@ -14,6 +14,10 @@ __all__ = ['calibrate_uncertainty']
 
 _SHARE = 0.6827  # within one standard deviation
 
+# What counts as blank sky, in sigmas, and its share of the pixels of a
+# survey.
+_BLANK, _BLANK_SHARE = 0.05, 0.97
+
 
 def _weighted_quantile(values, weights, share):
     order = np.argsort(values)
@@ -50,7 +54,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1)
     network.eval()
     network.calibration.zero_()
-    signals, pulls = [], []
+    signals, pulls, blanks = [], [], []
     for number in range(n_batches):
         batch = {name: torch.from_numpy(plane) for name, plane
                  in sampler.batch([seed, 1, number]).items()}
@@ -64,7 +68,14 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
         keep = batch['valid'] > 0
         signals.append(signal[keep].numpy())
         pulls.append(pull[keep].abs().numpy())
-    signals, pulls = np.concatenate(signals), np.concatenate(pulls)
+        truth = batch['truth'] * batch['log_sigma'].exp()
+        blanks.append((truth[keep].abs() < _BLANK).numpy())
+    signals, pulls, blanks = (np.concatenate(parts)
+                              for parts in (signals, pulls, blanks))
+    # Skies to train on are more crowded than those of a survey.
+    importance = np.where(
+        blanks, _BLANK_SHARE * (~blanks).sum()
+        / max((1.0 - _BLANK_SHARE) * blanks.sum(), 1.0), 1.0)
 
     knots = calibration_knots()
     # Where a restoring kernel makes the error, its scatter is exact, and
@@ -79,5 +90,5 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
             near = weight > 0
             if knot > first and near.sum() > 200:
                 offsets[index] += 2.0 * np.log(_weighted_quantile(
-                    scaled[near], weight[near], _SHARE))
+                    scaled[near], (weight * importance)[near], _SHARE))
     network.calibration.copy_(torch.from_numpy(offsets))
