@@ -201,7 +201,7 @@ def real_frames(folder):
         By name.
     """
     fields = {}
-    for name, pattern in (('eso085', 'eso085_pair/*.fits'),
+    for name, pattern in (('eso085', 'eso085_pair/*.fit'),
                           ('m13', 'm13_five/*.fits')):
         paths = sorted(folder.glob(pattern))
         fields[name] = [CCDData(fits.getdata(path).astype(np.float32),
