@@ -138,7 +138,9 @@ def choose_images(hdus, hdu, path):
         index = hdus.index_of(hdu)
         wanted = hdus[index]
     except (KeyError, IndexError, ValueError) as error:
-        msg = f'hdu={hdu!r} is not in {str(path)!r}'
+        known = ', '.join(f'{number} ({each.name or "no name"})'
+                          for number, each in enumerate(hdus))
+        msg = f'hdu={hdu!r} is not in {str(path)!r}, which has {known}'
         raise ValueError(msg) from error
     index %= len(hdus)
     if not is_image(wanted):

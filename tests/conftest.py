@@ -69,7 +69,8 @@ def half_sigma_model():
         from astro_denoise.models import Model
         from astro_denoise.models.denoiser import CCDDenoiser
 
-        network = CCDDenoiser((2, 2)).eval()  # its head is zero
+        # Its head is zero.
+        network = CCDDenoiser((2, 2), lone_pixels=False).eval()
         with torch.no_grad():
             network.head.bias[:4] = 0.5
         network.to(memory_format=torch.channels_last)

@@ -32,6 +32,8 @@ __all__ = ['SegmentationScores', 'average_precision', 'brightest_pixels',
 def _pair(score, truth):
     """Flat score and boolean truth, checked."""
     score, truth = np.asarray(score), np.asarray(truth)
+    if score.dtype.kind == 'b':
+        score = score.astype(np.float32)
     if score.shape != truth.shape:
         msg = (f'score and truth must have one shape, got {score.shape} '
                f'and {truth.shape}')

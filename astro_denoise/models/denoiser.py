@@ -80,15 +80,22 @@ class CCDDenoiser(nn.Module):
         a constant factor, for which there are restoring kernels; empty
         for a network that restores nothing. The kernels themselves are
         weights, see `astro_denoise.training.restoration`.
+
+    lone_pixels : bool, optional
+        Whether a pixel that its neighbours do not support is told from
+        light: taken for noise, or for a cosmic ray that stays.
     """
 
-    def __init__(self, widths=(32, 64, 96, 128), kernel_fwhms=()):
+    def __init__(self, widths=(32, 64, 96, 128), kernel_fwhms=(),
+                 lone_pixels=True):
         super().__init__()
         if len(kernel_fwhms) == 1:
             msg = f'kernel_fwhms must hold two or more, got {kernel_fwhms!r}'
             raise ValueError(msg)
         self.config = {'widths': list(widths),
                        'kernel_fwhms': list(kernel_fwhms)}
+        if not lone_pixels:
+            self.config['lone_pixels'] = False
         self.encoders = nn.ModuleList()
         n_in = 16
         for width in widths:
@@ -271,7 +278,7 @@ class CCDDenoiser(nn.Module):
         has_kernels = bool(self.config['kernel_fwhms'])
         with torch.autocast(x.device.type, enabled=False):
             ray = None
-            if not self.training:
+            if not self.training and self.config.get('lone_pixels', True):
                 ray, good, share = self._lone_pixels(x, valid, context)
                 noise, log_variance = self._without_peaks(
                     noise, log_variance, x, good, share)

@@ -293,7 +293,7 @@ def _load_named(name, task):
     tasks = sorted(of for known, of in files if known == name)
     if not tasks:
         msg = (f'there is no model {name!r}; known are '
-               f'{", ".join(list_models())}, or the path of a .safetensors '
+               f'{", ".join(list_models(task=task))}, or the path of a .safetensors '
                f'file')
         raise ValueError(msg)
     if task is None and len(tasks) > 1:
