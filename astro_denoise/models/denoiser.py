@@ -21,8 +21,8 @@ _LARGEST_NOISE = 6.0
 
 # A pixel that stands alone is noise below the first number of sigmas, begins
 # to be a cosmic ray from the second on, and is one as far above that as the
-# two are apart. Of ten million pixels of noise, none exceeds the first.
-_LONE = (5.4, 6.4)
+# two are apart. Of a hundred million pixels of noise, one exceeds the first.
+_LONE = (5.7, 6.7)
 
 # What the neighbours of a pixel must have of its signal: this share of what
 # they have beside a star, and at most that.
