@@ -439,10 +439,10 @@ def _mean(plane):
 
 def _around(plane, valid):
     """Mean of the eight pixels around each, weighted by their validity."""
+    if valid.min() == 1.0:
+        return torch.sub(_mean(plane).mul_(9 / 8), plane, alpha=1 / 8)
     plane = plane * valid
     total = _mean(plane) * 9.0 - plane
-    if valid.min() == 1.0:
-        return total / 8.0
     return total / (_mean(valid) * 9.0 - valid).clamp_min(0.5)
 
 
