@@ -14,7 +14,6 @@ import pytest
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import QTable
 from astropy.wcs import WCS
-from matplotlib.figure import Figure
 
 from astro_denoise import evaluation
 from astro_denoise._galactic import grid_wcs
