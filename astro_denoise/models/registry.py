@@ -293,8 +293,8 @@ def _load_named(name, task):
     tasks = sorted(of for known, of in files if known == name)
     if not tasks:
         msg = (f'there is no model {name!r}; known are '
-               f'{", ".join(list_models(task=task))}, or the path of a .safetensors '
-               f'file')
+               f'{", ".join(list_models(task=task))}, or the path of a '
+               f'.safetensors file')
         raise ValueError(msg)
     if task is None and len(tasks) > 1:
         msg = (f'model {name!r} is for several tasks, say which: task must '
