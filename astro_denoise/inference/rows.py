@@ -157,7 +157,7 @@ class RowStream:
     >>> planes = torch.zeros(1, 3, 160, 32)
     >>> with torch.inference_mode():
     ...     print([stream.push(planes)[0] for _ in range(2)])
-    [slice(0, 40, None), slice(40, 320, None)]
+    [slice(0, 38, None), slice(38, 320, None)]
     """
 
     def __init__(self, network, height, context, dtype):
