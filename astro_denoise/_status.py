@@ -214,8 +214,9 @@ class StatusTable:
                     continue  # it tells more
                 rows[name] = row
             rows = [asdict(rows[name]) for name in sorted(rows)]
-            table = Table(rows, names=[each.name for each
-                                       in fields(FrameStatus)])
+            # astropy 6 takes no empty list of rows.
+            table = Table(rows or None, names=[each.name for each
+                                               in fields(FrameStatus)])
             table['seconds'].info.format = '.3f'
             table.meta['version'] = __version__
             with atomic_output(self.path, overwrite=True) as temporary:
