@@ -201,8 +201,7 @@ class RowStream:
         start = self._n_estimated
         stop = self._n_estimated = start + 2 * answer.shape[2]
         planes = self._planes.take(start, stop)
-        x, _, valid = planes.split(1, 1)
-        estimate = self._network.estimated(answer, x, valid, self._context)
+        estimate = self._network.estimated(answer, planes[:, 2:])
         self._estimates.add(torch.cat([*estimate, planes], 1))
         self._planes.drop(stop)
 

@@ -93,9 +93,9 @@ class CCDDenoiser(nn.Module):
             msg = f'kernel_fwhms must hold two or more, got {kernel_fwhms!r}'
             raise ValueError(msg)
         self.config = {'widths': list(widths),
-                       'kernel_fwhms': list(kernel_fwhms)}
-        if not lone_pixels:
-            self.config['lone_pixels'] = False
+                       'kernel_fwhms': list(kernel_fwhms),
+                       'lone_pixels': lone_pixels}
+        self.lone_pixels = lone_pixels
         self.encoders = nn.ModuleList()
         n_in = 16
         for width in widths:
@@ -262,12 +262,12 @@ class CCDDenoiser(nn.Module):
         """
         answer = self.trunk(self.features(x, log_sigma, valid), context,
                             dtype)
-        estimate = self.estimated(answer, x, valid, context)
+        estimate = self.estimated(answer, valid)
         return self.finished(*estimate, x, log_sigma, valid, context)
 
-    def estimated(self, answer, x, valid, context):
+    def estimated(self, answer, valid):
         """Noise and log variance as the head answers them."""
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(valid.device.type, enabled=False):
             answer = _shuffled(answer)
             noise, log_variance = answer[:, :1], answer[:, 1:]
             return (noise.clamp(-_LARGEST_NOISE, _LARGEST_NOISE) * valid,
@@ -278,7 +278,7 @@ class CCDDenoiser(nn.Module):
         has_kernels = bool(self.config['kernel_fwhms'])
         with torch.autocast(x.device.type, enabled=False):
             ray = None
-            if not self.training and self.config.get('lone_pixels', True):
+            if not self.training and self.lone_pixels:
                 ray, good, share = self._lone_pixels(x, valid, context)
                 noise, log_variance = self._without_peaks(
                     noise, log_variance, x, good, share)

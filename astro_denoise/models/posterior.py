@@ -173,9 +173,8 @@ class PosteriorNetwork(nn.Module):
         self.config = {'width': width, 'n_blocks': n_blocks,
                        'context': context, 'transforms': transforms,
                        'lower': list(lower), 'upper': list(upper),
-                       'integer': list(integer), 'sources': sources}
-        if rank is not None:
-            self.config['rank'] = rank
+                       'integer': list(integer), 'sources': sources,
+                       'rank': rank}
         # In a list, so that its weights are not taken for this network's.
         self._segmenter = [] if sources is None else [_segmenter(**sources)]
         self.register_buffer('lower', torch.tensor(lower).float())

@@ -217,6 +217,8 @@ def _build(path):
         module = import_module(f'.{_ARCHITECTURES[architecture]}',
                                __package__)
         network = getattr(module, architecture)(**config)
+        # As it was stored: options that came later change no hash.
+        network.config = config
         network.to(memory_format=torch.channels_last)
         network.load_state_dict(
             {name: tensor.float() for name, tensor in tensors.items()})

@@ -188,7 +188,7 @@ def fitting_kernels(network, frames, psf_fwhm=None):
     if not known or psf_fwhm is None or known[0] <= psf_fwhm <= known[-1]:
         return network
     fwhms = tuple(float(f'{psf_fwhm * factor:.4g}') for factor in _AROUND)
-    other = CCDDenoiser(network.config['widths'], fwhms)
+    other = CCDDenoiser(**{**network.config, 'kernel_fwhms': fwhms})
     state = {name: tensor for name, tensor in network.state_dict().items()
              if name != 'kernels'}
     other.load_state_dict(

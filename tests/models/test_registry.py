@@ -378,3 +378,16 @@ def test_loaded_once_by_many_threads(monkeypatch):
         models = list(pool.map(load_model, ['toy'] * 32))
     assert len(calls) == 1
     assert all(model is models[0] for model in models)
+
+
+def test_later_options_change_no_hash(tmp_path):
+    # A file written before an option existed does not name it.
+    network = CCDDenoiser((2, 2)).eval()
+    del network.config['lone_pixels']
+    model = Model(network, {'name': 'old', 'task': 'denoise'})
+    model.save(tmp_path / 'old.safetensors')
+    again = load_model(tmp_path / 'old.safetensors')
+    assert again.hash == model.hash
+    assert again.network.lone_pixels
+    assert again.hash != Model(CCDDenoiser((2, 2)).eval(),
+                               {'name': 'old', 'task': 'denoise'}).hash
