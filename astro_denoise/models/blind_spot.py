@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ._functions import asinh
 from .denoiser import CCDDenoiser
 
 __all__ = ['BlindSpotDenoiser', 'mixture_terms']
@@ -58,7 +59,7 @@ class BlindSpotDenoiser(nn.Module):
         up the noise of a pixel, in units of its sigma.
     """
 
-    def __init__(self, widths=(16, 32, 64, 96), n_components=0,
+    def __init__(self, widths=(8, 24, 48, 96), n_components=0,
                  top_skip=True, blur_pool=False,
                  noise_mixture=((1.0, 0.0, 1.0),)):
         super().__init__()
@@ -77,8 +78,7 @@ class BlindSpotDenoiser(nn.Module):
             self.projections.append(nn.Conv2d(widths[level + 1],
                                               widths[level], 1))
             self.decoders.append(_block(widths[level], widths[level], 1))
-        self.head = nn.Conv2d(widths[0], max(3 * n_components, 1), 3,
-                              padding=1)
+        self.head = nn.Conv2d(widths[0], max(3 * n_components, 1), 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         if n_components:
@@ -107,7 +107,7 @@ class BlindSpotDenoiser(nn.Module):
         pool = 1 if self.config['blur_pool'] else 0
         reach = 0
         for pixel in range(self.stride):
-            low, high = pixel - 1, pixel + 1                 # head
+            low = high = pixel
             for _ in range(n_levels - 1):
                 low, high = low - 1, high + 1                # decoder
                 low, high = (low - 1) // 2, (high + 1) // 2  # bilinear
@@ -179,7 +179,7 @@ class BlindSpotDenoiser(nn.Module):
             ``signal``; logits and log_variances are `None` for a
             network that predicts the mean alone.
         """
-        planes = torch.cat([torch.asinh(signal), valid], 1).contiguous(
+        planes = torch.cat([asinh(signal), valid], 1).contiguous(
             memory_format=torch.channels_last)
         answer = self._answer(planes, dtype)
         scale = _brightness(signal, valid)
@@ -312,11 +312,18 @@ def _block(n_in, n_out, n_convolutions):
     return nn.Sequential(*layers)
 
 
+def _smooth(plane):
+    """Binomial weights 1, 2, 1: nothing of the Nyquist frequency."""
+    plane = F.pad(plane, (1, 1, 1, 1), mode='replicate')
+    plane = plane[:, :, 1:] + plane[:, :, :-1]
+    plane = plane[:, :, 1:] + plane[:, :, :-1]
+    plane = plane[..., 1:] + plane[..., :-1]
+    return (plane[..., 1:] + plane[..., :-1]) / 16.0
+
+
 def _brightness(signal, valid):
     """
-    Typical brightness of the eight neighbours, at least 1.
+    Typical brightness of the surroundings, at least 1.
     """
-    total = F.avg_pool2d(signal, 3, 1, 1) - signal / 9.0
-    count = F.avg_pool2d(valid, 3, 1, 1) - valid / 9.0
-    mean = total / count.clamp_min(0.05)
-    return (1.0 + mean**2).sqrt()
+    total, count = (_smooth(_smooth(plane)) for plane in (signal, valid))
+    return (1.0 + (total / count.clamp_min(1e-3))**2).sqrt()

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ._functions import asinh, box_sum
+
 __all__ = ['SourceSegmenter', 'Trunk', 'local_mean']
 
 # Planes of the input: the image itself in several forms, validity, position.
@@ -46,11 +48,8 @@ def local_mean(plane, valid, size):
     mean : `torch.Tensor`
         Same shape.
     """
-    def smooth(values):
-        return F.avg_pool2d(values, size, 1, size // 2,
-                            count_include_pad=False)
-
-    return smooth(plane * valid) / smooth(valid).clamp_min(1e-3)
+    return (box_sum(plane * valid, size)
+            / box_sum(valid, size).clamp_min(0.5))
 
 
 class Trunk(nn.Module):
@@ -228,16 +227,16 @@ class SourceSegmenter(nn.Module):
             wide = local_mean(wide, valid, 9)
             # The light in an aperture, about.
             detail = 49.0 * (core - wide).clamp_min(0.0)
-            planes = [torch.asinh(image), torch.asinh(near),
-                      torch.asinh(image - near), torch.asinh(core - wide),
-                      torch.asinh(0.1 * wide)]
+            planes = [asinh(image), asinh(near),
+                      asinh(image - near), asinh(core - wide),
+                      asinh(0.1 * wide)]
         else:
             scale = torch.sqrt(wide + 1.0)
             detail = (image - wide).clamp_min(0.0) / scale * valid
             root = torch.sqrt(image + 0.375)
             planes = [0.3 * root - 1.0, 0.4 * torch.log1p(image) - 1.0,
-                      torch.asinh((image - near) / torch.sqrt(near + 1.0)),
-                      torch.asinh((image - wide) / scale),
+                      asinh((image - near) / torch.sqrt(near + 1.0)),
+                      asinh((image - wide) / scale),
                       0.4 * torch.log1p(wide) - 1.0]
         return [plane * valid for plane in planes], scale, detail
 
