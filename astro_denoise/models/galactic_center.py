@@ -189,22 +189,42 @@ class SourceSegmenter(nn.Module):
         """Pixels from which a result can be influenced, on each side."""
         return self.trunk.reach
 
-    def features(self, image, valid, position, dtype):
+    def described(self, image, valid, position, dtype=torch.float32):
         """
-        What the network sees, before it answers.
+        What is made of an image on the way to an answer.
 
         Parameters
         ----------
-        image, valid, position, dtype : optional
+        image, valid, position : `torch.Tensor`
             As for `forward`.
+
+        dtype : `torch.dtype`, optional
+            Precision of the convolutions.
 
         Returns
         -------
         features : `torch.Tensor`
             Shape (n, widths[0], ny / 2, nx / 2).
+
+        answer : dict of `torch.Tensor`
+            As of `forward`, but for offsets, and with fluxes in units
+            of the noise.
+
+        scale : `torch.Tensor`
+            That noise, shape (n, 1, ny, nx).
         """
-        planes, _, _ = self._forms(image, valid)
-        return self._features(planes, valid, position, dtype)
+        planes, scale, detail = self._forms(image, valid)
+        features = self._features(planes, valid, position, dtype)
+        with torch.autocast(image.device.type, enabled=False):
+            answer = dict(zip(self._HEADS, F.pixel_shuffle(
+                self.head(features), 2).split(1, 1), strict=True))
+            answer['flux'] = answer['flux'] + answer.pop('gate') * detail
+            answer['log_variance'] = answer['log_variance'].clamp(-12.0,
+                                                                  12.0)
+            if not self.training:
+                answer['logit'] = (self.scaling[0] * answer['logit']
+                                   + self.scaling[1])
+        return features, answer, scale
 
     def _features(self, planes, valid, position, dtype):
         radius = torch.hypot(position[:, :1], position[:, 1:2])
@@ -269,20 +289,12 @@ class SourceSegmenter(nn.Module):
             ``dy``, pixels from the centre of the pixel to the middle of
             their light.
         """
-        planes, scale, detail = self._forms(image, valid)
-        features = self._features(planes, valid, position, dtype)
+        _, answer, scale = self.described(image, valid, position, dtype)
         with torch.autocast(image.device.type, enabled=False):
-            answer = dict(zip(self._HEADS, F.pixel_shuffle(
-                self.head(features), 2).split(1, 1), strict=True))
-            flux = answer['flux'] + answer.pop('gate') * detail
-            answer['flux'] = flux * scale
+            answer['flux'] = answer['flux'] * scale
             answer['log_variance'] = (
-                answer['log_variance'].clamp(-12.0, 12.0)
-                + 2.0 * torch.log(scale))
+                answer['log_variance'] + 2.0 * torch.log(scale))
             largest = 1.0 if self.kind == 'ccd' else 0.5
             for name in ('dx', 'dy'):
                 answer[name] = largest * torch.tanh(answer[name])
-            if not self.training:
-                answer['logit'] = (self.scaling[0] * answer['logit']
-                                   + self.scaling[1])
         return answer

@@ -6,14 +6,13 @@ the Galactic Centre says about the parameters of its simulator.
 
 import copy
 import math
-from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ..exceptions import WeightsError
+from ._sky_regions import N_SOURCE_PLANES, sky_regions, source_planes
 
 __all__ = ['PosteriorNetwork']
 
@@ -21,7 +20,6 @@ __all__ = ['PosteriorNetwork']
 _SHARE = 0.01
 
 _SIZE = 64
-_HALF = _SIZE // 2
 _N_PLANES = 12
 
 # Blocks of the statistics that tell a strange image: pixels per side for
@@ -78,32 +76,6 @@ class _Standardised(nn.Module):
                 self.square.lerp_((features - self.mean).square().mean(0),
                                   share)
         return (features - self.mean) * torch.rsqrt(self.square + 1e-8)
-
-
-def _regions():
-    """
-    The regions to average over, at half resolution.
-
-    Shape (n, 32, 32): rings, split by latitude, and parts of belts far
-    from the centre.
-    """
-    line = (np.arange(_HALF) - (_HALF - 1) / 2) * 30.0 / _HALF
-    y, x = np.meshgrid(line, line, indexing='ij')
-    radius = np.hypot(x, y)
-    maps = []
-    edges = (0.0, 1.5, 3.0, 4.5, 6.5, 9.0, 12.0, 16.0, 22.0)
-    for low, high in pairwise(edges):
-        ring = (radius >= low) & (radius < high)
-        for belt in (np.abs(y) < 2.0, (np.abs(y) >= 2.0) & (y > 0),
-                     (np.abs(y) >= 2.0) & (y < 0)):
-            if (ring & belt).any():
-                maps.append(ring & belt)
-    for low, high in ((0, 1), (1, 3), (3, 6), (6, 10), (10, 15)):
-        for side in (1, -1):
-            maps.append((np.abs(y) >= low) & (np.abs(y) < high)
-                        & (side * x > 7.0))
-    maps = np.array(maps, np.float32)
-    return torch.from_numpy(maps / maps.sum((1, 2), keepdims=True))
 
 
 def _segmenter(name, hash):  # noqa: A002
@@ -192,7 +164,9 @@ class PosteriorNetwork(nn.Module):
         self.enter = nn.Conv2d(4 * _N_PLANES, width, 3, padding=1)
         self.blocks = nn.Sequential(
             *[_Pointwise(width) for _ in range(n_blocks)])
-        self.register_buffer('regions', _regions(), persistent=False)
+        self.register_buffer('regions', sky_regions(), persistent=False)
+        self.register_buffer('folded', sky_regions(folded=True),
+                             persistent=False)
         n_pooled = len(self.regions) * width
         first = nn.Linear(n_pooled, 256)
         if rank is not None:
@@ -202,11 +176,12 @@ class PosteriorNetwork(nn.Module):
             _Standardised(n_pooled), first, nn.SiLU(),
             nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, context))
         for segmenter in self._segmenter:
-            n_sources = len(self.regions) * segmenter.trunk.widths[0]
+            n_sources = len(self.folded) * (2 * segmenter.trunk.widths[0]
+                                            + N_SOURCE_PLANES)
             self.standardised = _Standardised(n_sources)
             self.correction = nn.Sequential(
-                nn.Linear(n_sources + context, 256), nn.SiLU(),
-                nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, context))
+                nn.Linear(n_sources + context, 192), nn.SiLU(),
+                nn.Linear(192, 256), nn.SiLU(), nn.Linear(256, context))
             nn.init.zeros_(self.correction[-1].weight)
             nn.init.zeros_(self.correction[-1].bias)
         self.flow = zuko.flows.NSF(
@@ -337,11 +312,11 @@ class PosteriorNetwork(nn.Module):
             patches = (self.regions.flatten(1) @ features).flatten(1)
         sources = None
         for segmenter in self._segmenter:
-            features = segmenter.features(
+            features = source_planes(*segmenter.described(
                 image, torch.ones_like(image),
-                self.coordinates.expand(len(image), -1, -1, -1), dtype)
+                self.coordinates.expand(len(image), -1, -1, -1), dtype))
             features = features.permute(0, 2, 3, 1).flatten(1, 2)
-            sources = (self.regions.flatten(1) @ features).flatten(1)
+            sources = (self.folded.flatten(1) @ features).flatten(1)
         return patches, sources
 
     def log_prob(self, parameters, context):

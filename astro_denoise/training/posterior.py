@@ -21,7 +21,7 @@ __all__ = ['draw_features', 'posterior_loss', 'train_head',
 logger = logging.getLogger(__name__)
 
 # Images whose features are kept in one file, and drawn at once.
-_CHUNK, _DRAWN = 2000, 100
+_CHUNK, _DRAWN = 2000, 50
 
 _STORED = ('contexts', 'features', 'parameters', 'mean', 'scale')
 
@@ -187,8 +187,8 @@ def _principal(features, n_components):
     return mean, vectors[:, keep] / values[keep].sqrt()
 
 
-def train_head(network, contexts, features, parameters, *, epochs=6, seed=0,
-               n_components=512, batch_size=512, learning_rate=7e-4,
+def train_head(network, contexts, features, parameters, *, epochs=4, seed=0,
+               n_components=768, batch_size=512, learning_rate=7e-4,
                weight_decay=3e-2, n_validation=4000, progress_bar=False):
     """
     Train what the segmenter adds to a posterior, and the flow on.
