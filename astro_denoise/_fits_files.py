@@ -7,6 +7,7 @@ beside them belong to these.
 import contextlib
 import errno
 import io
+import re
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -18,14 +19,18 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ['MASK_NAMES', 'UNCERTAINTY_NAMES', 'ImagePlace', 'choose_images',
            'companion', 'compressed', 'is_companion', 'is_image',
-           'open_fits', 'reading', 'verify_checksums', 'with_data']
+           'open_fits', 'reading', 'skipped_images', 'verify_checksums',
+           'with_data']
 
 # Extensions that describe an image and hold none of their own: those of
-# CCDData and of the Hubble and Webb pipelines.
+# CCDData, of the Hubble and Webb pipelines, and of others.
 MASK_NAMES = ('MASK', 'DQ')
 UNCERTAINTY_NAMES = ('UNCERT', 'ERR')
-_OTHER_NAMES = ('AREA', 'CON', 'CTX', 'IVAR', 'SAMP', 'TIME', 'VAR',
-                'WEIGHT', 'WHT')
+_OTHER_NAMES = {
+    *MASK_NAMES, *UNCERTAINTY_NAMES, 'AREA', 'BPM', 'CON', 'CTX', 'ERROR',
+    'FLAGS', 'IMARR', 'IVAR', 'PSFIMAGE', 'QUALITY', 'RMS', 'SAMP', 'SIGMA',
+    'STDDEV', 'TIME', 'UNCERTAINTY', 'VAR', 'VARIANCE', 'WCSDVARR', 'WEIGHT',
+    'WHT'}
 
 # Files beside a frame, as the PAU survey names them.
 _COMPANIONS = ('mask', 'weight')
@@ -98,12 +103,21 @@ class ImagePlace:
     index : int
         Number of the HDU.
 
-    version : int
-        ``EXTVER`` of the mask and the uncertainty that go with it.
+    places : list of tuple
+        What is added to ``MASK`` or ``ERR`` and the like to make the names
+        of what goes with it, and their ``EXTVER``; the first counts for
+        extensions that are new.
     """
 
     index: int
-    version: int
+    places: list
+
+    def companions(self, name):
+        """
+        Name and version of the extensions that may go with the image.
+        """
+        return [(f'{name}{number}', version)
+                for number, version in self.places]
 
 
 def is_image(hdu):
@@ -115,18 +129,12 @@ def choose_images(hdus, hdu, path):
     """
     The images to denoise.
     """
-    indices = [index for index, each in enumerate(hdus)
-               if each.name == 'SCI' and is_image(each)]
-    if indices:
-        images = [ImagePlace(index, hdus[index].ver) for index in indices]
-    else:
-        if is_image(hdus[0]):
-            indices = [0]
-        else:
-            others = {*MASK_NAMES, *UNCERTAINTY_NAMES, *_OTHER_NAMES}
-            indices = [index for index, each in enumerate(hdus)
-                       if is_image(each) and each.name not in others]
-        images = [ImagePlace(index, version)
+    images = _science_images(hdus)
+    if not images:
+        indices = [0] if is_image(hdus[0]) else [
+            index for index, each in enumerate(hdus)
+            if is_image(each) and not _describes(each)]
+        images = [ImagePlace(index, [('', version)])
                   for version, index in enumerate(indices, 1)]
     if hdu is None:
         if not images:
@@ -147,7 +155,53 @@ def choose_images(hdus, hdu, path):
         msg = f'hdu={hdu!r} of {str(path)!r} is not an image of 2 or 3 axes'
         raise ValueError(msg)
     return [image for image in images if image.index == index] or [
-        ImagePlace(index, len(images) + 1)]
+        ImagePlace(index, [('', len(images) + 1)])]
+
+
+def _science_images(hdus):
+    """
+    Extensions named ``SCI``, or ``SCI`` and a number.
+    """
+    numbers = {index: each.name[3:] for index, each in enumerate(hdus)
+               if re.fullmatch(r'SCI\d*', each.name) and is_image(each)}
+    images = []
+    for index, number in numbers.items():
+        places = [(number, hdus[index].ver)]
+        if '' not in numbers.values():
+            # The version may be what has the number.
+            places.append(('', int(number)))
+        images.append(ImagePlace(index, places))
+    return images
+
+
+def _describes(hdu):
+    """
+    Whether an image is, by its name, a mask, a weight or the like.
+    """
+    return not _OTHER_NAMES.isdisjoint(re.findall('[A-Z]+', hdu.name))
+
+
+def skipped_images(hdus, images):
+    """
+    Images that are not denoised, though they may be of the sky.
+
+    Parameters
+    ----------
+    hdus : `~astropy.io.fits.HDUList`
+        The file.
+
+    images : list of `ImagePlace`
+        What is denoised.
+
+    Returns
+    -------
+    names : list of str
+        Their numbers and names.
+    """
+    chosen = {image.index for image in images}
+    return [f'{index} ({hdu.name or "no name"})'
+            for index, hdu in enumerate(hdus)
+            if index not in chosen and is_image(hdu) and not _describes(hdu)]
 
 
 def companion(path, kind):

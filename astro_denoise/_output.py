@@ -13,10 +13,14 @@ import secrets
 import time
 from pathlib import Path
 
-__all__ = ['atomic_output', 'check_output', 'remove_leftovers']
+__all__ = ['COMPRESSED', 'FITS_ENDINGS', 'atomic_output', 'check_output',
+           'make_folder', 'remove_leftovers']
+
+# Names of FITS files, in small letters or large ones.
+FITS_ENDINGS = ('.fits', '.fit', '.fts')
 
 # Endings by which astropy chooses to compress a whole file.
-_COMPRESSED = ('.gz', '.bz2', '.xz')
+COMPRESSED = ('.gz', '.bz2', '.xz')
 
 # Temporary names say which process of which computer writes to them, so that
 # those of killed ones can be told from those of live ones.
@@ -28,7 +32,8 @@ _TEMPORARY = re.compile(
 _OUTDATED = 86400.0
 
 
-def check_output(path, *, overwrite=False):
+def check_output(path, *, overwrite=False, endings=(), packed=(),
+                 name='output'):
     """
     Refuse the name of a file that cannot or must not be written.
 
@@ -39,6 +44,16 @@ def check_output(path, *, overwrite=False):
 
     overwrite : bool, optional
         Whether it may replace an existing file.
+
+    endings : tuple of str, optional
+        What the name must end in, one of these; large letters and small
+        ones are the same. Any ending by default.
+
+    packed : tuple of str, optional
+        What may follow them, `COMPRESSED` for instance.
+
+    name : str, optional
+        Name of the parameter or option, for messages.
 
     Returns
     -------
@@ -54,6 +69,9 @@ def check_output(path, *, overwrite=False):
         If the folder does not exist, or ``path`` is something else than
         a file.
 
+    ValueError
+        If the name has another ending.
+
     Examples
     --------
     >>> from astro_denoise._output import check_output
@@ -61,6 +79,10 @@ def check_output(path, *, overwrite=False):
     Traceback (most recent call last):
     ...
     FileNotFoundError: [Errno 2] no such folder: 'no/such/folder'
+    >>> check_output('a.jpg', endings=('.fits', '.fit'))
+    Traceback (most recent call last):
+    ...
+    ValueError: output must end in .fits or .fit, got 'a.jpg'
     """
     path = Path(path)
     # A link must stay one: what it points to is replaced.
@@ -72,9 +94,19 @@ def check_output(path, *, overwrite=False):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, 'not a regular file', str(path))
+    if endings and not path.name.lower().endswith(tuple(
+            ending + after for ending in endings for after in ('', *packed))):
+        after = f' (and may in {_listed(packed)} after it)' if packed else ''
+        msg = (f'{name} must end in {_listed(endings)}{after}, got '
+               f'{str(path)!r}')
+        raise ValueError(msg)
     if target.exists() and not overwrite:
         raise _exists(path)
     return target
+
+
+def _listed(words):
+    return ' or '.join(filter(None, [', '.join(words[:-1]), words[-1]]))
 
 
 def _exists(path):
@@ -103,7 +135,8 @@ def atomic_output(path, *, overwrite=False):
     ------
     temporary : `~pathlib.Path`
         The name to write to, in the same folder; there is no such file
-        yet. It ends in ``.gz``, ``.bz2`` or ``.xz`` if ``path`` does.
+        yet. It ends in ``.gz``, ``.bz2`` or ``.xz`` if ``path`` does, in
+        small letters.
 
     Raises
     ------
@@ -126,7 +159,8 @@ def atomic_output(path, *, overwrite=False):
     ['a.txt']
     """
     path, target = Path(path), check_output(path, overwrite=overwrite)
-    ending = target.suffix if target.suffix in _COMPRESSED else ''
+    ending = target.suffix.lower()
+    ending = ending if ending in COMPRESSED else ''
     temporary = target.with_name(
         f'.astro_denoise-{_host()}-{os.getpid()}-{_start(os.getpid()) or 0}-'
         f'{secrets.token_hex(4)}.part{ending}')
@@ -182,6 +216,56 @@ def _publish(temporary, target, path, *, overwrite):
             temporary.replace(target)
     except FileExistsError as error:
         raise _exists(path) from error
+
+
+def make_folder(path, *, name='folder'):
+    """
+    Make a folder for outputs where there is none.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder; those above it are made as well.
+
+    name : str, optional
+        Name of the parameter or option, for messages.
+
+    Returns
+    -------
+    folder : `~pathlib.Path`
+        The folder.
+
+    Raises
+    ------
+    NotADirectoryError
+        If there is a file of that name.
+
+    OSError
+        If it cannot be made.
+
+    ValueError
+        If there is nothing of that name, and it is one of a FITS file; a
+        separator at its end says that a folder is meant.
+
+    Examples
+    --------
+    >>> from astro_denoise._output import make_folder
+    >>> make_folder('field.fits', name='-o')
+    Traceback (most recent call last):
+    ...
+    ValueError: -o must be a folder, got what looks like a FITS file, ...
+    """
+    folder = Path(path)
+    if os.path.lexists(folder):
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, 'not a folder', str(path))
+        return folder
+    if os.fspath(path).lower().endswith(FITS_ENDINGS):
+        msg = (f'{name} must be a folder, got what looks like a FITS file, '
+               f'{str(path)!r}')
+        raise ValueError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def remove_leftovers(folder):

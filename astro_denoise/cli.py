@@ -10,10 +10,15 @@ import signal
 import sys
 import textwrap
 import threading
-from pathlib import Path
 
 import astro_denoise
-from astro_denoise._output import atomic_output, check_output
+from astro_denoise._output import (
+    COMPRESSED,
+    FITS_ENDINGS,
+    atomic_output,
+    check_output,
+    make_folder,
+)
 
 __all__ = ['main']
 
@@ -124,6 +129,17 @@ def _add_progress(parser):
         default=None, help='progress bar (default: on a terminal)')
 
 
+def _check_outputs(options, outputs):
+    """
+    Refuse bad outputs, of which some may not be wanted, before any work.
+    """
+    for name, path, endings in outputs:
+        if path is not None:
+            check_output(path, overwrite=options.overwrite, name=name,
+                         endings=endings,
+                         packed=COMPRESSED if endings is FITS_ENDINGS else ())
+
+
 def _shows_progress(options):
     return (sys.stderr.isatty() if options.progress is None
             else options.progress)
@@ -169,24 +185,38 @@ def _run_demo(options):
 
 
 def _add_models(commands):
-    _add_command(commands, 'models', _run_models,
-                 summary='List the models that come with the package.',
-                 usage='', example='')
+    parser = _add_command(
+        commands, 'models', _run_models,
+        summary='List the models that come with the package, or files.',
+        usage='[FILE...]', example='')
+    parser.add_argument('files', nargs='*', metavar='FILE',
+                        help='.safetensors files, or folders of them')
 
 
 def _run_models(options):
-    for task in ('denoise', 'segment', 'estimate'):
-        names = astro_denoise.list_models(task=task)
-        if names:
+    from astro_denoise.models.registry import read_models
+
+    tasks = {'denoise': [], 'segment': [], 'estimate': []}
+    errors = []
+    for name, model in read_models(options.files):
+        if isinstance(model, Exception):
+            errors.append(model)
+        else:
+            tasks.setdefault(model.task, []).append((name, model))
+    for task, found in tasks.items():
+        if found:
             print(f'{_NAME} {task} --model')
-        for name in names:
-            model = astro_denoise.load_model(name, task=task)
-            print(textwrap.fill(
-                model.metadata.get('summary', ''), 79,
-                initial_indent=f'  {name:16s} {model.hash[:8]}  ',
+        for name, model in found:
+            # Not folded: the name of a file may be long.
+            print(f'  {name:16s} {model.hash[:8]}  ' + textwrap.fill(
+                model.metadata.get('summary', ''), 50,
                 subsequent_indent=29 * ' '))
-    print('The number begins the SHA-256 of the weights (DNHASH in headers).')
-    return 0
+    if any(tasks.values()):
+        print('The number begins the SHA-256 of the weights (DNHASH in '
+              'headers).')
+    for error in errors:
+        _print_error(_describe(error))
+    return int(bool(errors))
 
 
 def _add_simulate(commands):
@@ -241,8 +271,7 @@ def _run_simulate(options):
         msg = f'--tier {options.tier} is for --sky galactic-center'
         raise ValueError(msg)
     simulator = SurveySimulator(**given)
-    folder = Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(options.output, name='-o')
     paths = [folder / f'exposure_{number:03d}.fits'
              for number in range(1, options.n + 1)]
     catalog_path = folder / 'catalog.ecsv'

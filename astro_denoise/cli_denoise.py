@@ -86,13 +86,17 @@ def _run_denoise(options):
 
 
 def _run_one(options, common):
-    from astro_denoise.pipeline import denoise_file
+    from astro_denoise.pipeline import check_denoised, denoise_file
 
     output = Path(options.output)
-    if output.parent.is_dir():
-        remove_leftovers(output.parent)
-    model = astro_denoise.load_model(options.model, task='denoise')
     path, = options.inputs
+    try:
+        check_denoised(path, output, overwrite=options.overwrite, name='-o')
+    except ValueError as error:
+        msg = f'{error}; the name of a folder ends in {os.sep}'
+        raise ValueError(msg) from error
+    remove_leftovers(output.parent)
+    model = astro_denoise.load_model(options.model, task='denoise')
     try:
         denoise_file(path, output, model=model,
                      progress_bar=_shows_progress(options), **common)

@@ -7,11 +7,17 @@ the gamma-ray skies of ``astro-denoise simulate``.
 import argparse
 from pathlib import Path
 
-from astro_denoise._output import atomic_output, check_output
+from astro_denoise._output import (
+    FITS_ENDINGS,
+    atomic_output,
+    check_output,
+    make_folder,
+)
 from astro_denoise.cli import (
     _add_command,
     _add_overwrite,
     _add_progress,
+    _check_outputs,
     _hdu,
     _shows_progress,
 )
@@ -52,11 +58,11 @@ def _run_segment(options):
     from astropy.io import fits
 
     from astro_denoise import segment_point_sources
-    from astro_denoise.pipeline import read_image
+    from astro_denoise._fits_images import read_image
 
-    _check_outputs(options, (('-o', options.output, '.fits'),
-                             ('--catalog', options.catalog, '.ecsv'),
-                             ('--plot', options.plot, '.png')))
+    _check_outputs(options, (('-o', options.output, FITS_ENDINGS),
+                             ('--catalog', options.catalog, ('.ecsv',)),
+                             ('--plot', options.plot, ('.png',))))
     image = read_image(Path(options.input), hdu=options.hdu,
                        mask=options.mask)
     if image.data.ndim != 2:
@@ -155,12 +161,12 @@ def _run_estimate(options):
     from astropy.table import vstack
 
     from astro_denoise import estimate_parameters, load_model
+    from astro_denoise._fits_images import read_image
     from astro_denoise.estimation import PARAMETER_NAMES
     from astro_denoise.exceptions import UnusualImageWarning
-    from astro_denoise.pipeline import read_image
 
-    _check_outputs(options, (('-o', options.output, '.ecsv'),
-                             ('--samples', options.samples, '.fits')))
+    _check_outputs(options, (('-o', options.output, ('.ecsv',)),
+                             ('--samples', options.samples, FITS_ENDINGS)))
     model = load_model(options.model, task='estimate')
     tables, samples = [], []
     for path in options.inputs:
@@ -203,19 +209,6 @@ def _run_estimate(options):
     return 0
 
 
-def _check_outputs(options, outputs):
-    """
-    Refuse bad outputs before the work is done.
-    """
-    for name, path, ending in outputs:
-        if path is None:
-            continue
-        if not path.endswith(ending):
-            msg = f'{name} {path}: the name must end in {ending}'
-            raise ValueError(msg)
-        check_output(path, overwrite=options.overwrite)
-
-
 def simulate_galactic_center(options):
     """
     Write gamma-ray skies: images, parameters, and maps of the sources.
@@ -226,8 +219,7 @@ def simulate_galactic_center(options):
     from astro_denoise.simulation import GalacticCenterSimulator
 
     simulator = GalacticCenterSimulator(options.tier or 'fixed')
-    folder = Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(options.output, name='-o')
     paths = folder / 'images.fits', folder / 'parameters.ecsv'
     for path in paths:
         check_output(path, overwrite=options.overwrite)

@@ -6,10 +6,11 @@ The commands ``astro-denoise photometry`` and ``astro-denoise check``.
 import argparse
 from pathlib import Path
 
-from astro_denoise._output import atomic_output, check_output
+from astro_denoise._output import atomic_output
 from astro_denoise.cli import (
     _add_command,
     _add_overwrite,
+    _check_outputs,
     _hdu,
     _number_or_keyword,
 )
@@ -62,7 +63,7 @@ def _run_photometry(options):
 
     from astro_denoise.photometry import read_table
 
-    _check_outputs(options)
+    _check_outputs(options, _outputs(options))
     catalog = read_table(options.catalog)
     tables, figure = [], None
     for path in options.frames:
@@ -105,8 +106,8 @@ def _measure(path, catalog, options):
     """
     A frame and its fluxes with the columns of the catalogue.
     """
+    from astro_denoise._fits_images import read_image
     from astro_denoise.photometry import annulus_photometry
-    from astro_denoise.pipeline import read_image
 
     frame = read_image(Path(path), hdu=options.hdu, mask=options.mask,
                        uncertainty=options.uncertainty,
@@ -189,7 +190,7 @@ def _bins(text):
 def _run_check(options):
     from astro_denoise.photometry import check_repeatability
 
-    _check_outputs(options)
+    _check_outputs(options, _outputs(options))
     if options.raw_errors and options.raw is None:
         msg = '--raw-errors needs --raw'
         raise ValueError(msg)
@@ -244,18 +245,10 @@ def _with_raw_errors(tables, raw, by):
     return table
 
 
-def _check_outputs(options):
-    """
-    Refuse bad outputs before the work is done.
-    """
-    for name, path, ending in (('-o', options.output, '.ecsv'),
-                               ('--plot', options.plot, '.png')):
-        if path is None:
-            continue
-        if not path.endswith(ending):
-            msg = f'{name} {path}: the name must end in {ending}'
-            raise ValueError(msg)
-        check_output(path, overwrite=options.overwrite)
+def _outputs(options):
+    """What is written, for `_check_outputs`."""
+    return (('-o', options.output, ('.ecsv',)),
+            ('--plot', options.plot, ('.png',)))
 
 
 def _write(options, table, figure):

@@ -7,11 +7,11 @@ import argparse
 import os
 from pathlib import Path
 
-from astro_denoise._output import check_output
 from astro_denoise.cli import (
     _add_command,
     _add_overwrite,
     _add_progress,
+    _check_outputs,
     _hdu,
     _number_or_keyword,
     _shows_progress,
@@ -69,12 +69,12 @@ def add_train(commands):
 
 def _run_train(options):
     output = Path(options.output)
-    _check(options, output)
+    _check(options)
     beside = [output.with_suffix('.ecsv')]
     if options.recipe is None:
         beside.append(output.with_suffix('.png'))
-    for path in (output, *beside):
-        check_output(path, overwrite=options.overwrite)
+    _check_outputs(options, (('-o', output, ('.safetensors',)),
+                             *(('-o', path, ()) for path in beside)))
     if options.threads is not None:
         import torch
 
@@ -91,10 +91,7 @@ def _is_first():
     return os.environ.get('RANK', '0') == '0'
 
 
-def _check(options, output):
-    if output.suffix != '.safetensors':
-        msg = f'-o must end in .safetensors, got {options.output!r}'
-        raise ValueError(msg)
+def _check(options):
     if options.recipe is None:
         for name, value in (('FRAME', options.frames),
                             ('--method', options.method)):

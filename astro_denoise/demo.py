@@ -6,7 +6,6 @@ whether it was done well.
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from astropy.nddata import CCDData
@@ -14,7 +13,7 @@ from astropy.stats import mad_std
 from astropy.table import QTable
 from scipy import ndimage
 
-from astro_denoise._output import atomic_output, check_output
+from astro_denoise._output import atomic_output, check_output, make_folder
 from astro_denoise.data import get_example_path, load_example_pair
 from astro_denoise.pipeline import denoise_file
 
@@ -151,7 +150,7 @@ def run_demo(output='.', *, model='ccd', overwrite=False,
         If a file cannot be written.
 
     ValueError
-        If there is no such model.
+        If there is no such model, or the folder has the name of a file.
 
     Examples
     --------
@@ -166,8 +165,7 @@ def run_demo(output='.', *, model='ccd', overwrite=False,
     from astro_denoise.plotting import plot_denoised
 
     model = load_model(model, task='denoise')
-    folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(output, name='output')
     paths = [folder / name.replace('.fits', '_denoised.fits')
              for name in _NAMES]
     picture = folder / 'eso085_030_before_after.png'

@@ -6,7 +6,8 @@ Warnings and errors of the package.
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ['CorrelatedNoiseWarning', 'CountsWarning', 'NoiseEstimateWarning',
-           'UnusualImageWarning', 'WeightsError']
+           'SkippedImageWarning', 'UnusualImageWarning', 'WeightsError',
+           'WeightsWarning']
 
 
 class NoiseEstimateWarning(AstropyUserWarning):
@@ -27,6 +28,12 @@ class CountsWarning(AstropyUserWarning):
     """
 
 
+class SkippedImageWarning(AstropyUserWarning):
+    """
+    Images of a file that may be of the sky are left as they are.
+    """
+
+
 class UnusualImageWarning(AstropyUserWarning):
     """
     An image is unlike those that a model was trained on.
@@ -36,4 +43,10 @@ class UnusualImageWarning(AstropyUserWarning):
 class WeightsError(ValueError):
     """
     A file of weights is not what it should be.
+    """
+
+
+class WeightsWarning(AstropyUserWarning):
+    """
+    A file of weights that came with the package cannot be used.
     """

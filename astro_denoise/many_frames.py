@@ -20,7 +20,7 @@ from astropy.table import Table
 from ._cluster import connected, run_on_cluster
 from ._fits_files import is_companion
 from ._frame_task import CarriedModel, FrameTask, denoise_one
-from ._output import remove_leftovers
+from ._output import make_folder, remove_leftovers
 from ._status import StatusTable
 
 __all__ = ['denoise_files', 'list_frames', 'output_names']
@@ -124,11 +124,11 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
                f'{workers!r} and {scheduler!r}')
         raise ValueError(msg)
     paths = list_frames(inputs)
-    folder = Path(folder)
+    given, folder = folder, Path(folder)
     names = output_names(paths, folder)
     _check_inputs_stay(paths, names, folder)
     carried = CarriedModel(model, load_model(model, task='denoise').hash)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(given)
     remove_leftovers(folder)
     tasks = [FrameTask(os.path.abspath(path), os.path.abspath(folder / name),
                    carried, overwrite, options)

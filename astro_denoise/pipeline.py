@@ -3,50 +3,27 @@
 From a FITS file to a denoised FITS file.
 """
 
-import contextlib
 import gzip
-import os
 import warnings
 from pathlib import Path
 
 import numpy as np
-from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import (
-    CCDData,
-    InverseVariance,
-    NDData,
-    StdDevUncertainty,
-    VarianceUncertainty,
-)
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.nddata import CCDData
 
 from ._fits_files import (
-    MASK_NAMES,
-    UNCERTAINTY_NAMES,
     choose_images,
-    companion,
     compressed,
-    is_image,
     open_fits,
-    reading,
+    skipped_images,
     verify_checksums,
     with_data,
 )
-from ._output import atomic_output
-from .exceptions import NoiseEstimateWarning
-from .noise import estimate_noise_level
+from ._fits_images import FitsImage
+from ._output import COMPRESSED, FITS_ENDINGS, atomic_output, check_output
+from .exceptions import SkippedImageWarning
 
 __all__ = ['denoise_file']
-
-_UNCERTAINTIES = {
-    'std': StdDevUncertainty, 'StdDevUncertainty': StdDevUncertainty,
-    'var': VarianceUncertainty, 'VarianceUncertainty': VarianceUncertainty,
-    'ivar': InverseVariance, 'InverseVariance': InverseVariance}
-
-# Spellings in use that are not those of the FITS standard.
-_UNITS = {'dn': u.adu, 'adus': u.adu, 'counts': u.count,
-          'electrons': u.electron, 'e': u.electron, 'e-': u.electron}
 
 
 def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
@@ -61,7 +38,9 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         The file to read.
 
     output : str or path-like
-        The file to write. It holds every HDU of the input in the same
+        The file to write, whose name ends in ``.fits``, ``.fit`` or
+        ``.fts``, and may in ``.gz``, ``.bz2``, ``.xz`` or ``.fz`` after it,
+        or is that of the input. It holds every HDU of the input in the same
         order, those that were not denoised as they were, byte by byte;
         uncertainties and masks that are new come at the end.
 
@@ -70,20 +49,23 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
 
     hdu : int, str or tuple, optional
         The one HDU to denoise: its number, its name, or name and
-        version. `None` takes all extensions named ``SCI``; in a file
-        without such, the image of the primary HDU; and where that has
-        none, all extensions that are images.
+        version. `None` takes all extensions named ``SCI``, or ``SCI1``,
+        ``SCI2`` and so on; in a file without such, the image of the
+        primary HDU; and where that has none, all extensions that are
+        images, but for those that are masks, weights and the like by
+        their names.
 
     mask : bool or int array, or path-like, optional
         Pixels to leave out (not 0): an array, or a FITS file of an image
         for each image. They are added to those of an extension ``MASK``
-        or ``DQ`` of the same version. `None` looks for a file beside the
-        input too, ``name.mask.fits`` for ``name.fits``.
+        or ``DQ`` of the same version, and of the same number if the image
+        has one in its name (``MASK2`` for ``SCI2``). `None` looks for a
+        file beside the input too, ``name.mask.fits`` for ``name.fits``.
 
     uncertainty : array_like, uncertainty object or path-like, optional
         The noise, as for `astro_denoise.denoise`, or a FITS file. `None`
-        takes the extension ``UNCERT`` or ``ERR`` of the same version, and
-        without one ``name.weight.fits`` beside the input: inverse
+        takes the extension ``UNCERT`` or ``ERR`` of the same version and
+        number, and without one ``name.weight.fits`` beside the input: inverse
         variances, 0 for pixels without a value.
 
     uncertainty_type : {'std', 'var', 'ivar'}, optional
@@ -128,9 +110,18 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         If an argument is bad, or the file has no image. No output is
         left.
 
+    Warns
+    -----
+    SkippedImageWarning
+        If ``hdu`` is `None`, and extensions that look like images of the
+        sky are left as they are because others are named ``SCI``, or there
+        is an image in the primary HDU.
+
     Notes
     -----
-    An image without ``BUNIT`` is taken to be in adu. The tiles of a
+    An image without ``BUNIT`` is taken to be in adu. Only ``.gz``, ``.bz2``
+    and ``.xz`` compress; in ``.fz`` images are compressed as they are in
+    the input. The tiles of a
     compressed image are compressed without loss again, by ``GZIP_2`` where
     they were by a method that rounds floating-point numbers.
 
@@ -154,15 +145,20 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
                f'{uncertainty_type!r}')
         raise ValueError(msg)
     path, output = Path(path), Path(output)
+    check_denoised(path, output, overwrite=overwrite)
     with (atomic_output(output, overwrite=overwrite) as temporary,
           open_fits(path) as hdus,
           open_fits(path, disable_image_compression=True) as originals):
         chosen = choose_images(hdus, hdu, path)
+        if hdu is None and (skipped := skipped_images(hdus, chosen)):
+            msg = (f'{path}: left as they are: the images '
+                   f'{", ".join(skipped)}; hdu (--hdu) denoises one of them')
+            warnings.warn(msg, SkippedImageWarning, stacklevel=2)
         verify_checksums(originals, path)
         changed, added = {}, []
         for number, image in enumerate(chosen):
-            here = _Inputs(path, hdus, image, number, len(chosen),
-                           companions=companions)
+            here = _DenoisedImage(path, hdus, image, number, len(chosen),
+                                  companions=companions)
             denoised = here.denoise(model, mask, uncertainty,
                                     uncertainty_type, options)
             denoised.header.update(cards or {})
@@ -176,6 +172,17 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
                 each.add_checksum()
         _write(result, temporary)
     return output
+
+
+def check_denoised(path, output, *, overwrite=False, name='output'):
+    """
+    Refuse an output of `denoise_file`, see there, before any work.
+    """
+    # Whoever calls a FITS file something else may go on to do so.
+    same = Path(output).name == Path(path).name
+    check_output(output, overwrite=overwrite, name=name,
+                 endings=() if same else FITS_ENDINGS,
+                 packed=(*COMPRESSED, '.fz'))
 
 
 def _write(hdus, path):
@@ -192,180 +199,13 @@ def _write(hdus, path):
         hdus.writeto(file, **options)
 
 
-def read_image(path, *, hdu=None, mask=None, uncertainty=None, kind=None):
+class _DenoisedImage(FitsImage):
     """
-    Read one image as `~astropy.nddata.NDData`; see `denoise_file`.
-    """
-    with open_fits(path) as hdus:
-        images = choose_images(hdus, hdu, path)
-        if len(images) > 1:
-            msg = f'hdu must say which of {len(images)} images, got None'
-            raise ValueError(msg)
-        inputs = _Inputs(path, hdus, images[0], 0, 1)
-        return inputs.read(mask, uncertainty, kind)
-
-
-class _Inputs:
-    """
-    One image of a file with what belongs to it.
-
-    Parameters
-    ----------
-    path : `~pathlib.Path`
-        The file.
-
-    hdus : `~astropy.io.fits.HDUList`
-        Its content.
-
-    image : `ImagePlace`
-        The image.
-
-    number, n_images : int
-        Its place among the images that are denoised, and how many these
-        are.
-
-    companions : bool, optional
-        Whether files beside this one count.
+    One image of a file that is denoised; the parameters are those of
+    `FitsImage`.
     """
 
-    def __init__(self, path, hdus, image, number, n_images, *,
-                 companions=True):
-        self.path = path
-        self.hdus = hdus
-        self.image = image
-        self.number = number
-        self.n_images = n_images
-        self.hdu = hdus[image.index]
-        self.companions = companions
-        self.bits = None
-        self.mask_index = self._find(MASK_NAMES)
-        self.uncertainty_index = self._find(UNCERTAINTY_NAMES)
-
-    def _find(self, names):
-        for name in names:
-            for index, each in enumerate(self.hdus):
-                if (each.name == name and each.ver == self.image.version
-                        and is_image(each) and index != self.image.index):
-                    return index
-        return None
-
-    def _values(self, hdu, path=None):
-        with reading(path or self.path):
-            return hdu.data
-
-    def _card(self, keyword):
-        """A header value; extensions inherit from the primary header."""
-        for header in (self.hdu.header, self.hdus[0].header):
-            if keyword in header:
-                return header[keyword]
-        return None
-
-    def _unit(self):
-        text = str(self._card('BUNIT') or '').strip()
-        if not text:
-            return u.adu
-        for spelling in (text, text.lower()):
-            if spelling.lower() in _UNITS:
-                return _UNITS[spelling.lower()]
-            with contextlib.suppress(ValueError):
-                return u.Unit(spelling)
-        # BUNIT stays as it is; nothing can be derived from it.
-        return u.dimensionless_unscaled
-
-    def _from_file(self, path):
-        """
-        The HDU of another file that belongs to this image.
-        """
-        with open_fits(Path(path)) as hdus:
-            found = [each for each in hdus if is_image(each)]
-            named = [each for each in found if each.name == self.hdu.name
-                     and each.ver == self.hdu.ver]
-            if len(found) == self.n_images:
-                found = found[self.number]
-            elif len(named) == 1:
-                found = named[0]
-            else:
-                msg = (f'{str(path)!r} must hold one image for each of the '
-                       f'{self.n_images} to denoise, got {len(found)}')
-                raise ValueError(msg)
-            return np.array(self._values(found, path)), found.header
-
-    def _beside(self, kind):
-        return companion(self.path, kind) if self.companions else None
-
-    def _all_masks(self, mask):
-        masks = []
-        if self.mask_index is not None:
-            masks.append(self._values(self.hdus[self.mask_index]))
-        if isinstance(mask, str | os.PathLike):
-            masks.append(self._from_file(mask)[0])
-        elif mask is not None:
-            masks.append(np.asarray(mask))
-        elif beside := self._beside('mask'):
-            masks.append(self._from_file(beside)[0])
-        for number, one in enumerate(masks):
-            if one.shape != self.hdu.shape:
-                msg = (f'mask must have the shape {self.hdu.shape} of the '
-                       f'image, got {one.shape}')
-                raise ValueError(msg)
-            # The bits of integers have a meaning for photometry.
-            masks[number] = (one if one.dtype.kind in 'iu' else one != 0
-                             ).astype(np.int64)
-        return np.bitwise_or.reduce(masks) if masks else None
-
-    def _noise(self, uncertainty, kind):
-        if isinstance(uncertainty, str | os.PathLike):
-            values, header = self._from_file(uncertainty)
-        elif uncertainty is None and self.uncertainty_index is not None:
-            hdu = self.hdus[self.uncertainty_index]
-            values, header = self._values(hdu), hdu.header
-        elif uncertainty is None and (beside := self._beside('weight')):
-            return self._weights(beside)
-        else:
-            return uncertainty
-        kind = kind or header.get('UTYPE', 'StdDevUncertainty')
-        if kind not in _UNCERTAINTIES:
-            msg = f'UTYPE={kind!r} is not a kind of uncertainty'
-            raise ValueError(msg)
-        return _UNCERTAINTIES[kind](values)
-
-    def _weights(self, path):
-        """
-        Inverse variances of a file of weights, warned of if they are not.
-        """
-        weights = self._from_file(path)[0]
-        if weights.shape == self.hdu.shape:
-            middle = tuple(slice(max(0, n // 2 - 512), n // 2 + 512)
-                           for n in weights.shape[-2:])
-            first = (0,) * (weights.ndim - 2)
-            part = weights[first][middle]
-            image = self._values(self.hdu)[first][middle]
-            valid = np.isfinite(image) & np.isfinite(part) & (part > 0)
-            if valid.any():
-                level, _ = estimate_noise_level(
-                    np.where(valid, image, 0).astype(float), valid)
-                stated = np.median(part[valid])**-0.5
-                if level > 0 and not 1 / 2 < level / stated < 2:
-                    msg = (f'{path}: the weights make the noise {stated:.4g}, '
-                           f'but that of the blank sky is {level:.4g}; are '
-                           f'they inverse variances?')
-                    warnings.warn(msg, NoiseEstimateWarning, stacklevel=2)
-        return InverseVariance(weights)
-
-    def read(self, mask, uncertainty, kind):
-        """
-        The image with all that belongs to it, mask bits too.
-        """
-        header = self.hdu.header.copy()
-        header.extend(self.hdus[0].header, unique=True)
-        wcs = None
-        with warnings.catch_warnings(), contextlib.suppress(ValueError):
-            warnings.simplefilter('ignore', FITSFixedWarning)
-            found = WCS(header, self.hdus, naxis=2)
-            wcs = found if found.has_celestial else None
-        return NDData(np.array(self._values(self.hdu)), unit=self._unit(),
-                      mask=self._all_masks(mask), meta=header, wcs=wcs,
-                      uncertainty=self._noise(uncertainty, kind))
+    bits = None  # of its masks, once they are read
 
     def denoise(self, model, mask, uncertainty, kind, options):
         """
@@ -382,13 +222,13 @@ class _Inputs:
         for name in ('gain', 'read_noise'):
             keyword = options.get(name)
             if (isinstance(keyword, str) and keyword not in self.hdu.header
-                    and isinstance(self._card(keyword), int | float)):
-                options[name] = self._card(keyword)
-        ccd = CCDData(self._values(self.hdu), unit=self._unit(),
+                    and isinstance(self.card(keyword), int | float)):
+                options[name] = self.card(keyword)
+        ccd = CCDData(self.values(self.hdu), unit=self.unit(),
                       meta=self.hdu.header.copy())
-        self.bits = self._all_masks(mask)
+        self.bits = self.all_masks(mask)
         return denoise(ccd, model, mask=self.bits,
-                       uncertainty=self._noise(uncertainty, kind), **options)
+                       uncertainty=self.noise(uncertainty, kind), **options)
 
     def collect(self, denoised, changed, added):
         """
@@ -408,7 +248,7 @@ class _Inputs:
         header = denoised.header
         for keyword in ('BSCALE', 'BZERO', 'BLANK'):
             header.remove(keyword, ignore_missing=True)
-        if self._card('BUNIT') is None:
+        if self.card('BUNIT') is None:
             header['BUNIT'] = ('adu', 'assumed')
         changed[self.image.index] = with_data(self.hdu, denoised.data,
                                               header)
@@ -417,13 +257,13 @@ class _Inputs:
         header = fits.Header() if index is None else (
             self.hdus[index].header.copy())
         header['UTYPE'] = 'StdDevUncertainty'
-        bunit = denoised.header.get('BUNIT', self._card('BUNIT'))
+        bunit = denoised.header.get('BUNIT', self.card('BUNIT'))
         header['BUNIT'] = bunit
         sigma = np.asarray(denoised.uncertainty.array)
         if index is None:
-            added.append(fits.ImageHDU(
-                sigma.astype(np.float32), header, name='UNCERT',
-                ver=self.image.version))
+            name, version = self.image.companions('UNCERT')[0]
+            added.append(fits.ImageHDU(sigma.astype(np.float32), header,
+                                       name=name, ver=version))
         else:
             changed[index] = with_data(self.hdus[index], sigma, header)
         self._collect_mask(denoised.mask, changed, added)
@@ -439,10 +279,11 @@ class _Inputs:
             bits[mask & (bits == 0)] = 1
             kind = next(kind for kind in (np.uint8, np.int16, np.int32, int)
                         if np.all(bits == bits.astype(kind)))
-            added.append(fits.ImageHDU(bits.astype(kind), name='MASK',
-                                       ver=self.image.version))
+            name, version = self.image.companions('MASK')[0]
+            added.append(fits.ImageHDU(bits.astype(kind), name=name,
+                                       ver=version))
             return
-        bits = np.array(self._values(self.hdus[index]))
+        bits = np.array(self.values(self.hdus[index]))
         bits[mask & (bits == 0)] = 1
         hdu = self.hdus[index]
         if np.array_equal(bits, hdu.data):

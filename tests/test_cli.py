@@ -22,6 +22,7 @@ from astro_denoise._output import atomic_output
 from astro_denoise._status import STATUS_NAME
 from astro_denoise.cli import main
 from astro_denoise.data import get_example_path
+from astro_denoise.models import registry
 
 COMMANDS = ['denoise', 'demo', 'models', 'simulate']
 
@@ -38,8 +39,6 @@ def _small_model(monkeypatch, half_sigma_model):
         return model if name == 'ccd' else load_model(name, **options)
 
     monkeypatch.setattr(astro_denoise, 'load_model', load)
-    monkeypatch.setattr(astro_denoise, 'list_models', lambda task: [
-        'ccd'][:task == 'denoise'])
     monkeypatch.setattr(astro_denoise.models, 'load_model', load)
 
 
@@ -259,11 +258,44 @@ def test_existing_output(folder, capsys):
     (['a.fits', '-o', 'no/out.fits'], 'no: no such folder'),
     (['a.fits', '-o', 'b.fits/out.fits'], 'b.fits: no such folder'),
     (['a.fits', '-o', '/dev/null', '--overwrite'], 'not a regular file'),
+    (['a.fits', '-o', 'b.jpg'], '-o must end in .fits, .fit or .fts (and'),
+    (['a.fits', '-o', 'b.jpg'], ".fz after it), got 'b.jpg'; the name of a"),
+    (['a.fits', '-o', 'out'], "got 'out'; the name of a folder ends in /"),
+    (['a.fits', '-o', 'out.gz'], "got 'out.gz'"),
 ])
 def test_bad_output(folder, capsys, args, message):
     assert message in fails(['denoise', *args], capsys)
     assert [path.name for path in folder.glob('*.fits')] == names(
         folder)[:2]
+
+
+def test_bad_ending_is_told_before_any_work(folder, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, 'denoise_file', None)
+    monkeypatch.setattr(astro_denoise, 'load_model', None)
+    fails(['denoise', 'a.fits', '-o', 'b.png'], capsys)
+
+
+def test_names_of_outputs_that_are_the_inputs(folder):
+    # What a folder gets, whatever its owner calls a FITS file.
+    (folder / 'a.fits').rename(folder / 'a.dat')
+    assert main(['denoise', 'a.dat', '-o', 'out/']) == 0
+    assert main(['denoise', 'a.dat', '-o', 'new.dat/']) == 0
+    assert main(['denoise', 'a.dat', '-o', 'new.dat/a.dat',
+                 '--overwrite']) == 0
+    for name in ('out/a.dat', 'new.dat/a.dat'):
+        assert fits.getheader(name)['DNMODEL'] == 'ccd'
+
+
+@pytest.mark.parametrize('command', ['demo', 'simulate', 'denoise'])
+def test_output_that_is_no_folder(folder, capsys, command):
+    (folder / 'file').write_text('precious')
+    inputs = ['a.fits', 'b.fits'] if command == 'denoise' else []
+    assert fails([command, *inputs, '-o', 'file/'],
+                 capsys) == 'file/: not a folder'
+    if not inputs:
+        assert fails([command, '-o', 'c.fits'], capsys).endswith(
+            "must be a folder, got what looks like a FITS file, 'c.fits'")
+    assert names(folder) == ['a.fits', 'b.fits', 'file']
 
 
 def test_disk_full(folder, capsys):
@@ -305,11 +337,60 @@ def test_bugs_keep_their_traceback(folder, monkeypatch):
 
 def test_models(capsys):
     assert main(['models']) == 0
-    heading, line, end = capsys.readouterr().out.splitlines()
-    assert heading == 'astro-denoise denoise --model'
-    assert line.split()[0] == 'ccd'
-    assert line.endswith('takes half a sigma')
-    assert 'SHA-256' in end
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'astro-denoise denoise --model'
+    model = registry.load_model('ccd')
+    line, = (line for line in lines if line.startswith('  ccd '))
+    assert line == (f'{"  ccd":19}{model.hash[:8]}  '
+                    f'{model.metadata["summary"]}')
+    for task in ('segment', 'estimate'):
+        assert f'astro-denoise {task} --model' in lines
+    assert 'SHA-256' in lines[-1]
+    assert max(map(len, lines)) <= 79
+
+
+def test_models_of_files(tmp_path, capsys, monkeypatch, half_sigma_model):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'more').mkdir()
+    model = half_sigma_model('mine', summary='takes half a sigma')
+    for name in ('a', 'c', 'more/d'):
+        model.save(f'{name}.safetensors')
+    (tmp_path / 'b.safetensors').write_bytes(b'nothing at all')
+    content = bytearray((tmp_path / 'c.safetensors').read_bytes())
+    content[-1] ^= 1
+    (tmp_path / 'c.safetensors').write_bytes(content)
+    (tmp_path / 'empty').mkdir()
+    assert main(['models', '.', 'more/d.safetensors', 'empty',
+                 'no.safetensors']) == 1
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == 'astro-denoise denoise --model'
+    assert lines[1:3] == [f'  {name} {model.hash[:8]}  takes half a sigma'
+                          for name in ('a.safetensors   ',
+                                       'more/d.safetensors')]
+    assert len(lines) == 4
+    for line, reason in zip(captured.err.splitlines(), (
+            'b.safetensors is not a whole safetensors file',
+            'c.safetensors have the SHA-256 ', 'empty: holds no file of ',
+            "there is no file of weights 'no.safetensors'"), strict=True):
+        assert line.startswith('astro-denoise: error: ')
+        assert reason in line
+    assert main(['models', 'a.safetensors']) == 0
+
+
+def test_models_without_one_that_is_damaged(tmp_path, capsys, monkeypatch,
+                                            half_sigma_model):
+    model = half_sigma_model('good')
+    model.save(tmp_path / 'good.safetensors')
+    (tmp_path / 'bad.safetensors').write_bytes(b'nothing at all')
+    (tmp_path / 'hashes.json').write_text(f'{{"good": "{model.hash}"}}')
+    monkeypatch.setattr(registry, '_WEIGHTS', tmp_path)
+    monkeypatch.setattr(registry, '_loaded', {})
+    assert main(['models']) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1].split() == ['good', model.hash[:8]]
+    error, = captured.err.splitlines()
+    assert 'bad.safetensors is not a whole safetensors file' in error
 
 
 @pytest.mark.parametrize('args', [[], ['denois'], ['denoise', 'a.fits'],
@@ -327,9 +408,9 @@ def test_closed_pipe(tmp_path):
     os.close(read_end)
     code = ('import sys, astro_denoise\n'
             'from astro_denoise.cli import main\n'
-            "astro_denoise.list_models = lambda task: ['ccd'] * 9999\n"
+            'from astro_denoise.models import registry\n'
             'class Model: task, hash, metadata = "denoise", "0", {}\n'
-            'astro_denoise.load_model = lambda name, task: Model\n'
+            "registry.read_models = lambda files: [('ccd', Model)] * 9999\n"
             "sys.exit(main(['models']))\n")
     result = subprocess.run(
         [sys.executable, '-c', code], cwd=tmp_path, stdout=write_end,

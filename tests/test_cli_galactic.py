@@ -147,6 +147,16 @@ def test_segment_options(folder, capsys):
     run('segment fermi.fits -o out.fits --overwrite')
 
 
+@pytest.mark.parametrize('ending', ['.fit', '.FITS.GZ', '.fts.xz'])
+def test_segment_writes_other_kinds_of_fits_files(folder, ending):
+    run(f'segment fermi.fits -o out{ending}')
+    start = (folder / f'out{ending}').read_bytes()[:6]
+    kind = ending.lower().rpartition('.')[2]
+    assert start.startswith({'gz': b'\x1f\x8b', 'xz': b'\xfd7zXZ'}.get(
+        kind, b'SIMPLE'))
+    assert fits.getdata(f'out{ending}').shape == (64, 64)
+
+
 def test_segment_nothing(folder, capsys):
     printed = run('segment flat.fits -o out.fits --catalog out.ecsv', capsys)
     assert printed == 'out.fits: 0 sources (no catalogue written)\n'
@@ -175,13 +185,19 @@ def test_estimate(folder, capsys):
 
 
 @pytest.mark.parametrize(('command', 'message'), [
-    ('segment fermi.fits -o out.txt', '-o out.txt: the name must end in'),
-    ('segment fermi.fits -o out.fits --catalog out.csv', '--catalog out.csv'),
+    ('segment fermi.fits -o out.txt', ".xz after it), got 'out.txt'"),
+    ('segment fermi.fits -o out.fits.fz', "got 'out.fits.fz'"),
+    ('segment fermi.fits -o out.fits --catalog out.csv',
+     "--catalog must end in .ecsv, got 'out.csv'"),
+    ('segment fermi.fits -o out.fits --plot out.pdf',
+     "--plot must end in .png, got 'out.pdf'"),
     ('segment no.fits -o out.fits', 'no.fits: No such file'),
     ('segment stack.fits -o out.fits', 'stack.fits: the image must have '),
     ('segment fermi.fits -o out.fits --threshold 2', 'threshold must be'),
     ('segment fermi.fits -o out.fits --model nothing', 'nothing'),
-    ('estimate fermi.fits -o out.fits', '-o out.fits: the name must end in'),
+    ('estimate fermi.fits -o out.fits', "-o must end in .ecsv, got 'out.fits"),
+    ('estimate fermi.fits -o out.ecsv --samples out.npy',
+     '--samples must end in .fits, .fit or .fts'),
     ('estimate flat.fits -o out.ecsv', 'flat.fits: image must have shape'),
     ('estimate fermi.fits -o out.ecsv --n-samples 0', 'n_samples must be'),
     ('estimate fermi.fits -o out.ecsv --model ccd', "'denoise'"),

@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 
 from astro_denoise import _output
-from astro_denoise._output import atomic_output, remove_leftovers
+from astro_denoise._output import (
+    atomic_output,
+    check_output,
+    make_folder,
+    remove_leftovers,
+)
 
 
 def names(folder):
@@ -177,6 +182,36 @@ def test_device():
     with (pytest.raises(OSError, match='not a regular file'),
           atomic_output('/dev/null', overwrite=True)):
         pass
+
+
+@pytest.mark.parametrize('name', ['a.fits', 'A.FITS', 'a.b.fit.gz'])
+def test_ending(tmp_path, name):
+    endings = {'endings': ('.fits', '.fit'), 'packed': ('.gz',)}
+    assert check_output(tmp_path / name, **endings) == tmp_path / name
+    (tmp_path / 'a.txt').touch()
+    # Another name is wanted, and not to replace what has this one.
+    with pytest.raises(ValueError, match=(
+            r'^-o must end in \.fits or \.fit \(and may in \.gz after it\), '
+            r"got '.*a\.txt'$")):
+        check_output(tmp_path / 'a.txt', name='-o', **endings)
+    with pytest.raises(ValueError, match=r'output must end in \.fits or'):
+        check_output(tmp_path / 'a.gz', **endings)
+    with pytest.raises(ValueError, match=r"in \.csv, got '.*a\.csv\.gz'"):
+        check_output(tmp_path / 'a.csv.gz', endings=('.csv',))
+
+
+def test_folder(tmp_path):
+    folder = tmp_path / 'new' / 'a.b'
+    assert make_folder(folder) == folder
+    assert make_folder(folder) == folder
+    (folder / 'file').touch()
+    with pytest.raises(NotADirectoryError, match='not a folder') as raised:
+        make_folder(folder / 'file')
+    assert raised.value.filename == str(folder / 'file')
+    with pytest.raises(ValueError, match=r"output must be .*c\.FITS'"):
+        make_folder(tmp_path / 'c.FITS', name='output')
+    assert make_folder(f'{tmp_path / "c.fits"}{os.sep}').is_dir()
+    assert make_folder(tmp_path / 'c.fits').is_dir()
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='needs processes of POSIX')

@@ -3,11 +3,13 @@
 Trained models: the shipped ones by name, others by path.
 """
 
+import errno
 import hashlib
 import json
 import os
 import re
 import threading
+import warnings
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -16,10 +18,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from .._output import atomic_output
-from ..exceptions import WeightsError
+from .._output import atomic_output, check_output
+from ..exceptions import WeightsError, WeightsWarning
 
-__all__ = ['Model', 'list_models', 'load_model']
+__all__ = ['Model', 'list_models', 'load_model', 'read_models']
 
 _WEIGHTS = Path(__file__).parent / 'weights'
 
@@ -36,6 +38,9 @@ _ARCHITECTURES = {
     'PaperUNet': 'paper',
     'PaperAutoencoder': 'paper',
 }
+
+# What keeps a file of weights from being used.
+_UNUSABLE = (OSError, WeightsError)
 
 _METADATA_KEY = 'astro_denoise'
 _MAX_HEADER = 2**20  # bytes
@@ -157,10 +162,8 @@ class Model:
         ValueError
             If the name does not end in ``.safetensors``.
         """
-        path = Path(path)
-        if path.suffix != '.safetensors':
-            msg = f'path must end in .safetensors, got {str(path)!r}'
-            raise ValueError(msg)
+        check_output(path, overwrite=overwrite, endings=('.safetensors',),
+                     name='path')
         tensors, metadata = self._contents()
         text = json.dumps(metadata, sort_keys=True)
         with atomic_output(path, overwrite=overwrite) as temporary:
@@ -256,6 +259,12 @@ def list_models(*, task=None):
     names : list of str
         To be given to `load_model` and to the verbs.
 
+    Warns
+    -----
+    WeightsWarning
+        If a file had to be read to know its task, and could not be; its
+        name is left out.
+
     Examples
     --------
     >>> from astro_denoise import list_models
@@ -264,10 +273,61 @@ def list_models(*, task=None):
     >>> 'galactic-center' in list_models(task='denoise')
     False
     """
-    names = {name for name, of in _shipped()
-             if task in (None, of) or (
-                 of is None and _load_shipped(name, None).task == task)}
+    names = set()
+    for name, of in _shipped():
+        if task is not None and of is None:
+            try:
+                of = _load_shipped(name, None).task
+            except _UNUSABLE as error:
+                warnings.warn(str(error), WeightsWarning, stacklevel=2)
+                continue
+        if task in (None, of):
+            names.add(name)
     return sorted(names)
+
+
+def read_models(paths=()):
+    """
+    Read models one after another, whether or not all of them can be.
+
+    Parameters
+    ----------
+    paths : list of str or path-like, optional
+        Files of weights, or folders of them; the shipped models by
+        default.
+
+    Yields
+    ------
+    name : str
+        A name of `list_models`, or a path.
+
+    model : `Model` or Exception
+        The model, or why it cannot be used.
+
+    Examples
+    --------
+    >>> from astro_denoise.models.registry import read_models
+    >>> [model.task for name, model in read_models() if name == 'ccd']
+    ['denoise']
+    """
+    sources = [(str(path), path) for path in paths]
+    if not sources:
+        sources = [(name, (name, task)) for name, task in sorted(
+            _shipped(), key=str)]
+    for name, source in sources:
+        if not isinstance(source, tuple) and Path(source).is_dir():
+            files = sorted(Path(source).glob('*.safetensors'))
+            if not files:
+                yield name, FileNotFoundError(
+                    errno.ENOENT, 'holds no file of weights', name)
+                continue
+            yield from read_models(files)
+            continue
+        try:
+            yield name, (_load_shipped(*source) if isinstance(source, tuple)
+                         else _build(source))
+        except _UNUSABLE as error:
+            yield name, error
 
 
 def _load_shipped(name, task):
@@ -343,7 +403,8 @@ def load_model(model, *, task=None):
     if isinstance(model, Model):
         loaded = model
     elif isinstance(model, os.PathLike) or (
-            isinstance(model, str) and model.endswith('.safetensors')):
+            isinstance(model, str)
+            and model.lower().endswith('.safetensors')):
         loaded = _build(model)
     elif isinstance(model, str):
         loaded = _load_named(model, task)

@@ -148,8 +148,9 @@ def _calibrate_posterior(network, simulator, seed):
     truth[:, 4:] += 0.5
     network.learn_spread(counts[:2000], truth[:2000])
     truth = truth[:1000]
-    samples = network.sample(counts[:len(truth)], 500,
-                             torch.Generator().manual_seed(seed))
+    rng = torch.Generator().manual_seed(seed)
+    samples = torch.cat([network.sample(part, 500, rng)
+                         for part in counts[:len(truth)].split(100)])
     scale = network.upper - network.lower
     error = (samples.median(1).values - truth).abs().mean(0) / scale
     names = GalacticCenterSimulator.parameter_names
@@ -179,7 +180,7 @@ def _train_mixed(recipe, options):
 GALACTIC_RECIPES = {
     'galactic-center.estimate': {
         'train': _train_posterior, 'task': 'estimate', 'n_steps': 9000,
-        'n_images': 96000,
+        'n_images': 300_000,
         'learning_rate': 1e-3,
         'summary': 'posterior of six parameters of the Galactic Centre'},
     'galactic-sky': {
@@ -257,11 +258,8 @@ def train_galactic(name, output, *, seed=1, checkpoint=None, n_steps=None,
         raise ValueError(msg)
     recipe = GALACTIC_RECIPES[name]
     output = Path(output)
-    if output.suffix != '.safetensors':
-        msg = f'output must end in .safetensors, got {str(output)!r}'
-        raise ValueError(msg)
-    for path in (output, output.with_suffix('.ecsv')):
-        check_output(path, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, endings=('.safetensors',))
+    check_output(output.with_suffix('.ecsv'), overwrite=overwrite)
     started = time.monotonic()
     device = resolve_device(device)
     if checkpoint is not None:

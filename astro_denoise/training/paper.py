@@ -260,11 +260,8 @@ def train_paper(name, output, *, seed=1, checkpoint=None, n_images=None,
         msg = f'there is no recipe {name!r}; known are {list(PAPER_RECIPES)}'
         raise ValueError(msg)
     output = Path(output)
-    if output.suffix != '.safetensors':
-        msg = f'output must end in .safetensors, got {str(output)!r}'
-        raise ValueError(msg)
-    for path in (output, output.with_suffix('.ecsv')):
-        check_output(path, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, endings=('.safetensors',))
+    check_output(output.with_suffix('.ecsv'), overwrite=overwrite)
     recipe = PAPER_RECIPES[name]
     started = time.monotonic()
     sizes = recipe['sizes']

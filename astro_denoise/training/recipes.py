@@ -128,11 +128,8 @@ def train_recipe(name, output, *, seed=1, checkpoint=None, n_steps=None,
         msg = f'there is no recipe {name!r}; known are {sorted(RECIPES)}'
         raise ValueError(msg)
     output = Path(output)
-    if output.suffix != '.safetensors':
-        msg = f'output must end in .safetensors, got {str(output)!r}'
-        raise ValueError(msg)
-    for path in (output, output.with_suffix('.ecsv')):
-        check_output(path, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, endings=('.safetensors',))
+    check_output(output.with_suffix('.ecsv'), overwrite=overwrite)
     started = time.monotonic()
     scenes = draw_scenes(n_scenes or _N_SCENES, seed=_SCENE_SEED + seed - 1,
                          n_workers=os.cpu_count() or 1,

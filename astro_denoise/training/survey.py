@@ -15,6 +15,7 @@ import numpy as np
 from astropy.nddata import NDData
 from scipy.ndimage import uniform_filter
 
+from .._fits_images import read_image
 from .._measured import in_range, sample_exponent
 from ..frames import unpack
 from ..noise import noise_model, resolve_gain
@@ -122,8 +123,6 @@ def open_images(images, *, hdu=None, grouped=False):
             number += 1
             name = f'image {number}'
             if isinstance(image, str | os.PathLike):
-                from ..pipeline import read_image
-
                 name = Path(image).name
                 image = read_image(Path(image), hdu=hdu)
             yield name, image, group

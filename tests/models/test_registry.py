@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from astro_denoise import list_models, load_model
-from astro_denoise.exceptions import WeightsError
+from astro_denoise.exceptions import WeightsError, WeightsWarning
 from astro_denoise.models import Model, registry
 from astro_denoise.models.denoiser import CCDDenoiser
 
@@ -362,6 +362,19 @@ def test_shipped_model_that_was_replaced(model, shipped, expected):
         load_model('toy')
     assert str(expected) in str(error.value)
     assert not registry._loaded
+
+
+@pytest.mark.usefixtures('shipped')
+def test_shipped_model_that_is_damaged(path):
+    path.with_name('bad.safetensors').write_bytes(b'nothing at all')
+    assert list_models() == ['bad', 'toy']
+    with pytest.warns(WeightsWarning, match=r'bad\.safetensors is not') as (
+            record):
+        assert list_models(task='denoise') == ['toy']
+    assert record[0].filename == __file__
+    (_, error), (name, model) = registry.read_models()
+    assert isinstance(error, OSError)
+    assert (name, model.name) == ('toy', 'toy')
 
 
 @pytest.mark.usefixtures('shipped')
