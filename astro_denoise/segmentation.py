@@ -21,6 +21,7 @@ from ._galactic import (
     position_planes,
 )
 from ._source import plain_parts
+from .exceptions import UnusualImageWarning
 from .frames import unpack
 
 __all__ = ['PointSourceFinder', 'PointSources', 'segment_point_sources']
@@ -30,6 +31,10 @@ _STACK_PIXELS = 2**22
 
 # The cut of the source document, for models that state none.
 _DOCUMENT_THRESHOLD = 0.02
+
+# Median counts of an image that the models for counts know nothing like: in
+# their training it is 6 to 24, and up to four times that.
+_MANY_COUNTS = 500.0
 
 # From this many errors on, the flux of a pixel is a source of its own.
 _SIGNIFICANT = 2.5
@@ -180,6 +185,10 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     NoDetectionsWarning
         If nothing was found.
 
+    UnusualImageWarning
+        For the models for gamma rays, if the median of an image is above
+        500 counts, as in optical frames.
+
     Notes
     -----
     The networks say of each pixel how much flux the point sources in it
@@ -235,6 +244,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     else:
         check_counts_unit(frame.unit)
         check_counts(frame.values, frame.valid, 'data')
+        _check_level(frame, model)
         find = (_find_by_document if hasattr(network, 'probabilities')
                 else _find_in_counts)
         position = position_planes(wcs, frame.values.shape[1:])
@@ -277,6 +287,23 @@ def _checked_threshold(threshold, model):
         msg = f'threshold must be from 0 to below 1, got {threshold!r}'
         raise ValueError(msg)
     return float(threshold)
+
+
+def _check_level(frame, model):
+    """
+    Warn of images with far more counts than gamma-ray images have.
+    """
+    for index, (values, valid) in enumerate(zip(frame.values, frame.valid,
+                                                strict=True)):
+        level = np.median(values[valid]) if valid.any() else 0.0
+        if level > _MANY_COUNTS:
+            msg = (f'data: the median of image {index} is {level:.0f}: the '
+                   f'model {model.name!r} is for gamma-ray images of up to '
+                   f'some hundred counts; for stars in optical frames make a '
+                   f"model by 'astro-denoise train --recipe ccd-stars -o "
+                   f"ccd-stars.safetensors', and give its file as model")
+            warnings.warn(msg, UnusualImageWarning, stacklevel=3)
+            return
 
 
 def _find_in_counts(frame, part, network, position, *, device, dtype):
