@@ -61,6 +61,7 @@ from fields import photometry_field, survey_field
 from methods import note
 from photutils.aperture import CircularAperture, aperture_photometry
 from photutils.detection import DAOStarFinder
+from scipy.ndimage import gaussian_filter
 from trainings import KNOWN, OURS, THEIRS, Ours, train_all
 
 from astro_denoise import denoise, load_model, train_denoiser
@@ -218,18 +219,18 @@ def real_frames(folder):
     return fields
 
 
-def _sources(frames):
-    """Positions of sources in the sum of some frames."""
-    total = np.sum([frame.data for frame in frames], axis=0)
-    _, median, scatter = sigma_clipped_stats(total)
-    # M13 has bands along its rows that make the scatter large.
-    found = DAOStarFinder(3.0 * scatter, 4.0)(total - median)
+def _sources(plane, fwhm):
+    """Positions of sources."""
+    _, median, scatter = sigma_clipped_stats(plane)
+    found = DAOStarFinder(5.0 * scatter, fwhm)(plane - median)
     return np.transpose([found['x_centroid'], found['y_centroid']])
 
 
 def _response(frames, denoised):
     """Response of the fluxes of sources, and its error."""
-    apertures = CircularAperture(_sources(frames), 4.0)
+    total = np.sum([frame.data for frame in frames], axis=0, dtype=float)
+    apertures = CircularAperture(_sources(gaussian_filter(total, 2.0), 6.0),
+                                 4.0)
 
     def fluxes(planes):
         return np.transpose([
@@ -277,7 +278,9 @@ def real(options, scale):
     print(f'\nreal frames, {options.minutes:g} minutes\n{"field":10s}'
           f'{"method":15s}{"error":>8s}{"R":>8s}{"":10s}{"left":>7s}'
           f'{"nyquist":>9s}')
-    for name, frames in real_frames(options.data).items():
+    fields = real_frames(options.data)
+    for name in options.fields or fields:
+        frames = fields[name]
         patch = 128 if min(frames[0].shape) > 300 else 64
         for method in train_all(options, frames, frames, patch=patch):
             planes = [plane for plane, _ in method.denoise_all(frames)]
@@ -373,10 +376,8 @@ def _true_response(fields, apply):
     for field in fields:
         planes = field.truth[0] - field.sky, apply(field, 0)[0] - field.sky
         smooth = field.truth[0] - field.sky
-        positions = _sources([CCDData(smooth + 1e-3 * field.sigma
-                                      * np.sin(np.arange(smooth.size)
-                                               ).reshape(smooth.shape),
-                                      unit='adu')])
+        ripple = np.sin(np.arange(smooth.size)).reshape(smooth.shape)
+        positions = _sources(smooth + 1e-3 * field.sigma * ripple, 4.0)
         radius = 0.72 * 11.0
         apertures = CircularAperture(positions, radius)
         noise = field.sigma * np.sqrt(np.pi) * radius
@@ -456,6 +457,8 @@ def main():
         help='of an environment with CAREamics')
     add('--data', type=Path, metavar='FOLDER',
         help='of the real frames; their part is left out without')
+    add('--fields', nargs='+', metavar='NAME',
+        help='of the real frames: eso085, m13, decam (default: all)')
     add('--threads', type=int, default=min(2, os.cpu_count() or 1))
     add('--seed', type=int, default=SEED)
     add('--output', metavar='FILE', help='the rows, .ecsv')
