@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ..models._functions import asinh
 from ..models.denoiser import calibration_knots
 from .scenes import ExposureSampler
 
@@ -64,7 +65,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
         denoised = batch['x'] - noise
         pull = (denoised - batch['truth']) * (-0.5 * log_variance).exp()
         signal = F.avg_pool2d(denoised * batch['log_sigma'].exp(), 2)
-        signal = torch.asinh(F.interpolate(signal, scale_factor=2))
+        signal = asinh(F.interpolate(signal, scale_factor=2))
         keep = batch['valid'] > 0
         signals.append(signal[keep].numpy())
         pulls.append(pull[keep].abs().numpy())

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from .. import __version__
-from .._output import check_output
 from ..inference.devices import resolve_device, resolve_precision
 from ..models import Model, load_model
 from ..models.galactic_center import SourceSegmenter
@@ -26,7 +25,7 @@ from .galactic_center import (
     train_segmenter,
 )
 from .posterior import draw_features, train_head, train_posterior
-from .report import write_log
+from .report import check_outputs, write_log
 from .scenes import draw_scenes
 from .stars import StarSampler, train_star_finder
 
@@ -257,9 +256,7 @@ def train_galactic(name, output, *, seed=1, checkpoint=None, n_steps=None,
                f'{list(GALACTIC_RECIPES)}')
         raise ValueError(msg)
     recipe = GALACTIC_RECIPES[name]
-    output = Path(output)
-    check_output(output, overwrite=overwrite, endings=('.safetensors',))
-    check_output(output.with_suffix('.ecsv'), overwrite=overwrite)
+    output, log_path = check_outputs(output, overwrite=overwrite)
     started = time.monotonic()
     device = resolve_device(device)
     if checkpoint is not None:
@@ -283,5 +280,5 @@ def train_galactic(name, output, *, seed=1, checkpoint=None, n_steps=None,
             'minutes': round((time.monotonic() - started) / 60.0, 1)},
         **found})
     model.save(output, overwrite=overwrite)
-    write_log(log, model, output.with_suffix('.ecsv'))
+    write_log(log, model, log_path)
     return model

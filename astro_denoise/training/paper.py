@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from astropy.table import Table
 from torch.nn import functional as F
 
 from .. import __version__
-from .._output import atomic_output, check_output
 from ..inference.devices import resolve_device, resolve_precision
 from ..models import Model
 from ..models.paper import (
@@ -26,6 +24,7 @@ from ..models.paper import (
 from ..simulation import GalacticCenterSimulator
 from ..simulation.image_noise import IMAGE_NOISES, add_image_noise
 from .epochs import train_epochs
+from .report import check_outputs, write_log
 
 __all__ = ['PAPER_RECIPES', 'train_paper']
 
@@ -259,9 +258,7 @@ def train_paper(name, output, *, seed=1, checkpoint=None, n_images=None,
     if name not in PAPER_RECIPES:
         msg = f'there is no recipe {name!r}; known are {list(PAPER_RECIPES)}'
         raise ValueError(msg)
-    output = Path(output)
-    check_output(output, overwrite=overwrite, endings=('.safetensors',))
-    check_output(output.with_suffix('.ecsv'), overwrite=overwrite)
+    output, log_path = check_outputs(output, overwrite=overwrite)
     recipe = PAPER_RECIPES[name]
     started = time.monotonic()
     sizes = recipe['sizes']
@@ -314,7 +311,7 @@ def train_paper(name, output, *, seed=1, checkpoint=None, n_images=None,
                              'amount': IMAGE_NOISES[recipe['noise']]}
     model = Model(network, metadata)
     model.save(output, overwrite=overwrite)
-    _write_log(log, model, output.with_suffix('.ecsv'))
+    write_log(log, model, log_path)
     return model
 
 
@@ -324,14 +321,3 @@ def _options(recipe):
         return {}
     return {'outputs': recipe['outputs'],
             'ranges': [_RANGES[name] for name in recipe['outputs']]}
-
-
-def _write_log(log, model, path):
-    """The training log beside the weights."""
-    table = Table(rows=log)
-    for column in table.itercols():
-        if column.dtype.kind == 'f':
-            column.info.format = '.5g'
-    table.meta = {'model': model.name, 'hash': model.hash}
-    with atomic_output(path, overwrite=True) as temporary:
-        table.write(temporary, format='ascii.ecsv')

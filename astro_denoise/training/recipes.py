@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 
 import torch
-from astropy.table import Table
 
 from .. import __version__
-from .._output import atomic_output, check_output
 from ..inference.devices import resolve_device, resolve_precision
 from ..models import Model
 from ..models.denoiser import CCDDenoiser
 from .calibration import calibrate_uncertainty
+from .report import check_outputs, write_log
 from .restoration import design_kernels
 from .scenes import draw_scenes
 from .supervised import train_supervised
@@ -127,9 +126,7 @@ def train_recipe(name, output, *, seed=1, checkpoint=None, n_steps=None,
     if name not in RECIPES:
         msg = f'there is no recipe {name!r}; known are {sorted(RECIPES)}'
         raise ValueError(msg)
-    output = Path(output)
-    check_output(output, overwrite=overwrite, endings=('.safetensors',))
-    check_output(output.with_suffix('.ecsv'), overwrite=overwrite)
+    output, log_path = check_outputs(output, overwrite=overwrite)
     started = time.monotonic()
     scenes = draw_scenes(n_scenes or _N_SCENES, seed=_SCENE_SEED + seed - 1,
                          n_workers=os.cpu_count() or 1,
@@ -151,12 +148,5 @@ def train_recipe(name, output, *, seed=1, checkpoint=None, n_steps=None,
             'n_scenes': len(scenes), 'start': recipe['start'],
             'minutes': round((time.monotonic() - started) / 60.0, 1)}})
     model.save(output, overwrite=overwrite)
-    table = Table(rows=log)
-    for column in table.itercols():
-        if column.dtype.kind == 'f':
-            column.info.format = '.5g'
-    table.meta = {'model': name, 'hash': model.hash}
-    with atomic_output(output.with_suffix('.ecsv'),
-                       overwrite=True) as temporary:
-        table.write(temporary, format='ascii.ecsv')
+    write_log(log, model, log_path)
     return model

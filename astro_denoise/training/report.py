@@ -3,11 +3,45 @@
 The log of a training, as a table and as a figure.
 """
 
+from pathlib import Path
+
 from astropy.table import Table
 
-from .._output import atomic_output
+from .._output import atomic_output, check_output
 
-__all__ = ['write_figure', 'write_log']
+__all__ = ['check_outputs', 'write_figure', 'write_log']
+
+
+def check_outputs(output, *, overwrite=False):
+    """
+    Refuse bad names of a file of weights and of the log beside it.
+
+    Parameters
+    ----------
+    output : path-like
+        The ``.safetensors`` file to make.
+
+    overwrite : bool, optional
+        Whether it and the log may replace existing files.
+
+    Returns
+    -------
+    output, log : `~pathlib.Path`
+        The weights, and the log with the ending ``.ecsv``.
+
+    Raises
+    ------
+    ValueError
+        If the name has another ending.
+
+    OSError
+        If one of them exists, or cannot be written.
+    """
+    output = Path(output)
+    log = output.with_suffix('.ecsv')
+    check_output(output, overwrite=overwrite, endings=('.safetensors',))
+    check_output(log, overwrite=overwrite)
+    return output, log
 
 
 def write_log(rows, model, path):
@@ -20,7 +54,8 @@ def write_log(rows, model, path):
         From `~astro_denoise.training.loop.train`.
 
     model : `~astro_denoise.models.Model`
-        What was trained; its name, hash and training go into ``meta``.
+        What was trained; its name, hash, training and figures go into
+        ``meta``.
 
     path : path-like
         The ``.ecsv`` file, replaced if it exists.
@@ -29,9 +64,9 @@ def write_log(rows, model, path):
     for column in table.itercols():
         if column.dtype.kind == 'f':
             column.info.format = '.5g'
-    table.meta = {'model': model.name, 'hash': model.hash,
-                  'training': model.metadata['training'],
-                  'figures': model.metadata['figures']}
+    table.meta = {'model': model.name, 'hash': model.hash, **{
+        name: model.metadata[name] for name in ('training', 'figures')
+        if name in model.metadata}}
     with atomic_output(path, overwrite=True) as temporary:
         table.write(temporary, format='ascii.ecsv')
 
