@@ -162,13 +162,16 @@ def profile_photometry(path, *, n_sources, seed, repeats=3):
     """
     import numpy as np
     from astropy.nddata import CCDData
+    from astropy.stats import SigmaClip
     from astropy.table import QTable
 
     from astro_denoise.photometry import annulus_photometry, apertures
 
     functions = [('frame', apertures.open_plane),
                  ('catalogue', apertures.aperture_table),
-                 ('annuli', apertures.annulus_statistics),
+                 ('annulus pixels', apertures._annulus_block),
+                 ('annulus clipping', SigmaClip, '__call__'),
+                 ('annulus statistics', apertures.annulus_statistics),
                  ('apertures', apertures.aperture_sums)]
     frame = CCDData.read(path)
     rng = np.random.default_rng(seed)

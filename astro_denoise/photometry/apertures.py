@@ -112,38 +112,42 @@ def annulus_statistics(plane, x, y, r_in, r_out, sigma_clip):
     samples : 1D int `~numpy.ndarray`
         The number of pixels left.
     """
-    reach = int(np.ceil(r_out)) + 1
-    grid = np.arange(-reach, reach + 1)
-    dy, dx = np.meshgrid(grid, grid, indexing='ij')
-    distance = np.hypot(dx, dy)
-    near = (distance > r_in - 1) & (distance < r_out + 1)
-    dx, dy = dx[near], dy[near]
-    n_sources, n_block = len(x), max(1, BLOCK_PIXELS // len(dx))
+    offsets = _annulus_offsets(r_in, r_out)
+    n_sources, n_block = len(x), max(1, BLOCK_PIXELS // len(offsets[0]))
     mean, median, sigma = np.full((3, n_sources), np.nan)
     samples = np.zeros(n_sources, dtype=int)
     on_frame = np.flatnonzero(_within(plane, x, y, r_out))
     for start in range(0, len(on_frame), n_block):
         rows = on_frame[start:start + n_block]
-        block = _annulus_block(plane, x[rows], y[rows], dx, dy, r_in, r_out)
+        block = _annulus_block(plane, x[rows], y[rows], *offsets, r_in, r_out)
         if sigma_clip is not None:
             block = sigma_clip(block, axis=1)
-        kept = ~np.ma.getmaskarray(block)
-        count = kept.sum(axis=1)
-        some = np.maximum(count, 1)
-        values = np.where(kept, block.data, 0.0)
-        center = values.sum(axis=1) / some
-        values -= np.where(kept, center[:, np.newaxis], 0.0)
-        spread = np.sqrt(np.einsum('ij,ij->i', values, values) / some)
-        # the type of the frame loses nothing and is quicker to sort
-        ordered = np.sort(np.where(kept, block.data, np.inf).astype(
-            plane.values.dtype), axis=1)
-        middle = np.stack([(some - 1) // 2, some // 2], axis=1)
-        samples[rows] = count
-        rows, found = rows[count > 0], count > 0
-        mean[rows], sigma[rows] = center[found], spread[found]
-        median[rows] = np.take_along_axis(
-            ordered, middle, axis=1)[found].mean(axis=1, dtype=float)
+        mean[rows], median[rows], sigma[rows], samples[rows] = _statistics(
+            block, plane.values.dtype)
     return mean, median, sigma, samples
+
+
+def _statistics(block, dtype):
+    """
+    Mean, median, standard deviation and number of what a row has left.
+
+    The median comes from values of the type of the frame, which loses
+    nothing and is quicker to sort.
+    """
+    kept = ~np.ma.getmaskarray(block)
+    count = kept.sum(axis=1)
+    some = np.maximum(count, 1)
+    values = np.where(kept, block.data, 0.0)
+    mean = values.sum(axis=1) / some
+    values -= np.where(kept, mean[:, np.newaxis], 0.0)
+    sigma = np.sqrt(np.einsum('ij,ij->i', values, values) / some)
+    ordered = np.sort(np.where(kept, block.data, np.inf).astype(dtype),
+                      axis=1)
+    middle = np.stack([(some - 1) // 2, some // 2], axis=1)
+    median = np.take_along_axis(ordered, middle, axis=1).mean(axis=1,
+                                                              dtype=float)
+    found = np.where(count, 1.0, np.nan)
+    return mean * found, median * found, sigma * found, count
 
 
 def _within(plane, x, y, margin):
@@ -152,26 +156,40 @@ def _within(plane, x, y, margin):
             & (y > -0.5 - margin) & (y < ny - 0.5 + margin))
 
 
-def _annulus_block(plane, x, y, dx, dy, r_in, r_out):
+def _annulus_offsets(r_in, r_out):
+    """Offsets in y and x of the pixels that can lie in an annulus."""
+    reach = int(np.ceil(r_out)) + 1
+    grid = np.arange(-reach, reach + 1)
+    dy, dx = np.meshgrid(grid, grid, indexing='ij')
+    distance = np.hypot(dx, dy)
+    near = (distance > r_in - 0.75) & (distance < r_out + 0.75)
+    return dy[near], dx[near]
+
+
+def _annulus_block(plane, x, y, dy, dx, r_in, r_out):
     """
     Masked array of the pixels around some sources, a row each.
     """
     ny, nx = plane.values.shape
     x_pixel, y_pixel = np.rint(x).astype(int), np.rint(y).astype(int)
-    x_offset = dx - (x - x_pixel)[:, np.newaxis]
-    y_offset = dy - (y - y_pixel)[:, np.newaxis]
-    square = x_offset**2 + y_offset**2
+    # Squares of the distances from the centres.
+    offset = np.stack([x - x_pixel, y - y_pixel], axis=1)
+    square = offset @ (-2.0 * np.stack([dx, dy]))
+    square += dx**2 + dy**2
+    square += (offset**2).sum(axis=1, keepdims=True)
     inside = (square < r_out**2) & (square >= r_in**2)
-    columns = x_pixel[:, np.newaxis] + dx
-    lines = y_pixel[:, np.newaxis] + dy
     reach = dx.max()
     if (x_pixel.min() < reach or x_pixel.max() >= nx - reach
             or y_pixel.min() < reach or y_pixel.max() >= ny - reach):
+        columns = x_pixel[:, np.newaxis] + dx
+        lines = y_pixel[:, np.newaxis] + dy
         inside &= (columns >= 0) & (columns < nx)
         inside &= (lines >= 0) & (lines < ny)
         np.clip(columns, 0, nx - 1, out=columns)
         np.clip(lines, 0, ny - 1, out=lines)
-    index = lines * nx + columns
+        index = lines * nx + columns
+    else:
+        index = (y_pixel * nx + x_pixel)[:, np.newaxis] + (dy * nx + dx)
     inside &= np.take(plane.valid, index)
     values = np.take(plane.values, index).astype(float)
     return np.ma.MaskedArray(values, mask=~inside)
