@@ -6,7 +6,16 @@ From what is known of each pixel to a catalogue of sources.
 import numpy as np
 from astropy.table import QTable
 
-__all__ = ['label_sources', 'measure_sources']
+__all__ = ['label_sources', 'measure_sources', 'measure_stars']
+
+# What is taken for the full width at half maximum of stars where none can be
+# measured, and the exponent of their Moffat profile.
+_UNKNOWN_FWHM, _BETA = 3.5, 3.88
+
+# Stars of this probability and this signal-to-noise ratio, so many of them,
+# show what share of the light the filter sees: the rest of what is within so
+# many widths of them.
+_CERTAIN, _BRIGHT, _N_NEEDED, _WIDE = 0.5, 20.0, 3, 2.0
 
 
 def label_sources(probability, height, threshold, *, own=None, n_pixels=1):
@@ -136,3 +145,55 @@ def measure_sources(labels, peaks, answers, *, whole=False):
     catalog['flux'] = np.bincount(number, flux, n)
     catalog['flux_error'] = np.sqrt(np.bincount(number, variance, n))
     return catalog
+
+
+def measure_stars(catalog, values, sigma, valid):
+    """
+    Measure the fluxes of stars by a matched filter, on the frame itself.
+
+    What a network says of the flux of a star is little where it is not
+    sure that there is one.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+        Of `measure_sources`; ``flux`` and ``flux_error`` are changed.
+        NaN where a star reaches over the edge of the frame.
+
+    values, sigma : 2D `~numpy.ndarray`
+        The frame less its background, and its noise.
+
+    valid : 2D bool `~numpy.ndarray`
+        Pixels that count.
+    """
+    from photutils.psf import MoffatPSF
+
+    from .photometry import annulus_photometry, profile_photometry
+    from .seeing import estimate_fwhm
+
+    fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid)
+            or _UNKNOWN_FWHM)
+    alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / _BETA) - 1.0)
+    plane = {'error': sigma, 'mask': ~valid}
+    circles = QTable({
+        'ref_id': catalog['label'], 'aperture_x': catalog['x_centroid'],
+        'aperture_y': catalog['y_centroid'],
+        'aperture_a': np.full(len(catalog), fwhm),
+        'aperture_b': np.full(len(catalog), fwhm),
+        'aperture_theta': np.zeros(len(catalog))})
+    measured = profile_photometry(
+        values, circles, MoffatPSF(alpha=alpha, beta=_BETA), **plane)
+    flux, error = (np.asarray(measured[name], dtype=float)
+                   for name in ('flux', 'flux_error'))
+    sure = ((catalog['probability'] > _CERTAIN) & (flux > _BRIGHT * error)
+            & (measured['flag'] == 0))
+    correction = 1.0
+    if np.count_nonzero(sure) >= _N_NEEDED:
+        wide = circles[sure]
+        for name in ('aperture_a', 'aperture_b'):
+            wide[name] *= _WIDE
+        light = np.asarray(annulus_photometry(values, wide, **plane)['flux'])
+        share = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - _BETA)
+        correction = np.nanmedian(light / share / flux[sure])
+    catalog['flux'] = flux * correction
+    catalog['flux_error'] = error * correction

@@ -39,15 +39,6 @@ _MANY_COUNTS = 500.0
 # From this many errors on, the flux of a pixel is a source of its own.
 _SIGNIFICANT = 2.5
 
-# The point-spread function of the models for counts along a line: that of
-# the simulator, whose profile is a Gaussian on 5x5 pixels.
-_PROFILE = np.exp(-0.5 * (np.arange(-2, 3) * 0.46875 / (0.8 / 3.0))**2)
-_PROFILE /= _PROFILE.sum()
-
-# Without a network that measures fluxes: pixels per side of the box whose
-# median is the background.
-_BACKGROUND_BOX = 11
-
 
 @dataclass(eq=False)
 class PointSources:
@@ -205,8 +196,11 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     light of other sources in the same place included. ``snr`` tells how
     far a source stands above the noise of the counts alone: the flux over
     its Cramér-Rao error, ``flux * sqrt(sum(P**2 / counts))`` with the
-    point-spread function P of the model. Of models for optical frames it
-    is ``flux / flux_error``.
+    point-spread function P of the model.
+
+    In optical frames flux and error are those of a matched filter on the
+    frame, see `~astro_denoise.photometry.profile_photometry`, NaN where a
+    star reaches over the edge; ``snr`` is the one over the other.
 
     ``'unet-paper'`` has no fluxes: for it, they are sums over all pixels
     of the source of the counts above the median of their surroundings.
@@ -221,6 +215,11 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     (64, 64) ['x_centroid', 'y_centroid']
     """
     # torch is slow to import: not before it is needed.
+    from ._source_maps import (
+        find_by_document,
+        find_in_counts,
+        find_in_frames,
+    )
     from .inference.devices import resolve_device, resolve_precision
     from .inference.engine import placed
     from .models import load_model
@@ -240,13 +239,13 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     wcs = celestial_wcs(data)
     network = placed(model.network, device)
     if getattr(network, 'kind', 'counts') == 'ccd':
-        find, position = _find_in_frames, None
+        find, position = find_in_frames, None
     else:
         check_counts_unit(frame.unit)
         check_counts(frame.values, frame.valid, 'data')
         _check_level(frame, model)
-        find = (_find_by_document if hasattr(network, 'probabilities')
-                else _find_in_counts)
+        find = (find_by_document if hasattr(network, 'probabilities')
+                else find_in_counts)
         position = position_planes(wcs, frame.values.shape[1:])
 
     n = len(frame.values)
@@ -256,14 +255,14 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
               unit='frame') as bar:
         for start in range(0, n, step):
             part = slice(start, start + step)
-            answers, height, noise = find(frame, part, network, position,
-                                          device=device, dtype=dtype)
+            answers, height, *known = find(frame, part, network, position,
+                                           device=device, dtype=dtype)
             answers *= frame.valid[part]
             for index in range(answers.shape[1]):
                 found.append(_sources(
                     data, frame, start + index, answers[:, index],
                     None if height is None else height[index],
-                    None if noise is None else noise[index], wcs,
+                    [plane[index] for plane in known], wcs,
                     threshold=threshold, n_pixels=n_pixels, model=model))
                 bar.update()
     missing = sum(sources.catalog is None for sources in found)
@@ -306,75 +305,21 @@ def _check_level(frame, model):
             return
 
 
-def _find_in_counts(frame, part, network, position, *, device, dtype):
-    """
-    What a network for counts says of each pixel, what is climbed, and the
-    Cramér-Rao error of a flux.
-    """
-    from scipy.ndimage import correlate1d
-
-    from .inference.sources import find_in_planes
-
-    values, valid = frame.values[part], frame.valid[part]
-    answers = find_in_planes(network, values, valid, position,
-                             device=device, dtype=dtype)
-    information = valid / np.maximum(values, 1.0)
-    for axis in (1, 2):
-        information = correlate1d(information, _PROFILE**2, axis,
-                                  mode='constant')
-    return answers, answers[1], 1.0 / np.sqrt(np.maximum(information, 1e-12))
-
-
-def _find_in_frames(frame, part, network, position, *, device, dtype):
-    """The same for optical frames, in units of their noise."""
-    from ._measured import in_range
-    from .inference.sources import find_in_planes
-    from .noise import noise_model, resolve_gain
-
-    gain = resolve_gain(None, frame.header, frame.unit)
-    scaled = np.zeros(frame.values[part].shape, np.float32)
-    scale = np.ones_like(scaled)
-    for index, number in enumerate(range(*part.indices(len(frame.values)))):
-        valid = frame.valid[number]
-        values, sigma = in_range(
-            frame.values[number], valid,
-            None if frame.sigma is None else frame.sigma[number], 0)
-        noise = noise_model(values, valid, sigma=sigma, gain=gain,
-                            read_noise=None, unit=frame.unit)
-        scale[index] = noise.sigma
-        scaled[index] = (values - noise.background) / noise.sigma * valid
-    answers = find_in_planes(
-        network, scaled, frame.valid[part],
-        np.zeros((3, *scaled.shape[1:]), np.float32), device=device,
-        dtype=dtype)
-    height = answers[1].copy()
-    answers[1] *= scale
-    answers[2] *= scale**2
-    return answers, height, None
-
-
-def _find_by_document(frame, part, network, position, *, device, dtype):
-    """The same by the document's network, which knows probabilities only."""
-    import torch
-    from scipy.ndimage import median_filter
-
-    counts = (frame.values[part] * frame.valid[part]).astype(np.float32)
-    probability = network.probabilities(torch.from_numpy(counts).to(device))
-    background = median_filter(
-        counts, size=(1, _BACKGROUND_BOX, _BACKGROUND_BOX), mode='nearest')
-    answers = np.zeros((5, *counts.shape), np.float32)
-    answers[0] = probability.cpu().numpy()
-    answers[1] = counts - background
-    answers[2] = counts
-    return answers, None, None
-
-
-def _sources(data, frame, index, answers, height, noise, wcs, *, threshold,
+def _sources(data, frame, index, answers, height, known, wcs, *, threshold,
              n_pixels, model):
-    """Everything about one image."""
+    """
+    Everything about one image.
+
+    ``known`` holds the error of a flux in each pixel, the frame and its
+    noise, or nothing.
+    """
     from photutils.segmentation import SegmentationImage
 
-    from ._source_catalog import label_sources, measure_sources
+    from ._source_catalog import (
+        label_sources,
+        measure_sources,
+        measure_stars,
+    )
     from .photometry.tables import table_meta
 
     invalid = ~frame.valid[index]
@@ -392,8 +337,10 @@ def _sources(data, frame, index, answers, height, noise, wcs, *, threshold,
     if not len(peaks):
         return PointSources(*maps, None, None, threshold)
     catalog = measure_sources(labels, peaks, answers, whole=whole)
+    if len(known) == 2:
+        measure_stars(catalog, *known, frame.valid[index])
     catalog['snr'] = catalog['flux'] / (
-        catalog['flux_error'] if noise is None else noise.flat[peaks])
+        known[0].flat[peaks] if len(known) == 1 else catalog['flux_error'])
     if wcs is not None:
         catalog.add_column(wcs.pixel_to_world(catalog['x_centroid'],
                                               catalog['y_centroid']),

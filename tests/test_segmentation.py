@@ -314,9 +314,12 @@ def test_optical_frames():
                             > 10 * found.catalog['flux_error']]
     assert len(catalog) == 4
     assert_allclose(np.sort(catalog['flux'].to_value('adu')),
-                    [3000, 3500, 4000, 6000], rtol=0.3)
-    # The errors are those of the frame: 25 adu a pixel, 5x5 of them.
-    assert_allclose(catalog['flux_error'].to_value('adu'), 125, rtol=0.15)
+                    [3000, 3500, 4000, 6000], rtol=0.1)
+    # A matched filter's error: less than that of a box of 5x5 pixels.
+    assert np.all(catalog['flux_error'] > 2.5 * 25 * u.adu)
+    assert np.all(catalog['flux_error'] < 4 * 25 * u.adu)
+    assert_allclose(catalog['snr'],
+                    catalog['flux'] / catalog['flux_error'])
 
 
 def test_optical_frames_hold_anything():

@@ -15,6 +15,10 @@ __all__ = ['calibrate_uncertainty']
 
 _SHARE = 0.6827  # within one standard deviation
 
+# Distance of the knots, and how many pixels a factor is found from.
+_STEP = calibration_knots()[1] - calibration_knots()[0]
+_FEWEST = 200
+
 # What counts as blank sky, in sigmas, and its share of the pixels of a
 # survey.
 _BLANK, _BLANK_SHARE = 0.05, 0.97
@@ -27,13 +31,16 @@ def _weighted_quantile(values, weights, share):
 
 
 def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
-                          n_iterations=4):
+                          n_iterations=6):
     """
     Scale predicted errors so that 68 per cent of pulls lie within 1.
 
     The factor depends on the denoised signal over the noise of the
     blank sky: heavy tails, which a Gaussian likelihood turns into too
-    large errors, differ between blank sky and sources.
+    large errors, differ between blank sky and sources. A network with
+    restoring kernels keeps signal, and its errors are made right for
+    each true signal. One that may take signal for noise cannot know its
+    errors there; they are made right for each signal that it finds.
 
     Parameters
     ----------
@@ -55,7 +62,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1)
     network.eval()
     network.calibration.zero_()
-    signals, pulls, blanks = [], [], []
+    found, true, pulls = [], [], []
     for number in range(n_batches):
         batch = {name: torch.from_numpy(plane) for name, plane
                  in sampler.batch([seed, 1, number]).items()}
@@ -64,32 +71,42 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
                                           batch['valid'], batch['context'])
         denoised = batch['x'] - noise
         pull = (denoised - batch['truth']) * (-0.5 * log_variance).exp()
-        signal = F.avg_pool2d(denoised * batch['log_sigma'].exp(), 2)
-        signal = asinh(F.interpolate(signal, scale_factor=2))
+        sigma = batch['log_sigma'].exp()
+        signal = F.avg_pool2d(denoised * sigma, 2)
+        signal = F.interpolate(signal, scale_factor=2)
         keep = batch['valid'] > 0
-        signals.append(signal[keep].numpy())
+        found.append(asinh(signal)[keep].numpy())
+        true.append((batch['truth'] * sigma)[keep].numpy())
         pulls.append(pull[keep].abs().numpy())
-        truth = batch['truth'] * batch['log_sigma'].exp()
-        blanks.append((truth[keep].abs() < _BLANK).numpy())
-    signals, pulls, blanks = (np.concatenate(parts)
-                              for parts in (signals, pulls, blanks))
-    # Skies to train on are more crowded than those of a survey.
-    importance = np.where(
-        blanks, _BLANK_SHARE * (~blanks).sum()
-        / max((1.0 - _BLANK_SHARE) * blanks.sum(), 1.0), 1.0)
+    found, true, pulls = map(np.concatenate, (found, true, pulls))
+    keeps_signal = bool(network.config['kernel_fwhms'])
+    signals, importance = np.arcsinh(true), np.ones(len(true))
+    if not keeps_signal:
+        # Skies to train on are more crowded than those of a survey.
+        blank = np.abs(true) < _BLANK
+        signals, importance = found, np.where(
+            blank, _BLANK_SHARE * (~blank).sum()
+            / max((1.0 - _BLANK_SHARE) * blank.sum(), 1.0), 1.0)
 
+    order = np.argsort(signals)
+    signals, found, pulls, importance = (
+        plane[order] for plane in (signals, found, pulls, importance))
     knots = calibration_knots()
-    # Where a restoring kernel makes the error, its scatter is exact, and
-    # the signal found is as much noise as signal: nothing to calibrate.
-    first = np.arcsinh(1.5) if network.config['kernel_fwhms'] else -np.inf
+    signals = np.clip(signals, knots[0], knots[-1])
+    bounds = np.searchsorted(signals, [[knot - _STEP, knot + _STEP]
+                                       for knot in knots])
+    known = np.diff(bounds, axis=1)[:, 0] > _FEWEST
+    if keeps_signal:
+        known &= knots > -_STEP  # no true signal is less
     offsets = np.zeros(len(knots))
     for _ in range(n_iterations):
-        scaled = pulls * np.exp(-0.5 * np.interp(signals, knots, offsets))
-        for index, knot in enumerate(knots):
-            weight = 1.0 - np.abs(np.clip(signals, knots[0], knots[-1])
-                                  - knot) / (knots[1] - knots[0])
-            near = weight > 0
-            if knot > first and near.sum() > 200:
-                offsets[index] += 2.0 * np.log(_weighted_quantile(
-                    scaled[near], (weight * importance)[near], _SHARE))
+        scaled = pulls * np.exp(-0.5 * np.interp(found, knots, offsets))
+        for index in np.flatnonzero(known):
+            near = slice(*bounds[index])
+            weights = importance[near] * np.maximum(
+                1.0 - np.abs(signals[near] - knots[index]) / _STEP, 0.0)
+            offsets[index] += 2.0 * np.log(_weighted_quantile(
+                scaled[near], weights, _SHARE))
+        if keeps_signal and known.any():
+            offsets[:known.argmax()] = offsets[known.argmax()]
     network.calibration.copy_(torch.from_numpy(offsets))

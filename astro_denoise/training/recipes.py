@@ -135,8 +135,9 @@ def train_recipe(name, output, *, seed=1, checkpoint=None, n_steps=None,
                           n_steps=n_steps, device=device,
                           progress_bar=progress_bar)
     network = network.cpu()
-    validation = draw_scenes(24, seed=_SCENE_SEED + 1000 + seed)
-    calibrate_uncertainty(network, validation, seed=seed)
+    # Most bright pixels of a survey are those of compact sources.
+    validation = draw_scenes(96, seed=_SCENE_SEED + 1000 + seed, n_large=0.1)
+    calibrate_uncertainty(network, validation, n_batches=120, seed=seed)
     recipe = RECIPES[name]
     model = Model(network, {
         'name': name, 'task': 'denoise', 'version': __version__,

@@ -17,6 +17,10 @@ _STAMP = 75
 # Widths of the Gaussians a kernel is made of, over the FWHM of the PSF.
 _BASIS = np.array([0.11, 0.15, 0.2, 0.28, 0.38, 0.52, 0.72, 1.0])
 
+# A filter that lets pass what is smooth, ``1 - sin(w / 2)^4`` of it, and
+# nothing at the Nyquist frequency, where no source has light.
+_SMOOTH = np.array([-1.0, 4.0, 10.0, 4.0, -1.0]) / 16.0
+
 # Sources whose flux must come through: half-light radius over FWHM (0 for
 # a star), and share of the light in the aperture.
 _CASES = ((0.0, 0.625), (0.0, 0.8), (0.3, 0.625), (0.5, 0.625),
@@ -86,8 +90,10 @@ def design_kernel(fwhm, *, faithfulness=40.0):
     Minimises ``sum K^2 + w <(R - 1)^2>`` under ``sum K = 1``, with R the
     response of the flux in apertures around stars and galaxies of
     several sizes (see `kernel_response`). K is a sum of Gaussians, so
-    that this is a linear problem. A source of which the network sees
-    nothing is still measured with R near 1 in the result.
+    that this is a linear problem, each of them freed of its power at
+    the Nyquist frequency, which would show as a checkerboard. A source
+    of which the network sees nothing is still measured with R near 1 in
+    the result.
 
     Parameters
     ----------
@@ -113,7 +119,8 @@ def design_kernel(fwhm, *, faithfulness=40.0):
     line = np.arange(-_RADIUS, _RADIUS + 1)
     basis = []
     for sigma in np.maximum(_BASIS * fwhm, [0.3, *[0.35] * 7]):
-        profile = np.exp(-0.5 * (line / sigma)**2)
+        profile = np.convolve(np.exp(-0.5 * (line / sigma)**2), _SMOOTH,
+                              mode='same')
         basis.append(np.outer(profile, profile) / profile.sum()**2)
     quadratic = np.tensordot(basis, basis, axes=((1, 2), (1, 2)))
     linear = np.zeros(len(basis))

@@ -40,7 +40,7 @@ class Scene:
     stars: np.ndarray
 
 
-def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5)):
+def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5), n_large=1.5):
     """
     Draw a noise-free sky: Moffat stars, Sérsic galaxies, a few large ones.
 
@@ -55,6 +55,9 @@ def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5)):
     psf_fwhm : tuple of float, optional
         Range of the full width at half maximum, in pixels, drawn
         uniformly in its logarithm.
+
+    n_large : float, optional
+        Mean number of large galaxies.
 
     Returns
     -------
@@ -87,9 +90,8 @@ def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5)):
         'theta': rng.uniform(0.0, np.pi, n_sources)}
 
     # Large galaxies, some with knots: their surface brightness is drawn.
-    n_large = rng.poisson(1.5)
     knots = []
-    for _ in range(n_large):
+    for _ in range(rng.poisson(n_large)):
         radius = np.exp(rng.uniform(np.log(8.0), np.log(50.0)))
         brightness = np.exp(rng.uniform(np.log(0.3), np.log(100.0)))
         large = {'x': rng.uniform(0.0, size), 'y': rng.uniform(0.0, size),

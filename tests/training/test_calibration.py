@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 
 from astro_denoise.models.denoiser import CCDDenoiser
 from astro_denoise.training.calibration import calibrate_uncertainty
+from astro_denoise.training.restoration import design_kernels
 from astro_denoise.training.scenes import ExposureSampler, draw_scenes
 
 
@@ -47,6 +48,24 @@ def test_pulls_become_one(scenes, log_variance):
         assert inside.sum() > 1000
         assert_allclose(np.quantile(np.abs(pull[inside]), 0.6827), 1.0,
                         atol=tolerance)
+
+
+def test_errors_of_a_kernel_are_right_for_each_true_signal(scenes):
+    # One that sees no noise is left with the kernel alone where it is faint.
+    network = CCDDenoiser((6, 8), kernel_fwhms=(1.2, 9.6)).eval()
+    network.requires_grad_(requires_grad=False)
+    network.kernels.copy_(torch.from_numpy(design_kernels((2.0, 3.0))))
+    network.head.bias[4:] = 3.0
+    calibrate_uncertainty(network, scenes, n_batches=8)
+    pull, signal = pulls(network, scenes)
+    for inside, tolerance in ((np.abs(signal) < 0.05, 0.03),
+                              ((signal > 0.5) & (signal < 3.0), 0.06),
+                              (signal > 10.0, 0.1)):
+        assert inside.sum() > 1000
+        assert_allclose(np.quantile(np.abs(pull[inside]), 0.6827), 1.0,
+                        atol=tolerance)
+    knots = network.calibration[:4]
+    assert torch.equal(knots[:3], knots[:1].expand(3))
 
 
 def test_calibration_is_made_anew(scenes):

@@ -103,3 +103,11 @@ def test_faithfulness():
     deviations = [abs(kernel_response(kernel, 3.0)[0] - 1.0)
                   for kernel in (cheap, dear)]
     assert deviations[1] < deviations[0]
+
+
+@pytest.mark.parametrize('fwhm', WIDTHS)
+def test_no_checkerboard(kernels, fwhm):
+    power = np.abs(np.fft.fft2(kernels[fwhm], (64, 64)))**2
+    for along in (power.sum(0), power.sum(1)):
+        assert along[32] < 1.2 * along[26:30].mean()
+        assert along[32] < 1e-4 * along[0]
