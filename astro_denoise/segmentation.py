@@ -128,9 +128,9 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     model : str, path-like or `~astro_denoise.models.Model`, optional
         A name of `~astro_denoise.list_models`, the path of a
         ``.safetensors`` file, or a model. ``'galactic-center'`` is for
-        gamma-ray counts. The recipes ``ccd-stars`` and ``unet-paper``
-        make files for stars in optical frames, and of the network of
-        the source document.
+        gamma-ray counts, ``'ccd-stars'`` for stars in optical frames.
+        The recipe ``unet-paper`` makes a file of the network of the
+        source document.
 
     mask : `~numpy.ndarray`, optional
         Shape of ``data``, true (non-zero) on bad pixels; added to its
@@ -298,9 +298,8 @@ def _check_level(frame, model):
         if level > _MANY_COUNTS:
             msg = (f'data: the median of image {index} is {level:.0f}: the '
                    f'model {model.name!r} is for gamma-ray images of up to '
-                   f'some hundred counts; for stars in optical frames make a '
-                   f"model by 'astro-denoise train --recipe ccd-stars -o "
-                   f"ccd-stars.safetensors', and give its file as model")
+                   f'some hundred counts; for stars in optical frames take '
+                   f"model='ccd-stars'")
             warnings.warn(msg, UnusualImageWarning, stacklevel=3)
             return
 

@@ -394,7 +394,7 @@ def test_optical_frame_for_a_model_for_counts(counts):
     frame = CCDData(counts + 2000, unit='adu')
     with pytest.warns(UnusualImageWarning, match=(
             r"image 0 is 20\d\d: the model 'by-hand' is for gamma-ray .*"
-            "train --recipe ccd-stars")) as record:
+            "model='ccd-stars'")) as record:
         segment_point_sources(frame, model())
     assert record[0].filename == __file__
     with pytest.warns(UnusualImageWarning, match='image 1') as record:

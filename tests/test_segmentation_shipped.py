@@ -15,7 +15,10 @@ from astro_denoise import load_model, segment_point_sources
 from astro_denoise.data import load_fermi_map
 from astro_denoise.evaluation import ideal_snr, match_sources, roc_auc
 from astro_denoise.inference.sources import find_in_planes
-from astro_denoise.simulation import GalacticCenterSimulator
+from astro_denoise.simulation import (
+    GalacticCenterSimulator,
+    SurveySimulator,
+)
 
 
 @pytest.fixture(scope='module')
@@ -95,3 +98,29 @@ def test_shipped_model_makes_no_seams():
         np.zeros((3, 200, 420), np.float32), device=torch.device('cpu'),
         dtype=torch.float32, window_pixels=2**15)
     assert_allclose(tiled[0, 0], whole.probability, atol=1e-3)
+
+
+def test_stars_of_optical_frames():
+    simulator = SurveySimulator(shape=(768, 768), star_fraction=0.7,
+                                magnitude_range=(16.0, 20.5))
+    (frame,), stars = simulator.exposures(1, seed=12)[:2]
+    found = segment_point_sources(frame, 'ccd-stars', threshold=0.05)
+    assert found.flux.unit == frame.unit
+    noise = np.std(frame.data[~frame.mask & (frame.data < np.quantile(
+        frame.data[~frame.mask], 0.9))])
+    flux = stars['flux'].to_value(u.electron) / frame.header['GAIN']
+    snr = flux / (noise * np.sqrt(4 * np.pi) * frame.header['SEEING'] / 2.355)
+    place = np.stack([stars['x_centroid'], stars['y_centroid']], 1)
+    wanted = (stars['is_star'] & (snr > 15)
+              & np.all((place > 10) & (place < 757), axis=1))
+    assert wanted.sum() > 5
+    table = found.catalog
+    distance = np.hypot(*(table[name][:, None] - column for name, column in
+                          zip(('x_centroid', 'y_centroid'),
+                              place[wanted].T, strict=True)))
+    assert np.mean(distance.min(0) < 1.5) > 0.9
+    near = distance.min(0) < 1.5
+    ratio = (table['flux'].value[distance.argmin(0)][near]
+             / flux[wanted][near])
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.1)
+    assert np.nanmedian(table['flux_error'].value) > 3 * noise
