@@ -121,28 +121,22 @@ def annulus_statistics(plane, x, y, r_in, r_out, sigma_clip):
         rows = on_frame[start:start + n_block]
         block = _annulus_block(plane, x[rows], y[rows], *offsets, r_in, r_out)
         if sigma_clip is not None:
-            block = sigma_clip(block, axis=1)
+            block = sigma_clip(block, axis=1, copy=False)
         mean[rows], median[rows], sigma[rows], samples[rows] = _statistics(
-            block, plane.values.dtype)
+            block)
     return mean, median, sigma, samples
 
 
-def _statistics(block, dtype):
-    """
-    Mean, median, standard deviation and number of what a row has left.
-
-    The median comes from values of the type of the frame, which loses
-    nothing and is quicker to sort.
-    """
+def _statistics(block):
+    """Mean, median, standard deviation and number of what rows have left."""
     kept = ~np.ma.getmaskarray(block)
     count = kept.sum(axis=1)
     some = np.maximum(count, 1)
-    values = np.where(kept, block.data, 0.0)
+    values = np.where(kept, block.data, np.float64(0.0))
     mean = values.sum(axis=1) / some
     values -= np.where(kept, mean[:, np.newaxis], 0.0)
     sigma = np.sqrt(np.einsum('ij,ij->i', values, values) / some)
-    ordered = np.sort(np.where(kept, block.data, np.inf).astype(dtype),
-                      axis=1)
+    ordered = np.sort(np.where(kept, block.data, np.inf), axis=1)
     middle = np.stack([(some - 1) // 2, some // 2], axis=1)
     median = np.take_along_axis(ordered, middle, axis=1).mean(axis=1,
                                                               dtype=float)
@@ -191,8 +185,7 @@ def _annulus_block(plane, x, y, dy, dx, r_in, r_out):
     else:
         index = (y_pixel * nx + x_pixel)[:, np.newaxis] + (dy * nx + dx)
     inside &= np.take(plane.valid, index)
-    values = np.take(plane.values, index).astype(float)
-    return np.ma.MaskedArray(values, mask=~inside)
+    return np.ma.MaskedArray(np.take(plane.values, index), mask=~inside)
 
 
 def ellipse_weights(x, y, a, b, theta):
