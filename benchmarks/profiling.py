@@ -165,13 +165,18 @@ def profile_photometry(path, *, n_sources, seed, repeats=3):
     from astropy.stats import SigmaClip
     from astropy.table import QTable
 
-    from astro_denoise.photometry import annulus_photometry, apertures
+    from astro_denoise.photometry import (
+        annulus,
+        annulus_photometry,
+        apertures,
+    )
 
     functions = [('frame', apertures.open_plane),
                  ('catalogue', apertures.aperture_table),
-                 ('annulus pixels', apertures._annulus_block),
+                 ('annulus pixels', annulus._annulus_block),
+                 ('annulus sorting', annulus._ordered),
                  ('annulus clipping', SigmaClip, '__call__'),
-                 ('annulus statistics', apertures.annulus_statistics),
+                 ('annulus statistics', annulus.annulus_statistics),
                  ('apertures', apertures.aperture_sums)]
     frame = CCDData.read(path)
     rng = np.random.default_rng(seed)

@@ -3,24 +3,27 @@
 Elliptical-aperture photometry with a background from an annulus.
 """
 
+import math
 from enum import IntFlag
 
 import numpy as np
 from astropy import units as u
-from astropy.stats import SigmaClip
 from astropy.table import QTable
 from photutils.geometry import elliptical_overlap_grid
-from scipy.stats import norm
 
+from astro_denoise.photometry.annulus import (
+    SIGMA_CLIP,
+    annulus_statistics,
+    check_annulus,
+    pixel_noise,
+    within,
+)
 from astro_denoise.photometry.plane import open_plane, with_unit
 from astro_denoise.photometry.tables import aperture_table, table_meta
 
 __all__ = ['ApertureFlag', 'annulus_photometry']
 
-SIGMA_CLIP = SigmaClip(3)
-MAX_CLIPS = 100
 FEW_SHARE = 0.1  # of the annulus that must be left for its background
-BLOCK_PIXELS = 500_000  # annulus pixels worked on at a time
 
 
 class ApertureFlag(IntFlag):
@@ -35,157 +38,6 @@ class ApertureFlag(IntFlag):
     FEW_BACKGROUND = 16  #: Less than a tenth of the annulus is left.
     NON_FINITE = 32  #: There are pixels without finite value in the aperture.
     OVERLAP = 64  #: The aperture reaches into the annulus.
-
-
-def clipped_width(sigma_clip, n_pixels):
-    """
-    Standard deviation that sigma clipping leaves of a unit normal.
-
-    Every iteration cuts the normal distribution at multiples of the
-    standard deviation that the one before has left, until less than half
-    a pixel is cut: 0.985 for clipping at 3.
-
-    Parameters
-    ----------
-    sigma_clip : `~astropy.stats.SigmaClip` or `None`
-        The clipping; `None` clips nothing.
-
-    n_pixels : float
-        Number of pixels that are clipped.
-
-    Returns
-    -------
-    width : float
-        The standard deviation.
-    """
-    width, share = 1.0, 1.0
-    if sigma_clip is None:
-        return width
-    # the clipping takes 0 iterations for as many as it needs
-    for _ in range(int(min(sigma_clip.maxiters or MAX_CLIPS, MAX_CLIPS))):
-        low = -sigma_clip.sigma_lower * width
-        high = sigma_clip.sigma_upper * width
-        left = norm.cdf(high) - norm.cdf(low)
-        mean = (norm.pdf(low) - norm.pdf(high)) / left
-        moment = 1 + (low * norm.pdf(low) - high * norm.pdf(high)) / left
-        width = np.sqrt(moment - mean**2)
-        if n_pixels * (share - left) < 0.5:
-            break
-        share = left
-    return width
-
-
-def pixel_noise(sigma, r_in, r_out, sigma_clip):
-    """
-    Noise of a pixel from the clipped standard deviation in an annulus.
-    """
-    n_pixels = np.pi * (r_out**2 - r_in**2)
-    return sigma / clipped_width(sigma_clip, n_pixels)
-
-
-def annulus_statistics(plane, x, y, r_in, r_out, sigma_clip):
-    """
-    Sigma-clipped background in circular annuli.
-
-    Pixels whose centres lie in the annulus count, as for `photutils`
-    statistics in apertures.
-
-    Parameters
-    ----------
-    plane : `Plane`
-        The frame.
-
-    x, y : 1D `~numpy.ndarray`
-        Centres, in pixels.
-
-    r_in, r_out : float
-        Radii, in pixels.
-
-    sigma_clip : `~astropy.stats.SigmaClip` or `None`
-        The clipping.
-
-    Returns
-    -------
-    mean, median, sigma : 1D `~numpy.ndarray`
-        Statistics of the pixels left, NaN where there are none.
-
-    samples : 1D int `~numpy.ndarray`
-        The number of pixels left.
-    """
-    offsets = _annulus_offsets(r_in, r_out)
-    n_sources, n_block = len(x), max(1, BLOCK_PIXELS // len(offsets[0]))
-    mean, median, sigma = np.full((3, n_sources), np.nan)
-    samples = np.zeros(n_sources, dtype=int)
-    on_frame = np.flatnonzero(_within(plane, x, y, r_out))
-    for start in range(0, len(on_frame), n_block):
-        rows = on_frame[start:start + n_block]
-        block = _annulus_block(plane, x[rows], y[rows], *offsets, r_in, r_out)
-        if sigma_clip is not None:
-            block = sigma_clip(block, axis=1, copy=False)
-        mean[rows], median[rows], sigma[rows], samples[rows] = _statistics(
-            block)
-    return mean, median, sigma, samples
-
-
-def _statistics(block):
-    """Mean, median, standard deviation and number of what rows have left."""
-    kept = ~np.ma.getmaskarray(block)
-    count = kept.sum(axis=1)
-    some = np.maximum(count, 1)
-    values = np.where(kept, block.data, np.float64(0.0))
-    mean = values.sum(axis=1) / some
-    values -= np.where(kept, mean[:, np.newaxis], 0.0)
-    sigma = np.sqrt(np.einsum('ij,ij->i', values, values) / some)
-    ordered = np.sort(np.where(kept, block.data, np.inf), axis=1)
-    middle = np.stack([(some - 1) // 2, some // 2], axis=1)
-    median = np.take_along_axis(ordered, middle, axis=1).mean(axis=1,
-                                                              dtype=float)
-    found = np.where(count, 1.0, np.nan)
-    return mean * found, median * found, sigma * found, count
-
-
-def _within(plane, x, y, margin):
-    ny, nx = plane.values.shape
-    return ((x > -0.5 - margin) & (x < nx - 0.5 + margin)
-            & (y > -0.5 - margin) & (y < ny - 0.5 + margin))
-
-
-def _annulus_offsets(r_in, r_out):
-    """Offsets in y and x of the pixels that can lie in an annulus."""
-    reach = int(np.ceil(r_out)) + 1
-    grid = np.arange(-reach, reach + 1)
-    dy, dx = np.meshgrid(grid, grid, indexing='ij')
-    distance = np.hypot(dx, dy)
-    near = (distance > r_in - 0.75) & (distance < r_out + 0.75)
-    return dy[near], dx[near]
-
-
-def _annulus_block(plane, x, y, dy, dx, r_in, r_out):
-    """
-    Masked array of the pixels around some sources, a row each.
-    """
-    ny, nx = plane.values.shape
-    x_pixel, y_pixel = np.rint(x).astype(int), np.rint(y).astype(int)
-    # Squares of the distances from the centres.
-    offset = np.stack([x - x_pixel, y - y_pixel], axis=1)
-    square = offset @ (-2.0 * np.stack([dx, dy]))
-    square += dx**2 + dy**2
-    square += (offset**2).sum(axis=1, keepdims=True)
-    inside = (square < r_out**2) & (square >= r_in**2)
-    reach = dx.max()
-    if (x_pixel.min() < reach or x_pixel.max() >= nx - reach
-            or y_pixel.min() < reach or y_pixel.max() >= ny - reach):
-        columns = x_pixel[:, np.newaxis] + dx
-        lines = y_pixel[:, np.newaxis] + dy
-        inside &= (columns >= 0) & (columns < nx)
-        inside &= (lines >= 0) & (lines < ny)
-        np.clip(columns, 0, nx - 1, out=columns)
-        np.clip(lines, 0, ny - 1, out=lines)
-        index = lines * nx + columns
-    else:
-        index = (y_pixel * nx + x_pixel)[:, np.newaxis] + (dy * nx + dx)
-    inside &= np.take(plane.valid, index)
-    return np.ma.MaskedArray(np.take(plane.values, index), mask=~inside)
 
 
 def ellipse_weights(x, y, a, b, theta):
@@ -208,12 +60,13 @@ def ellipse_weights(x, y, a, b, theta):
     box : tuple of int
         ``(x_low, x_high, y_low, y_high)``, the upper ends exclusive.
     """
-    x_extent = np.hypot(a * np.cos(theta), b * np.sin(theta))
-    y_extent = np.hypot(a * np.sin(theta), b * np.cos(theta))
-    x_low = int(np.floor(x - x_extent + 0.5))
-    x_high = int(np.floor(x + x_extent + 0.5)) + 1
-    y_low = int(np.floor(y - y_extent + 0.5))
-    y_high = int(np.floor(y + y_extent + 0.5)) + 1
+    cosine, sine = math.cos(theta), math.sin(theta)
+    x_extent = math.hypot(a * cosine, b * sine)
+    y_extent = math.hypot(a * sine, b * cosine)
+    x_low = math.floor(x - x_extent + 0.5)
+    x_high = math.floor(x + x_extent + 0.5) + 1
+    y_low = math.floor(y - y_extent + 0.5)
+    y_high = math.floor(y + y_extent + 0.5) + 1
     weights = elliptical_overlap_grid(
         x_low - 0.5 - x, x_high - 0.5 - x, y_low - 0.5 - y, y_high - 0.5 - y,
         x_high - x_low, y_high - y_low, a, b, theta, 1, 1)
@@ -255,7 +108,7 @@ def aperture_sums(plane, apertures, background, sigma):
     flags = np.zeros(n_sources, dtype=int)
     columns = [np.asarray(apertures[name], dtype=float).tolist()
                for name in ('x', 'y', 'a', 'b', 'theta')]
-    near = _within(plane, np.asarray(apertures['x']),
+    near = within(plane, np.asarray(apertures['x']),
                    np.asarray(apertures['y']), np.asarray(
                        np.maximum(apertures['a'], apertures['b'])))
     flags[~near] = ApertureFlag.OFF_FRAME
@@ -270,54 +123,44 @@ def aperture_sums(plane, apertures, background, sigma):
                 np.count_nonzero(inner) < np.count_nonzero(weights)):
             flags[row] = ApertureFlag.EDGE
             continue
-        flags[row] = _pixel_flags(plane, here, inner)
-        inner = inner * plane.valid[here]
-        squares = inner**2
+        valid = plane.valid[here]
+        flags[row] = _pixel_flags(plane, here, inner, valid)
+        if not valid.all():
+            inner = inner * valid
+        squares = inner * inner
         values = plane.values[here] - background[row]
         sums['area'][row] = inner.sum()
-        sums['flux'][row] = np.sum(inner * values)
-        sums['signal'][row] = np.sum(squares * values)
+        sums['flux'][row] = np.vdot(inner, values)
+        sums['signal'][row] = np.vdot(squares, values)
         if plane.sigma is None:
             sums['variance'][row] = squares.sum() * sigma[row]**2
         else:
-            sums['variance'][row] = np.sum(squares * plane.variance(here))
+            sums['variance'][row] = np.vdot(squares, plane.variance(here))
     sums['flag'] = flags
     return sums
 
 
-def _pixel_flags(plane, here, weights):
+def _pixel_flags(plane, here, weights, valid):
     """
     Flags of the pixels in an aperture.
     """
-    inside = weights > 0
     flag = 0
-    bad = inside & ~plane.valid[here]
-    if bad.any():
+    if not valid.all():
+        bad = (weights > 0) & ~valid
         finite = np.isfinite(plane.original[here])
         if np.any(bad & finite):
             flag |= ApertureFlag.MASKED
         if np.any(bad & ~finite):
             flag |= ApertureFlag.NON_FINITE
-    if (plane.saturation < np.inf
-            and np.any(plane.original[here][inside] >= plane.saturation)):
-        flag |= ApertureFlag.SATURATED
-    if plane.saturated is not None and np.any(plane.saturated[here][inside]):
-        flag |= ApertureFlag.SATURATED
+    if plane.saturation < np.inf:
+        full = plane.original[here] >= plane.saturation
+        if full.any() and full[weights > 0].any():
+            flag |= ApertureFlag.SATURATED
+    if plane.saturated is not None:
+        full = plane.saturated[here]
+        if full.any() and full[weights > 0].any():
+            flag |= ApertureFlag.SATURATED
     return flag
-
-
-def check_annulus(r_in, r_out, sigma_clip):
-    """
-    Raise ValueError or TypeError unless the annulus makes sense.
-    """
-    if not 0 <= r_in < r_out < np.inf:
-        msg = ('r_in and r_out must be 0 <= r_in < r_out, got '
-               f'r_in={r_in!r}, r_out={r_out!r}')
-        raise ValueError(msg)
-    if sigma_clip is not None and not isinstance(sigma_clip, SigmaClip):
-        msg = ('sigma_clip must be a SigmaClip or None, got '
-               f'{sigma_clip!r}')
-        raise TypeError(msg)
 
 
 def annulus_photometry(data, catalog, *, r_in=30, r_out=45,

@@ -11,13 +11,15 @@ from astropy.table import QTable
 from scipy.interpolate import CubicSpline
 from scipy.spatial import KDTree
 
-from astro_denoise.photometry.apertures import (
+from astro_denoise.photometry.annulus import (
     SIGMA_CLIP,
+    check_annulus,
+    pixel_noise,
+)
+from astro_denoise.photometry.apertures import (
     ApertureFlag,
     aperture_sums,
-    check_annulus,
     measure,
-    pixel_noise,
 )
 from astro_denoise.photometry.calibration import bootstrap_error, sigma68
 from astro_denoise.photometry.plane import open_plane, with_unit

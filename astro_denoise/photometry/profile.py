@@ -8,13 +8,15 @@ from astropy.modeling import Model
 from astropy.table import QTable
 from scipy.optimize import minimize
 
-from astro_denoise.photometry.apertures import (
+from astro_denoise.photometry.annulus import (
     SIGMA_CLIP,
     annulus_statistics,
-    aperture_sums,
     check_annulus,
-    ellipse_weights,
     pixel_noise,
+)
+from astro_denoise.photometry.apertures import (
+    aperture_sums,
+    ellipse_weights,
 )
 from astro_denoise.photometry.plane import open_plane, with_unit
 from astro_denoise.photometry.tables import aperture_table, table_meta

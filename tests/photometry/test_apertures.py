@@ -26,7 +26,8 @@ from astro_denoise.photometry import (
     annulus_photometry,
     sigma68,
 )
-from astro_denoise.photometry.apertures import clipped_width, ellipse_weights
+from astro_denoise.photometry.annulus import clipped_width
+from astro_denoise.photometry.apertures import ellipse_weights
 
 
 def make_catalog(x, y, a, b=None, theta=0.0):
