@@ -26,8 +26,8 @@ def tiny(monkeypatch):
     """
     Recipes with small skies, patches and networks.
     """
-    def scenes(n_scenes, *, seed, n_workers=1, progress_bar=False):
-        return draw_scenes(min(n_scenes, 2), seed=seed, size=64)
+    def scenes(n_scenes, *, seed, n_workers=1, progress_bar=False, **options):
+        return draw_scenes(min(n_scenes, 2), seed=seed, size=64, **options)
 
     def sampler(scenes, **options):
         return ExposureSampler(scenes, **{**options, 'patch': 32,
@@ -39,8 +39,10 @@ def tiny(monkeypatch):
         recipes, 'train_supervised', lambda network, **options:
         train_supervised(network, **{**options, 'patch': 32, 'n_clean': 1,
                                      'n_copies': 2, 'log_every': 2}))
-    monkeypatch.setattr(recipes, 'calibrate_uncertainty', functools.partial(
-        calibration.calibrate_uncertainty, n_batches=1))
+    monkeypatch.setattr(
+        recipes, 'calibrate_uncertainty', lambda network, scenes, **options:
+        calibration.calibrate_uncertainty(network, scenes,
+                                          **{**options, 'n_batches': 1}))
     monkeypatch.setattr(recipes, 'CCDDenoiser',
                         functools.partial(CCDDenoiser, (6, 8)))
 
