@@ -213,7 +213,7 @@ def run_profiles(path, label, options):
         print(f'\n{label}  {Path(name).stem}  {what}: {total:.2f} s')
         for stage, seconds in sorted(stages.items(),
                                      key=lambda item: -item[1]):
-            print(f'  {stage:12s}{seconds:8.3f} s{seconds / total:8.1%}',
+            print(f'  {stage:20s}{seconds:8.3f} s{seconds / total:8.1%}',
                   flush=True)
             rows.append({'frame': label, 'method': Path(name).stem,
                          'precision': precision, 'stage': stage,
