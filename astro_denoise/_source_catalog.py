@@ -9,8 +9,8 @@ from astropy.table import QTable
 __all__ = ['label_sources', 'measure_sources', 'measure_stars']
 
 # What is taken for the full width at half maximum of stars where none can be
-# measured, and the exponent of their Moffat profile.
-_UNKNOWN_FWHM, _BETA = 3.5, 3.88
+# measured.
+_UNKNOWN_FWHM = 3.5
 
 # Stars of this probability and this signal-to-noise ratio, so many of them,
 # show what share of the light the filter sees: the rest of what is within so
@@ -169,11 +169,12 @@ def measure_stars(catalog, values, sigma, valid):
     from photutils.psf import MoffatPSF
 
     from .photometry import annulus_photometry, profile_photometry
+    from .photometry.profile import START_BETA
     from .seeing import estimate_fwhm
 
     fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid)
             or _UNKNOWN_FWHM)
-    alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / _BETA) - 1.0)
+    alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0)
     plane = {'error': sigma, 'mask': ~valid}
     circles = QTable({
         'ref_id': catalog['label'], 'aperture_x': catalog['x_centroid'],
@@ -182,7 +183,7 @@ def measure_stars(catalog, values, sigma, valid):
         'aperture_b': np.full(len(catalog), fwhm),
         'aperture_theta': np.zeros(len(catalog))})
     measured = profile_photometry(
-        values, circles, MoffatPSF(alpha=alpha, beta=_BETA), **plane)
+        values, circles, MoffatPSF(alpha=alpha, beta=START_BETA), **plane)
     flux, error = (np.asarray(measured[name], dtype=float)
                    for name in ('flux', 'flux_error'))
     sure = ((catalog['probability'] > _CERTAIN) & (flux > _BRIGHT * error)
@@ -193,7 +194,7 @@ def measure_stars(catalog, values, sigma, valid):
         for name in ('aperture_a', 'aperture_b'):
             wide[name] *= _WIDE
         light = np.asarray(annulus_photometry(values, wide, **plane)['flux'])
-        share = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - _BETA)
+        share = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - START_BETA)
         correction = np.nanmedian(light / share / flux[sure])
     catalog['flux'] = flux * correction
     catalog['flux_error'] = error * correction

@@ -1,16 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
 What the networks for sources say of each pixel of some images.
-
-The functions return ``answers``, as
-`~astro_denoise._source_catalog.measure_sources` wants them, but for several
-images; ``height``, what is climbed to the sources, or `None` where a source
-is all of a region; and what else is known of the pixels.
 """
 
 import numpy as np
 
-__all__ = ['find_by_document', 'find_in_counts', 'find_in_frames']
+__all__ = ['source_maps']
 
 # The point-spread function of the models for counts along a line: that of
 # the simulator, whose profile is a Gaussian on 5x5 pixels.
@@ -22,9 +17,9 @@ _PROFILE /= _PROFILE.sum()
 _BACKGROUND_BOX = 11
 
 
-def find_in_counts(frame, part, network, position, *, device, dtype):
+def source_maps(frame, part, network, position, *, device, dtype):
     """
-    By a network for counts.
+    What a network says of each pixel, and how sources are measured by it.
 
     Parameters
     ----------
@@ -38,7 +33,7 @@ def find_in_counts(frame, part, network, position, *, device, dtype):
         The network.
 
     position : 3D `~numpy.ndarray` or `None`
-        Where the pixels are in the sky.
+        Where the pixels are in the sky; not for optical frames.
 
     device, dtype : `torch.device`, `torch.dtype`
         Where and in what to compute.
@@ -46,14 +41,28 @@ def find_in_counts(frame, part, network, position, *, device, dtype):
     Returns
     -------
     answers : 4D `~numpy.ndarray`
-        Shape (5, n, ny, nx).
+        Shape (5, n, ny, nx), for each image as
+        `~astro_denoise._source_catalog.measure_sources` wants it.
 
-    height : 3D `~numpy.ndarray`
-        The flux.
+    height : 3D `~numpy.ndarray` or `None`
+        What is climbed to the sources; `None` where a source is all of a
+        region.
 
-    error : 3D `~numpy.ndarray`
-        The Cramér-Rao error of a flux.
+    finish : callable
+        ``finish(index, catalog, peaks)`` adds ``snr`` to the catalogue of
+        an image, and measures its stars if it is an optical frame.
     """
+    if getattr(network, 'kind', 'counts') == 'ccd':
+        find = _in_frames
+    elif hasattr(network, 'probabilities'):
+        find = _by_document
+    else:
+        find = _in_counts
+    return find(frame, part, network, position, device=device, dtype=dtype)
+
+
+def _in_counts(frame, part, network, position, *, device, dtype):
+    """By a network for counts."""
     from scipy.ndimage import correlate1d
 
     from .inference.sources import find_in_planes
@@ -65,42 +74,18 @@ def find_in_counts(frame, part, network, position, *, device, dtype):
     for axis in (1, 2):
         information = correlate1d(information, _PROFILE**2, axis,
                                   mode='constant')
-    return answers, answers[1], 1.0 / np.sqrt(np.maximum(information, 1e-12))
+    error = 1.0 / np.sqrt(np.maximum(information, 1e-12))
+
+    def finish(index, catalog, peaks):
+        catalog['snr'] = catalog['flux'] / error[index].flat[peaks]
+
+    return answers, answers[1], finish
 
 
-def find_in_frames(frame, part, network, position, *, device, dtype):
-    """
-    By a network for optical frames.
-
-    Parameters
-    ----------
-    frame : `~astro_denoise.frames.Frame`
-        The images.
-
-    part : slice
-        Of their stack.
-
-    network : `torch.nn.Module`
-        The network.
-
-    position : 3D `~numpy.ndarray` or `None`
-        Where the pixels are in the sky.
-
-    device, dtype : `torch.device`, `torch.dtype`
-        Where and in what to compute.
-
-    Returns
-    -------
-    answers : 4D `~numpy.ndarray`
-        Shape (5, n, ny, nx).
-
-    height : 3D `~numpy.ndarray`
-        The flux, in units of the noise.
-
-    signal, sigma : 3D `~numpy.ndarray`
-        The frames less their background, and their noise.
-    """
+def _in_frames(frame, part, network, position, *, device, dtype):
+    """By a network for optical frames."""
     from ._measured import in_range
+    from ._source_catalog import measure_stars
     from .inference.sources import find_in_planes
     from .noise import noise_model, resolve_gain
 
@@ -123,38 +108,17 @@ def find_in_frames(frame, part, network, position, *, device, dtype):
     height = answers[1].copy()
     answers[1] *= noise_map
     answers[2] *= noise_map**2
-    return answers, height, signal, noise_map
+
+    def finish(index, catalog, peaks):
+        measure_stars(catalog, signal[index], noise_map[index],
+                      frame.valid[part][index])
+        catalog['snr'] = catalog['flux'] / catalog['flux_error']
+
+    return answers, height, finish
 
 
-def find_by_document(frame, part, network, position, *, device, dtype):
-    """
-    By the network of the source document, which knows probabilities only.
-
-    Parameters
-    ----------
-    frame : `~astro_denoise.frames.Frame`
-        The images.
-
-    part : slice
-        Of their stack.
-
-    network : `torch.nn.Module`
-        The network.
-
-    position : 3D `~numpy.ndarray` or `None`
-        Where the pixels are in the sky.
-
-    device, dtype : `torch.device`, `torch.dtype`
-        Where and in what to compute.
-
-    Returns
-    -------
-    answers : 4D `~numpy.ndarray`
-        Shape (5, n, ny, nx).
-
-    height : `None`
-        There is none.
-    """
+def _by_document(frame, part, network, position, *, device, dtype):
+    """By the source document's network, which knows probabilities only."""
     import torch
     from scipy.ndimage import median_filter
 
@@ -166,4 +130,8 @@ def find_by_document(frame, part, network, position, *, device, dtype):
     answers[0] = probability.cpu().numpy()
     answers[1] = counts - background
     answers[2] = counts
-    return answers, None
+
+    def finish(index, catalog, peaks):
+        catalog['snr'] = catalog['flux'] / catalog['flux_error']
+
+    return answers, None, finish

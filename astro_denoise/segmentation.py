@@ -6,6 +6,7 @@ Find point sources: where they are, how sure that is, and their flux.
 import copy
 import warnings
 from dataclasses import dataclass
+from functools import partial
 
 import astropy.units as u
 import numpy as np
@@ -215,11 +216,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     (64, 64) ['x_centroid', 'y_centroid']
     """
     # torch is slow to import: not before it is needed.
-    from ._source_maps import (
-        find_by_document,
-        find_in_counts,
-        find_in_frames,
-    )
+    from ._source_maps import source_maps
     from .inference.devices import resolve_device, resolve_precision
     from .inference.engine import placed
     from .models import load_model
@@ -238,14 +235,11 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     frame = unpack(data, mask=mask)
     wcs = celestial_wcs(data)
     network = placed(model.network, device)
-    if getattr(network, 'kind', 'counts') == 'ccd':
-        find, position = find_in_frames, None
-    else:
+    position = None
+    if getattr(network, 'kind', 'counts') != 'ccd':
         check_counts_unit(frame.unit)
         check_counts(frame.values, frame.valid, 'data')
         _check_level(frame, model)
-        find = (find_by_document if hasattr(network, 'probabilities')
-                else find_in_counts)
         position = position_planes(wcs, frame.values.shape[1:])
 
     n = len(frame.values)
@@ -255,15 +249,15 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
               unit='frame') as bar:
         for start in range(0, n, step):
             part = slice(start, start + step)
-            answers, height, *known = find(frame, part, network, position,
-                                           device=device, dtype=dtype)
+            answers, height, finish = source_maps(
+                frame, part, network, position, device=device, dtype=dtype)
             answers *= frame.valid[part]
             for index in range(answers.shape[1]):
                 found.append(_sources(
                     data, frame, start + index, answers[:, index],
                     None if height is None else height[index],
-                    [plane[index] for plane in known], wcs,
-                    threshold=threshold, n_pixels=n_pixels, model=model))
+                    partial(finish, index), wcs, threshold=threshold,
+                    n_pixels=n_pixels, model=model))
                 bar.update()
     missing = sum(sources.catalog is None for sources in found)
     if missing:
@@ -304,21 +298,12 @@ def _check_level(frame, model):
             return
 
 
-def _sources(data, frame, index, answers, height, known, wcs, *, threshold,
+def _sources(data, frame, index, answers, height, finish, wcs, *, threshold,
              n_pixels, model):
-    """
-    Everything about one image.
-
-    ``known`` holds the error of a flux in each pixel, the frame and its
-    noise, or nothing.
-    """
+    """Everything about one image; ``finish`` completes its catalogue."""
     from photutils.segmentation import SegmentationImage
 
-    from ._source_catalog import (
-        label_sources,
-        measure_sources,
-        measure_stars,
-    )
+    from ._source_catalog import label_sources, measure_sources
     from .photometry.tables import table_meta
 
     invalid = ~frame.valid[index]
@@ -336,10 +321,7 @@ def _sources(data, frame, index, answers, height, known, wcs, *, threshold,
     if not len(peaks):
         return PointSources(*maps, None, None, threshold)
     catalog = measure_sources(labels, peaks, answers, whole=whole)
-    if len(known) == 2:
-        measure_stars(catalog, *known, frame.valid[index])
-    catalog['snr'] = catalog['flux'] / (
-        known[0].flat[peaks] if len(known) == 1 else catalog['flux_error'])
+    finish(catalog, peaks)
     if wcs is not None:
         catalog.add_column(wcs.pixel_to_world(catalog['x_centroid'],
                                               catalog['y_centroid']),
