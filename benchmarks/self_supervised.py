@@ -49,6 +49,7 @@ torch. CAREamics does not call it for these networks.)
 
 import argparse
 import os
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +57,13 @@ from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance
 from astropy.stats import mad_std, sigma_clipped_stats
 from astropy.table import QTable
-from denoise_quality import RawPhotometry, pixel_errors
+from denoise_quality import RawPhotometry, best_width, pixel_errors
 from fields import photometry_field, survey_field
 from methods import note
 from photutils.aperture import CircularAperture, aperture_photometry
 from photutils.detection import DAOStarFinder
 from scipy.ndimage import gaussian_filter
-from trainings import KNOWN, OURS, THEIRS, Ours, train_all
+from trainings import KNOWN, OURS, THEIRS, Free, Ours, train_all
 
 from astro_denoise import denoise, load_model, train_denoiser
 from astro_denoise.photometry import flux_response
@@ -82,6 +83,9 @@ QUICK = {'n_train': 2, 'n_test': 1, 'n_photometry': 2, 'size': 512,
 # 1-15 electrons and a sky of 1-10^4.
 OUTSIDE = {'psf_fwhm': 11.0 * 0.263, 'read_noise': 40.0,
            'sky_rate': 0.5 / 110.0, 'dark_rate': 0.0}
+
+# Of the Gaussian beside the networks on real frames, in pixels.
+_WIDTH = 1.2
 
 
 def nyquist_excess(planes):
@@ -163,8 +167,9 @@ def simulated(options, scale):
     print(f'simulated: {len(frames)} frames of {size}², {options.minutes:g} '
           f'minutes\n{SIMULATED}', flush=True)
     rows = []
-    for method in train_all(options, frames, tested + fluxed + blank,
-                            **KNOWN):
+    free = [Free('identity'), Free('gaussian', best_width(tests, (1, 256)))]
+    for method in chain(free, train_all(
+            options, frames, tested + fluxed + blank, **KNOWN)):
         numbers = pixel_errors(_lookup(method, tested), tests, (1, 256))
         numbers['nyquist'] = nyquist_excess(
             [plane for plane, _ in method.denoise_all(blank)])
@@ -282,12 +287,15 @@ def real(options, scale):
     for name in options.fields or fields:
         frames = fields[name]
         patch = 128 if min(frames[0].shape) > 300 else 64
-        for method in train_all(options, frames, frames, patch=patch):
+        free = [Free('identity'), Free('gaussian', _WIDTH)]
+        for method in chain(free, train_all(options, frames, frames,
+                                            patch=patch)):
             planes = [plane for plane, _ in method.denoise_all(frames)]
             error, response, response_error = _compare_exposures(frames,
                                                                  planes)
-            blank = [_blank_part(frame, plane)
-                     for frame, plane in zip(frames, planes, strict=True)]
+            blank = [part for frame, plane in
+                     zip(frames, planes, strict=True)
+                     for part in _blank_parts(frame, plane)]
             left = np.mean([after.std() / before.std()
                             for before, after in blank])
             excess = nyquist_excess([after for _, after in blank])
@@ -302,16 +310,14 @@ def real(options, scale):
     return rows
 
 
-def _blank_part(frame, plane, size=128):
-    """The square of a frame with the least structure, raw and denoised."""
+def _blank_parts(frame, plane, size=64, number=4):
+    """The squares of a frame with the least structure, raw and denoised."""
     data = np.asarray(frame.data, float)
-    corners = [(top, left)
-               for top in range(0, data.shape[0] - size + 1, size // 2)
-               for left in range(0, data.shape[1] - size + 1, size // 2)]
     cuts = [(slice(top, top + size), slice(left, left + size))
-            for top, left in corners]
-    best = min(cuts, key=lambda cut: data[cut].std())
-    return data[best], plane[best]
+            for top in range(0, data.shape[0] - size + 1, size)
+            for left in range(0, data.shape[1] - size + 1, size)]
+    cuts.sort(key=lambda cut: gaussian_filter(data[cut], 2.0).std())
+    return [(data[cut], plane[cut]) for cut in cuts[:number]]
 
 
 def fine_tuning(options, scale):

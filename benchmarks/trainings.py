@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from methods import fill_masked, note
+from astropy.stats import mad_std
+from methods import apply_baseline, baseline, fill_masked, note
 
 from astro_denoise import denoise, train_denoiser
 
@@ -129,6 +130,39 @@ class Theirs:
         """Denoised pixels, without errors, of each frame."""
         return [(self._planes[self._numbers[id(frame)]], None)
                 for frame in frames]
+
+
+class Free:
+    """
+    A filter beside the networks, which needs no training.
+
+    Parameters
+    ----------
+    label : str
+        The identity or a Gaussian, see `methods.baseline`.
+
+    width : float, optional
+        Standard deviation of the Gaussian, in pixels.
+    """
+
+    train_rate = minutes = np.nan
+
+    def __init__(self, label, width=None):
+        self.label = label if width is None else f'{label} {width:.2f}'
+        self._function = baseline(label, width)
+        self.predict_rate = 0.0
+
+    def denoise_all(self, frames):
+        """Denoised pixels, without errors, of each frame."""
+        results = []
+        for frame in frames:
+            noise = mad_std(np.diff(frame.data, axis=1)) / np.sqrt(2.0)
+            start = time.perf_counter()
+            result = apply_baseline(self._function, frame, noise)
+            rate = frame.data.size / (time.perf_counter() - start) / 1e6
+            self.predict_rate = max(self.predict_rate, rate)
+            results.append((result, None))
+        return results
 
 
 def train_all(options, frames, to_predict, *, patch=128, names=None,

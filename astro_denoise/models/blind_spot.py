@@ -59,7 +59,7 @@ class BlindSpotDenoiser(nn.Module):
         up the noise of a pixel, in units of its sigma.
     """
 
-    def __init__(self, widths=(8, 24, 48, 96), n_components=0,
+    def __init__(self, widths=(8, 16, 48, 96), n_components=0,
                  top_skip=True, blur_pool=False,
                  noise_mixture=((1.0, 0.0, 1.0),)):
         super().__init__()

@@ -197,7 +197,7 @@ def fitting_kernels(network, frames, psf_fwhm=None):
 
 
 _MASKING = ('masked_fraction', 'radius')
-_LEVELS = (8, 24, 48, 96)
+_LEVELS = (8, 16, 48, 96)
 
 METHODS = {
     'noise2void': Method(
