@@ -40,7 +40,7 @@ SEED = 20150212_77
 
 # Frames of the two sizes: survey fields, photometry fields, pixels per
 # side, and pixels of pure noise.
-FULL = {'n_survey': 6, 'n_pulls': 34, 'n_photometry': 24, 'size': 1024,
+FULL = {'n_survey': 24, 'n_pulls': 16, 'n_photometry': 24, 'size': 1024,
         'n_noise': 10}
 QUICK = {'n_survey': 2, 'n_pulls': 2, 'n_photometry': 8, 'size': 512,
          'n_noise': 1}
@@ -398,7 +398,7 @@ def run(options):
             method = Baseline(name, best_width(survey, slow['bm3d']))
         elif name == 'gaussian-0.92':
             method = Baseline(name, width_of_response(
-                raw.fields[:8], RESPONSE_OF_GAUSSIAN))
+                raw.fields, RESPONSE_OF_GAUSSIAN))
         elif name in BASELINES:
             method = Baseline(name)
         else:

@@ -18,10 +18,11 @@ Where the flux ratio of a denoiser is above 1 in the faintest bin, look at
 the annuli: in a denoised frame faint sources there stand out and are
 clipped, in the raw one they are part of the background.
 
-The methods: ``raw``; the models; a ``gaussian`` of 1 pixel; ``half``, the
-mean of the denoised frame of ``ccd`` and a constant, which the verdict must
-call out; ``filter``, the matched filter on the raw frame, the rival of them
-all.
+The methods: ``raw``; the models; ``noise2void``, trained for ``--minutes``
+on the noisy exposures of two more fields; a ``gaussian`` of 1 pixel;
+``half``, the mean of the denoised frame of ``ccd`` and a constant, which the
+verdict must call out; ``filter``, the matched filter on the raw frame, the
+rival of them all.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from astropy.table import QTable, vstack
 from methods import apply_baseline, apply_model, note
 from scipy.ndimage import gaussian_filter
 
+from astro_denoise import train_denoiser
 from astro_denoise.photometry import (
     annulus_photometry,
     check_repeatability,
@@ -48,7 +50,9 @@ SEED = 20150212_99  # used by no other script and no training
 FULL = {'n_fields': 6, 'n_exposures': 4, 'size': 2048}
 QUICK = {'n_fields': 2, 'n_exposures': 3, 'size': 1024}
 
-METHODS = ('raw', 'ccd', 'ccd-mmse', 'gaussian', 'half', 'filter')
+METHODS = ('raw', 'ccd', 'ccd-mmse', 'noise2void', 'gaussian', 'half',
+           'filter')
+KNOWN = {'gain': 'GAIN', 'read_noise': 'RDNOISE'}
 DENSITY = 300.0  # sources per 10^6 pixels, twice those of a survey
 SEEING = (0.7, 1.6)  # arcsec, a value for each field
 BETA = 3.88  # exponent of the Moffat profile
@@ -102,7 +106,33 @@ def smoothed(ccd):
                           ccd, 1.0)
 
 
-def denoise_all(methods, ccd):
+def train_noise2void(settings, minutes, seed):
+    """
+    Noise2Void, trained on noisy exposures alone.
+
+    Parameters
+    ----------
+    settings : dict
+        ``FULL`` or ``QUICK``.
+
+    minutes : float
+        For how long.
+
+    seed : int
+        As of `measure`, whose fields it does not see.
+
+    Returns
+    -------
+    model : `~astro_denoise.models.Model`
+        The trained model.
+    """
+    frames = [frame for field in (1000, 1001) for frame in simulate(
+        settings['size'], settings['n_exposures'], [seed, field])[0]]
+    return train_denoiser(frames, 'noise2void', minutes=minutes, seed=seed,
+                          progress_bar=False, **KNOWN)
+
+
+def denoise_all(methods, models, ccd):
     """
     The denoised pixels of one exposure by all methods.
 
@@ -110,6 +140,9 @@ def denoise_all(methods, ccd):
     ----------
     methods : list of str
         Some of ``METHODS``.
+
+    models : dict
+        Model or name of a model by method.
 
     ccd : `~astropy.nddata.CCDData`
         The exposure.
@@ -123,17 +156,17 @@ def denoise_all(methods, ccd):
     for method in methods:
         if method == 'gaussian':
             denoised[method] = smoothed(ccd)
-        elif method in {'ccd', 'ccd-mmse'} or (
+        elif method in models or (
                 method == 'half' and 'ccd' not in denoised):
             name = 'ccd' if method == 'half' else method
-            denoised[name] = apply_model(name, ccd)[0]
+            denoised[name] = apply_model(models.get(name, name), ccd)[0]
         if method == 'half':
             denoised[method] = 0.5 * (denoised['ccd']
                                       + np.median(denoised['ccd']))
     return denoised
 
 
-def measure(methods, settings, seed):
+def measure(methods, models, settings, seed):
     """
     Fluxes of all fields by all methods.
 
@@ -141,6 +174,9 @@ def measure(methods, settings, seed):
     ----------
     methods : list of str
         Some of ``METHODS``.
+
+    models : dict
+        Model or name of a model by method.
 
     settings : dict
         ``FULL`` or ``QUICK``.
@@ -161,7 +197,7 @@ def measure(methods, settings, seed):
                                    [seed, field])
         for number, frame in enumerate(frames):
             raw = annulus_photometry(frame, catalog, gain='GAIN')
-            denoised = denoise_all(methods, frame)
+            denoised = denoise_all(methods, models, frame)
             for method in methods:
                 if method == 'raw':
                     table = raw.copy()
@@ -279,6 +315,8 @@ def main(args=None):
     parser.add_argument('--methods', nargs='+', choices=METHODS,
                         default=METHODS, metavar='METHOD',
                         help=f'some of {", ".join(METHODS)} (default: all)')
+    parser.add_argument('--minutes', type=float, default=5.0,
+                        help='training of noise2void (default: 5)')
     parser.add_argument('--seed', type=int, default=SEED,
                         help='other fields')
     parser.add_argument('--output', type=Path, metavar='FILE.ecsv',
@@ -288,7 +326,11 @@ def main(args=None):
     options = parser.parse_args(args)
     settings = QUICK if options.quick else FULL
     measured = list(dict.fromkeys(['raw', *options.methods, 'filter']))
-    fluxes = measure(measured, settings, options.seed)
+    models = {name: name for name in ('ccd', 'ccd-mmse')}
+    if 'noise2void' in measured:
+        models['noise2void'] = train_noise2void(settings, options.minutes,
+                                                options.seed)
+    fluxes = measure(measured, models, settings, options.seed)
     galaxies = len(np.unique(fluxes['raw']['ref_id']))
     print(f'{galaxies} galaxies in {settings["n_fields"]} fields of '
           f'{settings["n_exposures"]} exposures')

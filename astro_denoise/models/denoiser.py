@@ -270,9 +270,10 @@ class CCDDenoiser(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             ray = None
             if not self.training and self.lone_pixels:
-                ray, good, share = self._lone_pixels(x, valid, context)
+                ray, good, near, share = self._lone_pixels(
+                    x, x - noise, valid, context)
                 noise, log_variance = self._without_peaks(
-                    noise, log_variance, x, good, share)
+                    noise, log_variance, x, good, near, share)
             if has_kernels:
                 # What the network sees counts where it is significant: a
                 # faint source is left to the kernel, whose response and
@@ -295,17 +296,19 @@ class CCDDenoiser(nn.Module):
                                                  * log_sigma.exp())
         return noise, log_variance
 
-    def _lone_pixels(self, x, valid, context):
+    def _lone_pixels(self, x, signal, valid, context):
         """
         Pixels that stand alone.
 
         Light has gone through a point-spread function, of which the
-        neighbours of a pixel have their share. Where they have not, a
-        pixel is noise, if it may be, and else a cosmic ray. By the frame
-        itself, since that has no rounding of the network in it.
+        neighbours of a pixel have their share. Where they have not, in
+        the frame (which has no rounding of the network in it) or in
+        what the network makes of it, a pixel is noise, if it may be,
+        and else a cosmic ray.
 
         Returns how far a pixel is a cosmic ray, which pixels are good
-        neighbours, and how far a pixel is not alone, each from 0 to 1.
+        neighbours, each from 0 to 1, the signal of these, and how far a
+        pixel is not alone.
         """
         # A Gaussian profile, averaged over a pixel.
         fwhm = _CONTEXT_FWHM * torch.exp(context[:, 0])
@@ -314,22 +317,24 @@ class CCDDenoiser(nn.Module):
         support = (_SUPPORT * 0.5 * (beside + beside**2)).clamp_max(
             _LARGEST_SUPPORT)[:, None, None, None]
 
-        def supported(near):
-            return (near * x / (support * x.square()).clamp_min(1e-12)
+        def supported(plane, near):
+            return (near * plane / (support * plane.square()).clamp_min(1e-12)
                     ).clamp(0.0, 1.0)
 
         low, high = _LONE
         above = (x.abs() - low) / (high - low)
-        good, share = valid, supported(_around(x, valid))
+        good, share = valid, supported(x, _around(x, valid))
         ray = (1.0 - share) * (above - 1.0).clamp(0.0, 1.0)
         if ray.any():
             good = valid * (1.0 - ray)
-            share = supported(_around(x, good))
+            share = supported(x, _around(x, good))
+        near = _around(signal, good)
+        share = torch.minimum(share, supported(signal, near))
         # Where the frame crosses zero nothing may jump.
         usual = torch.maximum(above, 1.0 - 2.0 * x.abs())
-        return ray, good, torch.maximum(share, usual.clamp(0.0, 1.0))
+        return ray, good, near, torch.maximum(share, usual.clamp(0.0, 1.0))
 
-    def _without_peaks(self, noise, log_variance, x, good, share):
+    def _without_peaks(self, noise, log_variance, x, good, near, share):
         """
         The noise, with its peaks in lone pixels, of which the network
         keeps some for fear of cosmic rays; and without the errors that
@@ -338,7 +343,7 @@ class CCDDenoiser(nn.Module):
         signal = x - noise
         # A bright neighbour is no reason to be brighter.
         size = signal.abs()
-        near = _around(signal, good).clamp(-size, size)
+        near = near.clamp(-size, size)
         usual = torch.minimum(_around(log_variance, good), log_variance)
         return (noise + (signal - near) * (1.0 - share),
                 torch.lerp(usual, log_variance, share))

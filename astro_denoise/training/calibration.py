@@ -15,9 +15,10 @@ __all__ = ['calibrate_uncertainty']
 
 _SHARE = 0.6827  # within one standard deviation
 
-# Distance of the knots, and how many pixels a factor is found from.
+# Distance of the knots, and how many pixels a factor is found from: those
+# of one source have their errors in common.
 _STEP = calibration_knots()[1] - calibration_knots()[0]
-_FEWEST = 200
+_FEWEST = 3000
 
 # What counts as blank sky, in sigmas, and its share of the pixels of a
 # survey.

@@ -16,7 +16,7 @@ from ..models.denoiser import CCDDenoiser
 from .calibration import calibrate_uncertainty
 from .report import check_outputs, write_log
 from .restoration import design_kernels
-from .scenes import draw_scenes
+from .scenes import draw_scenes, draw_survey_scenes
 from .supervised import train_supervised
 
 __all__ = ['KERNEL_FWHMS', 'RECIPES', 'train_recipe']
@@ -34,7 +34,7 @@ RECIPES = {
         'learning_rate': 1.5e-3, 'start': None,
         'summary': 'lowest error per pixel; pulls faint flux down'},
     'ccd': {
-        'kernel_fwhms': KERNEL_FWHMS, 'bias_weight': 60.0, 'n_steps': 2500,
+        'kernel_fwhms': KERNEL_FWHMS, 'bias_weight': 60.0, 'n_steps': 4000,
         'n_clean': 4, 'n_copies': 4,
         'learning_rate': 6e-4, 'start': 'ccd-mmse',
         'summary': 'keeps the flux of faint sources; the default'},
@@ -42,6 +42,7 @@ RECIPES = {
 
 _SCENE_SEED = 20
 _N_SCENES = 300
+_N_VALIDATION = 72
 
 
 def _train(name, scenes, *, seed, folder, n_steps=None, progress_bar=False,
@@ -136,7 +137,8 @@ def train_recipe(name, output, *, seed=1, checkpoint=None, n_steps=None,
                           progress_bar=progress_bar)
     network = network.cpu()
     # Most bright pixels of a survey are those of compact sources.
-    validation = draw_scenes(96, seed=_SCENE_SEED + 1000 + seed, n_large=0.1)
+    validation = draw_survey_scenes(_N_VALIDATION,
+                                    seed=_SCENE_SEED + 1000 + seed)
     calibrate_uncertainty(network, validation, n_batches=120, seed=seed)
     recipe = RECIPES[name]
     model = Model(network, {

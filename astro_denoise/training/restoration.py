@@ -17,6 +17,13 @@ _STAMP = 75
 # Widths of the Gaussians a kernel is made of, over the FWHM of the PSF.
 _BASIS = np.array([0.11, 0.15, 0.2, 0.28, 0.38, 0.52, 0.72, 1.0])
 
+# At this weight the noise of a pixel, over the seeing of a survey, is that
+# of a Gaussian filter of one width that loses several times as much flux.
+_FAITHFULNESS = 12.0
+
+# Pixels over which a kernel goes to zero at its edge.
+_EDGE = 6.0
+
 # A filter that lets pass what is smooth, ``1 - sin(w / 2)^4`` of it, and
 # nothing at the Nyquist frequency, where no source has light.
 _SMOOTH = np.array([-1.0, 4.0, 10.0, 4.0, -1.0]) / 16.0
@@ -83,7 +90,7 @@ def kernel_response(kernel, fwhm, *, r50=0.0, share=0.625):
             np.sqrt((weight**2).sum() / (aperture**2).sum()))
 
 
-def design_kernel(fwhm, *, faithfulness=40.0):
+def design_kernel(fwhm, *, faithfulness=None):
     """
     The kernel of least noise that keeps the flux of compact sources.
 
@@ -102,7 +109,9 @@ def design_kernel(fwhm, *, faithfulness=40.0):
         pixels.
 
     faithfulness : float, optional
-        The weight w: more keeps flux better and noise less well.
+        The weight w: more keeps flux better and noise less well. By
+        default 12, and more where the PSF is narrower than 3 pixels,
+        which are too large for it.
 
     Returns
     -------
@@ -113,14 +122,19 @@ def design_kernel(fwhm, *, faithfulness=40.0):
     --------
     >>> from astro_denoise.training.restoration import design_kernel
     >>> kernel = design_kernel(4.0)
-    >>> print(kernel.shape, round(float((kernel**2).sum()**0.5), 1))
-    (25, 25) 0.3
+    >>> print(kernel.shape, round(float((kernel**2).sum()**0.5), 2))
+    (25, 25) 0.24
     """
+    if faithfulness is None:
+        faithfulness = _FAITHFULNESS * max(1.0, (3.0 / fwhm)**2)
     line = np.arange(-_RADIUS, _RADIUS + 1)
+    # Down to zero before the edge: a step there has all frequencies.
+    edge = np.clip((_RADIUS - 1 - np.abs(line)) / _EDGE, 0.0, 1.0)
+    taper = np.sin(0.5 * np.pi * edge)**2
     basis = []
     for sigma in np.maximum(_BASIS * fwhm, [0.3, *[0.35] * 7]):
-        profile = np.convolve(np.exp(-0.5 * (line / sigma)**2), _SMOOTH,
-                              mode='same')
+        profile = np.convolve(np.exp(-0.5 * (line / sigma)**2) * taper,
+                              _SMOOTH, mode='same')
         basis.append(np.outer(profile, profile) / profile.sum()**2)
     quadratic = np.tensordot(basis, basis, axes=((1, 2), (1, 2)))
     linear = np.zeros(len(basis))

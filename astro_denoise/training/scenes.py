@@ -11,9 +11,15 @@ import numpy as np
 
 from ..models.denoiser import psf_context
 from ..noise import photon_noise_map
-from ..simulation import cosmic_rays, render_sources, saturate
+from ..simulation import (
+    SurveySimulator,
+    cosmic_rays,
+    render_sources,
+    saturate,
+)
 
-__all__ = ['ExposureSampler', 'Scene', 'draw_scene', 'draw_scenes']
+__all__ = ['ExposureSampler', 'Scene', 'draw_scene', 'draw_scenes',
+           'draw_survey_scenes']
 
 
 @dataclass
@@ -40,7 +46,7 @@ class Scene:
     stars: np.ndarray
 
 
-def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5), n_large=1.5):
+def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5)):
     """
     Draw a noise-free sky: Moffat stars, Sérsic galaxies, a few large ones.
 
@@ -55,9 +61,6 @@ def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5), n_large=1.5):
     psf_fwhm : tuple of float, optional
         Range of the full width at half maximum, in pixels, drawn
         uniformly in its logarithm.
-
-    n_large : float, optional
-        Mean number of large galaxies.
 
     Returns
     -------
@@ -91,7 +94,7 @@ def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5), n_large=1.5):
 
     # Large galaxies, some with knots: their surface brightness is drawn.
     knots = []
-    for _ in range(rng.poisson(n_large)):
+    for _ in range(rng.poisson(1.5)):
         radius = np.exp(rng.uniform(np.log(8.0), np.log(50.0)))
         brightness = np.exp(rng.uniform(np.log(0.3), np.log(100.0)))
         large = {'x': rng.uniform(0.0, size), 'y': rng.uniform(0.0, size),
@@ -168,6 +171,51 @@ def draw_scenes(n_scenes, *, seed=0, n_workers=1, progress_bar=False,
     with ProcessPoolExecutor(n_workers) as pool:
         return list(tqdm(pool.map(_draw_numbered, jobs), total=n_scenes,
                          disable=not progress_bar, desc='scenes'))
+
+
+def draw_survey_scenes(n_scenes, *, seed=0, size=640, density=600.0):
+    """
+    Draw noise-free skies as a survey sees them: most sources are compact.
+
+    Every twelfth has bright sources instead, so that all brightnesses are
+    seen.
+
+    Parameters
+    ----------
+    n_scenes : int
+        How many.
+
+    seed : int, optional
+        Same seed, same skies.
+
+    size : int, optional
+        Pixels per side.
+
+    density : float, optional
+        Sources per 10^6 pixels; by default several times those of a
+        survey, so that fewer skies are needed.
+
+    Returns
+    -------
+    scenes : list of `Scene`
+        The skies, without ``stars``.
+    """
+    simulator = SurveySimulator(shape=(size, size), density=density)
+    bright = SurveySimulator(shape=(size, size), density=0.2 * density,
+                             magnitude_range=(14.0, 19.0))
+    electrons = (simulator.sky_rate[0] + simulator.dark_rate / 3600.0
+                 ) * simulator.exposure_time
+    noise = np.sqrt(electrons + simulator.read_noise**2)
+    scenes = []
+    for number in range(n_scenes):
+        rng = np.random.default_rng([seed, number])
+        fwhm = rng.uniform(*simulator.psf_fwhm) / simulator.pixel_scale
+        catalog = (simulator if number % 12 else bright).catalog(seed=rng)
+        image = simulator.scene(catalog, psf_fwhm=fwhm,
+                                psf_beta=rng.uniform(*simulator.psf_beta))
+        image = np.maximum(image / noise, 0.0).astype(np.float32)
+        scenes.append(Scene(image, float(fwhm), np.zeros((0, 3))))
+    return scenes
 
 
 class ExposureSampler:

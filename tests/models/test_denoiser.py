@@ -209,6 +209,27 @@ def lone_case(seed=3):
     return planes, torch.zeros_like(planes), torch.ones_like(planes)
 
 
+def test_what_the_network_leaves_alone_is_alone():
+    network = CCDDenoiser((6, 8))
+    # Its neighbours in the frame are bright enough by chance.
+    x = torch.zeros(1, 1, 16, 16)
+    x[..., 7:10, 7:10] = 2.0
+    x[..., 8, 8] = 4.5
+    valid = torch.ones_like(x)
+    context = torch.tensor([psf_context(3.1)])
+    lone = torch.zeros_like(x)
+    lone[..., 8, 8] = 1.2
+    star = 0.5 * x
+    shares = [float(network._lone_pixels(x, signal, valid, context)[3][
+        ..., 8, 8]) for signal in (lone, star)]
+    assert shares == pytest.approx([0.0, 1.0], abs=0.01)
+    noise, log_variance = x - lone, torch.zeros_like(x)
+    _, good, near, share = network._lone_pixels(x, lone, valid, context)
+    without, _ = network._without_peaks(noise, log_variance, x, good, near,
+                                        share)
+    assert float((x - without)[..., 8, 8]) == pytest.approx(0.0, abs=0.02)
+
+
 @pytest.mark.parametrize('name', ['ccd', 'ccd-mmse'])
 def test_lone_pixels(name):
     network = load_model(name).network

@@ -34,6 +34,7 @@ def tiny(monkeypatch):
                                           'n_clean': 2})
 
     monkeypatch.setattr(recipes, 'draw_scenes', scenes)
+    monkeypatch.setattr(recipes, 'draw_survey_scenes', scenes)
     monkeypatch.setattr(calibration, 'ExposureSampler', sampler)
     monkeypatch.setattr(
         recipes, 'train_supervised', lambda network, **options:

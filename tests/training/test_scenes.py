@@ -12,6 +12,7 @@ from astro_denoise.training.scenes import (
     Scene,
     draw_scene,
     draw_scenes,
+    draw_survey_scenes,
 )
 
 
@@ -53,6 +54,20 @@ def test_same_seed_same_scenes(scenes):
     assert np.any(scenes[0].image != scenes[1].image)
     other, = draw_scenes(1, seed=6, size=160)
     assert np.any(scenes[0].image != other.image)
+
+
+def test_skies_as_of_a_survey():
+    scenes = draw_survey_scenes(3, seed=1, size=320, density=300.0)
+    again = draw_survey_scenes(3, seed=1, size=320, density=300.0)
+    for one, other in zip(scenes, again, strict=True):
+        assert_array_equal(one.image, other.image)
+        assert one.image.dtype == np.float32
+        assert one.image.min() >= 0
+        assert 0.7 / 0.263 <= one.psf_fwhm <= 1.6 / 0.263
+    # The first has bright sources.
+    assert scenes[0].image.max() > 2 * scenes[1].image.max()
+    # The others are mostly blank.
+    assert np.mean(scenes[1].image < 0.05) > 0.7
 
 
 # Newer versions of Python warn of processes beside threads.
