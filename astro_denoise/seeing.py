@@ -110,7 +110,7 @@ def _crowded_width(widths):
 
 def _sharpest_width(widths):
     """
-    The width of the sharpest source, or `None`: what too few of them say.
+    The width of the sharpest sources, or `None`: what too few of them say.
 
     It is rather too small than too large, which keeps flux.
     """
@@ -120,8 +120,9 @@ def _sharpest_width(widths):
     if len(widths) == 1:
         return 0.75 * widths[0]
     # One that stands alone is a cosmic ray.
-    alone = len(widths) > 2 and widths[0] < 0.6 * widths[1]
-    return 0.95 * widths[1 if alone else 0]
+    first = int(len(widths) > 2 and widths[0] < 0.6 * widths[1])
+    alike = widths[first:][widths[first:] <= _SAME_WIDTH * widths[first]]
+    return np.median(alike) * (1.0 - 0.05 / len(alike))
 
 
 def estimate_fwhm(values, background, sigma, valid):
@@ -132,8 +133,8 @@ def estimate_fwhm(values, background, sigma, valid):
     and those sharper than any star (cosmic rays) are left out, and the
     width at which the others crowd is taken: all stars have the same
     one, galaxies and what is left of cosmic rays do not. Where fewer
-    than six agree, that of the sharpest one is taken, made a
-    little smaller.
+    than six agree, the sharpest ones that do are taken, and the width
+    is made a little smaller the fewer they are.
 
     Parameters
     ----------

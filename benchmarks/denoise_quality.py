@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import QTable
 from checks import CHECKS
-from fields import BINS, photometry_field, survey_field
+from fields import BINS, even_seeing, photometry_field, survey_field
 from methods import (
     BASELINES,
     apply_baseline,
@@ -384,10 +384,12 @@ def run(options):
     note(f'{scale["n_survey"]} survey fields and {scale["n_photometry"]} '
          f'photometry fields of {scale["size"]}² pixels, seed '
          f'{options.seed}')
-    survey = [survey_field(scale['size'], [options.seed, 1, number])
+    survey = [survey_field(scale['size'], [options.seed, 1, number],
+                           psf_fwhm=even_seeing(number))
               for number in range(scale['n_survey'])]
     raw = RawPhotometry([
-        photometry_field(scale['size'], [options.seed, 2, number])
+        photometry_field(scale['size'], [options.seed, 2, number],
+                         psf_fwhm=even_seeing(number))
         for number in range(scale['n_photometry'])])
 
     results, checks = [], {}
@@ -417,7 +419,8 @@ def run(options):
         note(f'{method.label}: {time.perf_counter() - start:.0f} s')
         if name not in BASELINES:
             # Bright pixels are few and have their errors in common.
-            more = [survey_field(scale['size'], [options.seed, 4, number])
+            more = [survey_field(scale['size'], [options.seed, 4, number],
+                                 psf_fwhm=even_seeing(number))
                     for number in range(scale['n_pulls'])]
             numbers = pixel_errors(method, survey + more, slow['bm3d'])
             checks[method.label] = {

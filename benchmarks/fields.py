@@ -107,7 +107,28 @@ def survey_field(size, seed, *, n_exposures=1, **options):
     return Field(exposures, truth, *_sky(simulator))
 
 
-def photometry_field(size, seed):
+def even_seeing(number):
+    """
+    The seeing of one of several fields.
+
+    Any number of fields from the first on are spread over the range as
+    evenly as can be (multiples of the golden ratio).
+
+    Parameters
+    ----------
+    number : int
+        Of the field, from 0.
+
+    Returns
+    -------
+    psf_fwhm : float
+        In arcsec.
+    """
+    low, high = PSF_FWHM
+    return low + (high - low) * ((0.5 + 0.6180339887 * number) % 1.0)
+
+
+def photometry_field(size, seed, *, psf_fwhm=None):
     """
     A clean pair of exposures with sources of all bins, far apart.
 
@@ -119,15 +140,20 @@ def photometry_field(size, seed):
     seed : sequence of int
         Same seed, same field.
 
+    psf_fwhm : float, optional
+        Seeing in arcsec; drawn without.
+
     Returns
     -------
     field : `Field`
         The field.
     """
     rng = np.random.default_rng(seed)
+    drawn = rng.uniform(*PSF_FWHM)
     simulator = SurveySimulator(
         shape=(size, size), n_cosmic_rays=0, n_bad_columns=0,
-        psf_fwhm=rng.uniform(*PSF_FWHM), psf_beta=rng.uniform(*PSF_BETA))
+        psf_fwhm=drawn if psf_fwhm is None else psf_fwhm,
+        psf_beta=rng.uniform(*PSF_BETA))
     catalog = _draw_sources(simulator, rng)
     psf = {'psf_fwhm': simulator.psf_fwhm[0] / simulator.pixel_scale,
            'psf_beta': simulator.psf_beta[0]}

@@ -58,7 +58,7 @@ from astropy.nddata import CCDData, InverseVariance
 from astropy.stats import mad_std, sigma_clipped_stats
 from astropy.table import QTable
 from denoise_quality import RawPhotometry, best_width, pixel_errors
-from fields import photometry_field, survey_field
+from fields import even_seeing, photometry_field, survey_field
 from methods import note
 from photutils.aperture import CircularAperture, aperture_photometry
 from photutils.detection import DAOStarFinder
@@ -157,8 +157,10 @@ def simulated(options, scale):
     frames = [frame for field in train_fields for frame in field.exposures]
     tests = [survey_field(size, [options.seed, 2, number])
              for number in range(scale['n_test'])]
-    raw = RawPhotometry([photometry_field(size, [options.seed, 3, number])
-                         for number in range(scale['n_photometry'])])
+    raw = RawPhotometry([
+        photometry_field(size, [options.seed, 3, number],
+                         psf_fwhm=even_seeing(number))
+        for number in range(scale['n_photometry'])])
     blank = SurveySimulator(
         shape=(size, size), density=0, n_cosmic_rays=0,
         n_bad_columns=0).exposures(scale['n_noise'], seed=options.seed)[0]

@@ -86,6 +86,22 @@ def test_too_few_stars(n_stars, smallest):
     assert 3.0 * smallest < width < 3.0
 
 
+def test_few_stars_among_galaxies():
+    found = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x, y = rng.uniform(20, 380, (2, 9))
+        r50 = np.where(np.arange(9) < 3, 0.0, rng.uniform(1.0, 4.0, 9))
+        image = render_sources((400, 400), {
+            'x': x, 'y': y, 'flux': 300.0 * (1.0 + r50**2), 'r50': r50},
+            3.6, 3.5)
+        image += rng.standard_normal(image.shape)
+        flat = np.ones_like(image)
+        found.append(estimate_fwhm(image, 0.0 * flat, flat, flat > 0))
+    assert np.mean(found) == pytest.approx(3.5, rel=0.04)
+    assert max(found) < 1.12 * 3.6
+
+
 def test_faint_stars():
     # No pixel is far above the noise.
     values, sigma = field(3.0)

@@ -329,8 +329,9 @@ class CCDDenoiser(nn.Module):
             good = valid * (1.0 - ray)
             share = supported(x, _around(x, good))
         near = _around(signal, good)
-        share = torch.minimum(share, supported(signal, near))
-        # Where the frame crosses zero nothing may jump.
+        # Where either crosses zero nothing may jump.
+        share = torch.minimum(share, torch.maximum(
+            supported(signal, near), 1.0 - 2.0 * signal.abs()))
         usual = torch.maximum(above, 1.0 - 2.0 * x.abs())
         return ray, good, near, torch.maximum(share, usual.clamp(0.0, 1.0))
 
