@@ -301,7 +301,9 @@ def test_nothing_found():
 
 def test_optical_frames():
     rng = np.random.default_rng(1)
-    frame = (image((128, 128), background=0.0) * 10.0
+    # Ten times the flux, without noise worth the name of its own.
+    bright = [(x, y, 100.0 * flux) for x, y, flux in SOURCES]
+    frame = (image((128, 128), background=0.0, sources=bright) / 10.0
              + rng.normal(1000, 25, (128, 128)))
     network = Contrast('ccd', scale=5.0)
     found = segment_point_sources(CCDData(frame, unit='adu'),

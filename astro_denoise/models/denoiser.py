@@ -331,7 +331,7 @@ class CCDDenoiser(nn.Module):
         near = _around(signal, good)
         # Where either crosses zero nothing may jump.
         share = torch.minimum(share, torch.maximum(
-            supported(signal, near), 1.0 - 2.0 * signal.abs()))
+            supported(signal, near), 1.5 - signal.abs()))
         usual = torch.maximum(above, 1.0 - 2.0 * x.abs())
         return ray, good, near, torch.maximum(share, usual.clamp(0.0, 1.0))
 

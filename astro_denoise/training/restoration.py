@@ -123,7 +123,7 @@ def design_kernel(fwhm, *, faithfulness=None):
     >>> from astro_denoise.training.restoration import design_kernel
     >>> kernel = design_kernel(4.0)
     >>> print(kernel.shape, round(float((kernel**2).sum()**0.5), 2))
-    (25, 25) 0.24
+    (25, 25) 0.23
     """
     if faithfulness is None:
         faithfulness = _FAITHFULNESS * max(1.0, (3.0 / fwhm)**2)

@@ -218,7 +218,7 @@ def test_what_the_network_leaves_alone_is_alone():
     valid = torch.ones_like(x)
     context = torch.tensor([psf_context(3.1)])
     lone = torch.zeros_like(x)
-    lone[..., 8, 8] = 1.2
+    lone[..., 8, 8] = 2.0
     star = 0.5 * x
     shares = [float(network._lone_pixels(x, signal, valid, context)[3][
         ..., 8, 8]) for signal in (lone, star)]

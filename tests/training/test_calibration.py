@@ -40,7 +40,7 @@ def test_pulls_become_one(scenes, log_variance):
     # A network that finds no noise, and errs in what is left.
     network = CCDDenoiser((6, 8)).eval().requires_grad_(requires_grad=False)
     network.head.bias[4:] = log_variance
-    calibrate_uncertainty(network, scenes, n_batches=4)
+    calibrate_uncertainty(network, scenes, n_batches=60)
     pull, signal = pulls(network, scenes)
     # Of blank sky, of which a survey is full, and of bright pixels.
     for inside, tolerance in ((np.abs(signal) < 0.05, 0.03),
