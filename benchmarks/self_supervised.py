@@ -21,7 +21,9 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     squared difference from another exposure less the noise of that, in
     units of the noise, ``R`` the response of sources, denoised flux against
     the raw flux of another exposure, ``left`` the scatter of blank sky over
-    that of the raw frame. NaN where there is one exposure.
+    that of the raw frame. NaN where there is one exposure. ``nyquist`` is
+    measured on the four blankest squares of each frame: that of the
+    identity, 1 for white noise, shows what chance or the camera do.
 ``gr2r``
     ``ccd`` and what ``gr2r`` makes of it on one frame of a seeing and a
     noise outside the range of ``ccd``, after ``--minutes`` and after three
