@@ -33,6 +33,7 @@ import numpy as np
 from astropy.table import QTable, vstack
 from methods import apply_baseline, apply_model, note
 from scipy.ndimage import gaussian_filter
+from trainings import KNOWN
 
 from astro_denoise import train_denoiser
 from astro_denoise.photometry import (
@@ -52,7 +53,6 @@ QUICK = {'n_fields': 2, 'n_exposures': 3, 'size': 1024}
 
 METHODS = ('raw', 'ccd', 'ccd-mmse', 'noise2void', 'gaussian', 'half',
            'filter')
-KNOWN = {'gain': 'GAIN', 'read_noise': 'RDNOISE'}
 DENSITY = 300.0  # sources per 10^6 pixels, twice those of a survey
 SEEING = (0.7, 1.6)  # arcsec, a value for each field
 BETA = 3.88  # exponent of the Moffat profile

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from astropy.stats import mad_std
-from methods import apply_baseline, baseline, fill_masked, note
+from denoise_quality import Baseline
+from methods import apply_baseline, fill_masked, note
 
 from astro_denoise import denoise, train_denoiser
 
@@ -139,7 +139,7 @@ class Free:
     Parameters
     ----------
     label : str
-        The identity or a Gaussian, see `methods.baseline`.
+        The identity or a Gaussian, see `methods.baseline`: a linear one.
 
     width : float, optional
         Standard deviation of the Gaussian, in pixels.
@@ -148,17 +148,17 @@ class Free:
     train_rate = minutes = np.nan
 
     def __init__(self, label, width=None):
-        self.label = label if width is None else f'{label} {width:.2f}'
-        self._function = baseline(label, width)
+        self._filter = Baseline(label, width)
+        self.label = self._filter.label
         self.predict_rate = 0.0
 
     def denoise_all(self, frames):
         """Denoised pixels, without errors, of each frame."""
         results = []
         for frame in frames:
-            noise = mad_std(np.diff(frame.data, axis=1)) / np.sqrt(2.0)
             start = time.perf_counter()
-            result = apply_baseline(self._function, frame, noise)
+            # A linear filter does not ask for the noise.
+            result = apply_baseline(self._filter.function, frame, 1.0)
             rate = frame.data.size / (time.perf_counter() - start) / 1e6
             self.predict_rate = max(self.predict_rate, rate)
             results.append((result, None))

@@ -270,10 +270,11 @@ class CCDDenoiser(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             ray = None
             if not self.training and self.lone_pixels:
+                signal = x - noise
                 ray, good, near, share = self._lone_pixels(
-                    x, x - noise, valid, context)
+                    x, signal, valid, context)
                 noise, log_variance = self._without_peaks(
-                    noise, log_variance, x, good, near, share)
+                    noise, log_variance, signal, good, near, share)
             if has_kernels:
                 # What the network sees counts where it is significant: a
                 # faint source is left to the kernel, whose response and
@@ -335,13 +336,13 @@ class CCDDenoiser(nn.Module):
         usual = torch.maximum(above, 1.0 - 2.0 * x.abs())
         return ray, good, near, torch.maximum(share, usual.clamp(0.0, 1.0))
 
-    def _without_peaks(self, noise, log_variance, x, good, near, share):
+    def _without_peaks(self, noise, log_variance, signal, good, near,
+                       share):
         """
         The noise, with its peaks in lone pixels, of which the network
         keeps some for fear of cosmic rays; and without the errors that
         are so large for the same reason.
         """
-        signal = x - noise
         # A bright neighbour is no reason to be brighter.
         size = signal.abs()
         near = near.clamp(-size, size)

@@ -225,8 +225,8 @@ def test_what_the_network_leaves_alone_is_alone():
     assert shares == pytest.approx([0.0, 1.0], abs=0.01)
     noise, log_variance = x - lone, torch.zeros_like(x)
     _, good, near, share = network._lone_pixels(x, lone, valid, context)
-    without, _ = network._without_peaks(noise, log_variance, x, good, near,
-                                        share)
+    without, _ = network._without_peaks(noise, log_variance, lone, good,
+                                        near, share)
     assert float((x - without)[..., 8, 8]) == pytest.approx(0.0, abs=0.02)
 
 

@@ -67,7 +67,7 @@ def test_flux_comes_through(kernels, fwhm, r50, share):
     response, scatter = kernel_response(kernels[fwhm], fwhm, r50=r50 * fwhm,
                                         share=share)
     # Of stars, a part is left to the network: see design_kernel.
-    assert_allclose(response, 1.0, atol=0.05 if r50 else 0.1)
+    assert_allclose(response, 1.0, atol=0.05 if r50 or fwhm >= 6.0 else 0.1)
     assert scatter / response < 1.03
 
 
