@@ -17,6 +17,12 @@ _UNKNOWN_FWHM = 3.5
 # many widths of them.
 _CERTAIN, _BRIGHT, _N_NEEDED, _WIDE = 0.5, 20.0, 3, 2.0
 
+# What all light is to that of the filter without looking, and how far from
+# it in a frame: the wings of stars are not known, nor quite their width. And
+# how much the neighbours of a star add to what is seen of that, and the wings
+# farther out to what is not seen.
+_SHARE, _SHARE_ERROR, _NEIGHBORS, _WINGS = 1.05, 0.05, 0.05, 0.025
+
 
 def label_sources(probability, height, threshold, *, own=None, n_pixels=1):
     """
@@ -152,13 +158,16 @@ def measure_stars(catalog, values, sigma, valid):
     Measure the fluxes of stars by a matched filter, on the frame itself.
 
     What a network says of the flux of a star is little where it is not
-    sure that there is one.
+    sure that there is one. The filter's share of their light is measured
+    on the surest stars; how well it is known is a part of all errors, but
+    not of the signal-to-noise ratio.
 
     Parameters
     ----------
     catalog : `~astropy.table.QTable`
-        Of `measure_sources`; ``flux`` and ``flux_error`` are changed.
-        NaN where a star reaches over the edge of the frame.
+        Of `measure_sources`; ``flux`` and ``flux_error`` are changed, and
+        ``snr`` is added. NaN where a star reaches over the edge of the
+        frame.
 
     values, sigma : 2D `~numpy.ndarray`
         The frame less its background, and its noise.
@@ -172,8 +181,9 @@ def measure_stars(catalog, values, sigma, valid):
     from .photometry.profile import START_BETA
     from .seeing import estimate_fwhm
 
-    fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid)
-            or _UNKNOWN_FWHM)
+    certain = catalog[catalog['probability'] > _CERTAIN]
+    fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid, stars=(
+        certain['x_centroid'], certain['y_centroid'])) or _UNKNOWN_FWHM)
     alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0)
     plane = {'error': sigma, 'mask': ~valid}
     circles = QTable({
@@ -188,13 +198,25 @@ def measure_stars(catalog, values, sigma, valid):
                    for name in ('flux', 'flux_error'))
     sure = ((catalog['probability'] > _CERTAIN) & (flux > _BRIGHT * error)
             & (measured['flag'] == 0))
-    correction = 1.0
+    share, share_error = _SHARE, _SHARE_ERROR
     if np.count_nonzero(sure) >= _N_NEEDED:
         wide = circles[sure]
         for name in ('aperture_a', 'aperture_b'):
             wide[name] *= _WIDE
-        light = np.asarray(annulus_photometry(values, wide, **plane)['flux'])
-        share = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - START_BETA)
-        correction = np.nanmedian(light / share / flux[sure])
-    catalog['flux'] = flux * correction
-    catalog['flux_error'] = error * correction
+        light = annulus_photometry(values, wide, **plane)
+        within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - START_BETA)
+        ratio, scatter = (np.asarray(light[name]) / within / flux[sure]
+                          for name in ('flux', 'flux_error'))
+        known = np.isfinite(ratio)
+        if known.sum() >= _N_NEEDED:
+            # The light of neighbours makes some too large: the median.
+            error_of_median = 1.25 * np.median(np.hypot(
+                scatter[known], _NEIGHBORS)) / np.sqrt(known.sum())
+            weights = np.array([np.hypot(error_of_median, _WINGS),
+                                share_error])**-2.0
+            share = np.average([np.median(ratio[known]), share],
+                               weights=weights)
+            share_error = weights.sum()**-0.5
+    catalog['snr'] = flux / error
+    catalog['flux'] = flux * share
+    catalog['flux_error'] = np.hypot(error * share, flux * share_error)

@@ -112,7 +112,6 @@ def _in_frames(frame, part, network, position, *, device, dtype):
     def finish(index, catalog, peaks):
         measure_stars(catalog, signal[index], noise_map[index],
                       frame.valid[part][index])
-        catalog['snr'] = catalog['flux'] / catalog['flux_error']
 
     return answers, height, finish
 

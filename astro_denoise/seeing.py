@@ -125,7 +125,33 @@ def _sharpest_width(widths):
     return np.median(alike) * (1.0 - 0.05 / len(alike))
 
 
-def estimate_fwhm(values, background, sigma, valid):
+def _inside(stars, shape):
+    """Pixels of stars whose stamps are within the frame."""
+    x, y = (np.rint(np.asarray(along, float)).astype(int) for along in stars)
+    keep = np.ones(len(x), bool)
+    for along, length in ((y, shape[0]), (x, shape[1])):
+        keep &= (along >= _RADIUS) & (along < length - _RADIUS)
+    return y[keep], x[keep]
+
+
+def _widths(y, x, values, background, sigma, valid):
+    """Widths of the sources at some pixels that may be stars."""
+    if len(y) == 0:
+        return np.zeros(0)
+    offsets = np.arange(-_RADIUS, _RADIUS + 1)
+    rows = (y[:, None] + offsets)[:, :, None]
+    columns = (x[:, None] + offsets)[:, None, :]
+    stamps = ((values[rows, columns] - background[rows, columns])
+              / sigma[y, x][:, None, None]).astype(np.float32)
+    weights = valid[rows, columns].astype(np.float32)
+    widths, ellipticity, significance = _adaptive_moments(stamps, weights)
+    # Cosmic rays and hot pixels are sharper than the pixels resolve.
+    return widths[(widths > 0.5) & (widths < 5.5)
+                  & (ellipticity < _ELLIPTICITY)
+                  & (significance > _SIGNIFICANCE)]
+
+
+def estimate_fwhm(values, background, sigma, valid, *, stars=None):
     """
     Estimate the full width at half maximum of the point sources.
 
@@ -143,6 +169,10 @@ def estimate_fwhm(values, background, sigma, valid):
 
     valid : 2D bool `~numpy.ndarray`
         Pixels that may be used.
+
+    stars : tuple of 1D `~numpy.ndarray`, optional
+        Positions x and y of sources that are known to be stars. Where
+        there is no crowd, the median of their widths is taken.
 
     Returns
     -------
@@ -166,21 +196,12 @@ def estimate_fwhm(values, background, sigma, valid):
     """
     if min(values.shape) < 2 * _RADIUS + 1:
         return None
-    y, x = _peaks(values, background, sigma, valid)
-    if len(y) == 0:
-        return None
-    offsets = np.arange(-_RADIUS, _RADIUS + 1)
-    rows = (y[:, None] + offsets)[:, :, None]
-    columns = (x[:, None] + offsets)[:, None, :]
-    stamps = ((values[rows, columns] - background[rows, columns])
-              / sigma[y, x][:, None, None]).astype(np.float32)
-    weights = valid[rows, columns].astype(np.float32)
-    widths, ellipticity, significance = _adaptive_moments(stamps, weights)
-    # Cosmic rays and hot pixels are sharper than the pixels resolve.
-    widths = widths[(widths > 0.5) & (widths < 5.5)
-                    & (ellipticity < _ELLIPTICITY)
-                    & (significance > _SIGNIFICANCE)]
+    plane = values, background, sigma, valid
+    widths = _widths(*_peaks(*plane), *plane)
     width = _crowded_width(widths)
+    if width is None and stars is not None:
+        known = _widths(*_inside(stars, values.shape), *plane)
+        width = np.median(known) if len(known) else None
     if width is None:
         width = _sharpest_width(widths)
     # A Gaussian fitted to a Moffat profile (beta = 3.5) is wider.

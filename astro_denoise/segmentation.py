@@ -201,7 +201,10 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
 
     In optical frames flux and error are those of a matched filter on the
     frame, see `~astro_denoise.photometry.profile_photometry`, NaN where a
-    star reaches over the edge; ``snr`` is the one over the other.
+    star reaches over the edge; ``snr`` is flux over error. The share of
+    the light that the filter sees is measured on the surest stars, and
+    ``flux_error`` holds besides what is not known of that, some per cent
+    of the flux, the same for all stars of a frame.
 
     ``'unet-paper'`` has no fluxes: for it, they are sums over all pixels
     of the source of the counts above the median of their surroundings.

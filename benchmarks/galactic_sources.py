@@ -53,11 +53,13 @@ def segmentation(report, models, test, sizes, figures):
             flux_maps[f'{label}: flux'] = bright
         thresholds[label] = (0.02 if name == 'unet-paper' else 0.5)
 
-    report.title('Point sources, all (approach A), mean over images',
-                 'AUC', 'scatter', 'AP', 'accuracy', 'scatter', 'Brier')
-    report.line('document', 0.92, 0.01, None, 0.80, 0.03, None)
+    report.title('Point sources, all (approach A), mean over images; '
+                 'AUC and AP of all pixels together beside',
+                 'AUC', 'scatter', 'AP', 'accuracy', 'scatter', 'Brier',
+                 'AUC together', 'AP together')
+    report.line('document', 0.92, 0.01, None, 0.80, 0.03, None, None, None)
     report.line('no source anywhere', 0.5, None, None,
-                float((flux == 0).mean()), None, None)
+                float((flux == 0).mean()), None, None, 0.5, None)
     scores = {}
     for label, score in maps.items():
         if score is None:
@@ -73,7 +75,9 @@ def segmentation(report, models, test, sizes, figures):
             'accuracy': table['accuracy'].mean(),
             'accuracy_scatter': table['accuracy'].std(),
             'brier': (None if label == 'raw counts'
-                      else result.pooled['brier'])}
+                      else result.pooled['brier']),
+            'auc_together': result.pooled['auc'],
+            'ap_together': result.pooled['average_precision']}
         report.line(label, *numbers.values())
         report.keep('all sources', label, **numbers,
                     threshold=thresholds[label])

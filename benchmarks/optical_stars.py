@@ -101,7 +101,6 @@ def by_finder(frame, noise, threshold, roundness):
     catalog['label'] = np.arange(1, len(table) + 1)
     catalog['probability'] = np.ones(len(table))
     measure_stars(catalog, values, np.full(values.shape, noise), ~frame.mask)
-    catalog['snr'] = catalog['flux'] / catalog['flux_error']
     return np.stack([catalog[name] for name in NAMES], 1)
 
 

@@ -312,16 +312,19 @@ def test_optical_frames():
     assert abs(np.median(seen)) < 0.1
     assert 0.9 < np.median(abs(seen)) / 0.6745 < 1.15
     assert not network.seen[-1][2].any()
-    catalog = found.catalog[found.catalog['flux']
-                            > 10 * found.catalog['flux_error']]
+    catalog = found.catalog[found.catalog['snr'] > 10]
     assert len(catalog) == 4
     assert_allclose(np.sort(catalog['flux'].to_value('adu')),
                     [3000, 3500, 4000, 6000], rtol=0.1)
     # A matched filter's error: less than that of a box of 5x5 pixels.
-    assert np.all(catalog['flux_error'] > 2.5 * 25 * u.adu)
-    assert np.all(catalog['flux_error'] < 4 * 25 * u.adu)
-    assert_allclose(catalog['snr'],
-                    catalog['flux'] / catalog['flux_error'])
+    noise = (catalog['flux'] / catalog['snr']).to_value('adu')
+    assert np.all(noise > 2.5 * 25)
+    assert np.all(noise < 4 * 25)
+    # Beside it, a share of the flux that is the same for all.
+    share = (np.sqrt(catalog['flux_error'].to_value('adu')**2 - noise**2)
+             / catalog['flux'].to_value('adu'))
+    assert_allclose(share, share[0], rtol=1e-5)
+    assert 0.01 < share[0] < 0.05
 
 
 def test_optical_frames_hold_anything():

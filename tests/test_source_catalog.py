@@ -5,12 +5,18 @@ Tests of labels and catalogues.
 
 import numpy as np
 import pytest
+from astropy.table import QTable
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from photutils.psf import MoffatPSF
 from scipy.ndimage import label
 
-from astro_denoise._source_catalog import label_sources, measure_sources
+from astro_denoise._source_catalog import (
+    label_sources,
+    measure_sources,
+    measure_stars,
+)
 
 
 def blobs(centres, shape=(24, 31), width=1.3):
@@ -147,3 +153,32 @@ def test_source_without_flux_is_at_its_peak():
     assert catalog['x_centroid'][0] == 8
     assert catalog['y_centroid'][0] == 10
     assert catalog['flux'][0] == -np.sum(labels == 1)
+
+
+@pytest.mark.parametrize(('beta', 'n_bright'), [(2.5, 8), (2.5, 1), (4.5, 8)])
+def test_stars_of_other_wings(beta, n_bright):
+    # The profile of the filter has a beta of its own: errors say so.
+    rng = np.random.default_rng(5)
+    alpha = 0.5 * 4.0 / np.sqrt(2.0**(1.0 / beta) - 1.0)
+    y, x = np.mgrid[:300, :300]
+    values = rng.normal(0.0, 1.0, (300, 300))
+    places = [(40 + 70 * column, 40 + 70 * row) for row in range(4)
+              for column in range(4)]
+    true = np.where(np.arange(16) < n_bright, 3000.0, 100.0)
+    for (x0, y0), flux in zip(places, true, strict=True):
+        values += MoffatPSF(flux=flux, x_0=x0, y_0=y0, alpha=alpha,
+                            beta=beta)(x, y)
+    catalog = QTable({'label': np.arange(1, 17),
+                      'x_centroid': [place[0] for place in places],
+                      'y_centroid': [place[1] for place in places],
+                      'probability': np.full(16, 0.9)})
+    measure_stars(catalog, values, np.ones_like(values),
+                  np.ones(values.shape, bool))
+    pull = (catalog['flux'] - true) / catalog['flux_error']
+    assert np.all(abs(pull) < 3.5)
+    assert abs(np.mean(pull)) < 1.5
+    bright = catalog[:n_bright]
+    assert_allclose(bright['flux'], 3000.0, rtol=0.12)
+    # Not known better than the wings are.
+    assert np.all(bright['flux_error'] > 2.0 * bright['flux']
+                  / bright['snr'])
