@@ -91,6 +91,7 @@ def parameters(report, models, test, sizes, figures):
     report.title('Parameters: mean absolute error over the width of the '
                  'prior', 'document', 'reproduction', 'constant',
                  'regression', 'ours', 'ours/repro.')
+    rows = []
     for name, network, document in PARAMETERS:
         index = NAMES.index(name)
         model = models.find(network, 'estimate')
@@ -113,10 +114,23 @@ def parameters(report, models, test, sizes, figures):
                  for key, value in numbers.items()}
         report.line(f'{name} ({network})', *cells.values(), ratio)
         report.keep('parameters', f'{name} ({network})', **numbers)
+        rows.append((name, network, numbers))
     spread = np.std(rings, 0) / np.sqrt(len(rings))
     report.line('error of a mean, about', '', '', '', spread.mean())
-    print('Numbers of sources divided by the upper end of the prior, not '
-          'by its width: 0.75 times as much.')
+    report.title('Numbers of sources: the same, divided by the largest number '
+                 'of the prior (what the document may have done)',
+                 'document', 'reproduction', 'constant', 'regression', 'ours')
+    for name, network, numbers in rows:
+        if not name.startswith('n_'):
+            continue
+        # Of the width of the prior to its upper end.
+        share = 1.0 / (1.0 - evaluation.scale_parameters(0.0, name))
+        numbers = {key: value if value is None or key == 'document'
+                   else share * value for key, value in numbers.items()}
+        report.line(f'{name} ({network})', *(
+            MISSING if value is None else value
+            for value in numbers.values()))
+        report.keep('over the maximum', f'{name} ({network})', **numbers)
     if samples is not None:
         calibration(report, samples, test, figures)
 

@@ -22,8 +22,9 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     units of the noise, ``R`` the response of sources, denoised flux against
     the raw flux of another exposure, ``left`` the scatter of blank sky over
     that of the raw frame. NaN where there is one exposure. ``nyquist`` is
-    measured on the four blankest squares of each frame: that of the
-    identity, 1 for white noise, shows what chance or the camera do.
+    measured on the four blankest squares of each frame, with an error from
+    how they differ: that of the identity, 1 for white noise, shows what
+    chance or the camera do.
 ``gr2r``
     ``ccd`` and what ``gr2r`` makes of it on one frame of a seeing and a
     noise outside the range of ``ccd``, after ``--minutes`` and after three
@@ -104,23 +105,35 @@ def nyquist_excess(planes):
     excess : float
         Of the mean power spectrum of windows of 64 x 64 pixels, the
         larger of both axes.
+
+    error : float
+        Its standard deviation, by leaving out each window; of two axes
+        alike, chance makes the larger one exceed 1 by about half of it.
     """
     size = 64
     window = np.hanning(size)
-    power = np.zeros((size, size))
+    powers = []
     for plane in planes:
         ny, nx = (length // size * size for length in plane.shape)
         cut = plane[:ny, :nx] - np.mean(plane)
         cut = cut.reshape(ny // size, size, nx // size, size).swapaxes(1, 2)
-        power += np.mean(np.abs(np.fft.fft2(
-            cut * window * window[:, np.newaxis]))**2, axis=(0, 1))
+        powers.append(np.abs(np.fft.fft2(
+            cut * window * window[:, np.newaxis])
+            ).reshape(-1, size, size)**2)
+    power = np.concatenate(powers)
     middle = size // 2
-    excess = 0.0
-    for spectrum in (power, power.T):
-        along = spectrum.mean(axis=0)
-        excess = max(excess, along[middle] / along[middle - 6:middle - 2]
-                     .mean())
-    return float(excess)
+
+    def larger(power):
+        along = np.stack([power.mean(axis=-2), power.mean(axis=-1)])
+        return (along[..., middle] / along[..., middle - 6:middle - 2]
+                .mean(axis=-1)).max(axis=0)
+
+    excess = larger(power.mean(axis=0))
+    n = len(power)
+    if n < 2:
+        return float(excess), np.nan
+    without = larger((power.sum(axis=0) - power) / (n - 1))
+    return float(excess), float(np.sqrt(n - 1) * without.std())
 
 
 def _lookup(method, frames):
@@ -175,7 +188,7 @@ def simulated(options, scale):
     for method in chain(free, train_all(
             options, frames, tested + fluxed + blank, **KNOWN)):
         numbers = pixel_errors(_lookup(method, tested), tests, (1, 256))
-        numbers['nyquist'] = nyquist_excess(
+        numbers['nyquist'], numbers['nyquist_error'] = nyquist_excess(
             [plane for plane, _ in method.denoise_all(blank)])
         bins = raw.rows(raw.measure(_lookup(method, fluxed)), options.seed)
         numbers |= {'train_rate': method.train_rate,
@@ -302,15 +315,17 @@ def real(options, scale):
                      for part in _blank_parts(frame, plane)]
             left = np.mean([after.std() / before.std()
                             for before, after in blank])
-            excess = nyquist_excess([after for _, after in blank])
+            excess, excess_error = nyquist_excess(
+                [after for _, after in blank])
             print(f'{name:10s}{method.label:15s}{error:8.3f}{response:8.3f} '
-                  f'± {response_error:.3f}  {left:7.3f}{excess:9.3f}',
-                  flush=True)
+                  f'± {response_error:.3f}  {left:7.3f}{excess:9.3f} '
+                  f'± {excess_error:.3f}', flush=True)
             rows.append({'part': 'real', 'field': name,
                          'method': method.label, 'error': error,
                          'response': response, 'left': left,
                          'response_error': response_error,
-                         'nyquist': excess})
+                         'nyquist': excess,
+                         'nyquist_error': excess_error})
     return rows
 
 
