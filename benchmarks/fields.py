@@ -72,8 +72,7 @@ class Field:
 
 def _sky(simulator):
     """Level and noise of the blank sky, in adu."""
-    level = (simulator.sky_rate[0] * simulator.exposure_time
-             + simulator.dark_rate * simulator.exposure_time / 3600.0)
+    level = simulator.sky_level[0]
     noise = np.hypot(np.sqrt(level), simulator.read_noise)
     return level / simulator.gain, noise / simulator.gain
 

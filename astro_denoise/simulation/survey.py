@@ -174,6 +174,15 @@ class SurveySimulator:
         self.n_bad_columns = n_bad_columns
         self.unit = u.Unit(unit)
 
+    @property
+    def sky_level(self):
+        """
+        Electrons per pixel of sky and dark current: the least and the most.
+        """
+        dark = self.dark_rate * self.exposure_time / 3600.0
+        return tuple(rate * self.exposure_time + dark
+                     for rate in self.sky_rate)
+
     def _wcs(self):
         """A tangential projection, north up, in the COSMOS field."""
         wcs = WCS(naxis=2)
@@ -375,8 +384,7 @@ class SurveySimulator:
         for number in range(1, n + 1):
             fwhm = rng.uniform(*self.psf_fwhm) / self.pixel_scale
             beta = rng.uniform(*self.psf_beta)
-            sky = (rng.uniform(*self.sky_rate) * self.exposure_time
-                   + self.dark_rate * self.exposure_time / 3600.0)
+            sky = rng.uniform(*self.sky_level)
             image = self.scene(catalog, psf_fwhm=fwhm, psf_beta=beta) + sky
             rays = cosmic_rays(
                 self.shape,

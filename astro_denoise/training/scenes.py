@@ -203,9 +203,7 @@ def draw_survey_scenes(n_scenes, *, seed=0, size=640, density=600.0):
     simulator = SurveySimulator(shape=(size, size), density=density)
     bright = SurveySimulator(shape=(size, size), density=0.2 * density,
                              magnitude_range=(14.0, 19.0))
-    electrons = (simulator.sky_rate[0] + simulator.dark_rate / 3600.0
-                 ) * simulator.exposure_time
-    noise = np.sqrt(electrons + simulator.read_noise**2)
+    noise = np.sqrt(simulator.sky_level[0] + simulator.read_noise**2)
     scenes = []
     for number in range(n_scenes):
         rng = np.random.default_rng([seed, number])

@@ -33,7 +33,14 @@ def test_sky_and_noise(sky):
     assert_allclose(rate.mean(), 1.70, rtol=2e-3)
     assert_allclose(rate.std(), 0.149, rtol=5e-3)
     assert_allclose(truth * 0.65, 1.70 * 110 + 110 / 3600, rtol=1e-6)
+    assert_allclose(sky.sky_level, 1.70 * 110 + 110 / 3600)
     assert not exposure.mask.any()
+
+
+def test_sky_level():
+    simulator = SurveySimulator(shape=(32, 32), sky_rate=(0.5, 2.0),
+                                dark_rate=3600.0, exposure_time=10.0)
+    assert_allclose(simulator.sky_level, (15.0, 30.0))
 
 
 def test_poisson_variance():
