@@ -183,7 +183,7 @@ GALACTIC_RECIPES = {
         'learning_rate': 1e-3,
         'summary': 'posterior of six parameters of the Galactic Centre'},
     'galactic-sky': {
-        'train': _train_sky, 'task': 'estimate', 'n_steps': 12_000,
+        'train': _train_sky, 'task': 'estimate', 'n_steps': 4000,
         'learning_rate': 7e-4, 'rank': 32,
         'summary': 'the same posterior, for real skies'},
     'galactic-center.segment': {
