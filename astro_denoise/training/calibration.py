@@ -21,8 +21,8 @@ _STEP = calibration_knots()[1] - calibration_knots()[0]
 _FEWEST = 3000
 
 # What counts as blank sky, in sigmas, and its share of the pixels of a
-# survey; and what is not taken for noise.
-_BLANK, _BLANK_SHARE, _CLEAR = 0.05, 0.97, 3.0
+# survey.
+_BLANK, _BLANK_SHARE = 0.05, 0.97
 
 
 def _weighted_quantile(values, weights, share):
@@ -41,8 +41,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     large errors, differ between blank sky and sources. A network with
     restoring kernels keeps signal, and its errors are made right for
     each true signal. One that may take signal for noise cannot know its
-    errors there; they are made right for each signal that it finds, and
-    above three sigmas, where it finds all, for each true one.
+    errors there; they are made right for each signal that it finds.
 
     Parameters
     ----------
@@ -86,8 +85,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     if not keeps_signal:
         # Skies to train on are more crowded than those of a survey.
         blank = np.abs(true) < _BLANK
-        signals = np.where(true > _CLEAR, signals, found)
-        importance = np.where(
+        signals, importance = found, np.where(
             blank, _BLANK_SHARE * (~blank).sum()
             / max((1.0 - _BLANK_SHARE) * blank.sum(), 1.0), 1.0)
 
