@@ -153,6 +153,31 @@ def measure_sources(labels, peaks, answers, *, whole=False):
     return catalog
 
 
+def _all_light(values, apertures, expected, plane):
+    """
+    All light of the stars of a frame over that of the filter, with error.
+
+    What is seen in wide apertures, as far as it is known, and what is
+    usual.
+    """
+    from .photometry import annulus_photometry
+
+    if len(apertures) < _N_NEEDED:
+        return _SHARE, _SHARE_ERROR
+    light = annulus_photometry(values, apertures, **plane)
+    ratio, scatter = (np.asarray(light[name]) / expected
+                      for name in ('flux', 'flux_error'))
+    known = np.isfinite(ratio)
+    if known.sum() < _N_NEEDED:
+        return _SHARE, _SHARE_ERROR
+    # The light of neighbours makes some too large: the median.
+    error = 1.25 * np.median(np.hypot(scatter[known], _NEIGHBORS)
+                             ) / np.sqrt(known.sum())
+    weights = np.array([np.hypot(error, _WINGS), _SHARE_ERROR])**-2.0
+    return (np.average([np.median(ratio[known]), _SHARE], weights=weights),
+            weights.sum()**-0.5)
+
+
 def measure_stars(catalog, values, sigma, valid):
     """
     Measure the fluxes of stars by a matched filter, on the frame itself.
@@ -177,13 +202,14 @@ def measure_stars(catalog, values, sigma, valid):
     """
     from photutils.psf import MoffatPSF
 
-    from .photometry import annulus_photometry, profile_photometry
+    from .photometry import profile_photometry
     from .photometry.profile import START_BETA
     from .seeing import estimate_fwhm
 
-    certain = catalog[catalog['probability'] > _CERTAIN]
-    fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid, stars=(
-        certain['x_centroid'], certain['y_centroid'])) or _UNKNOWN_FWHM)
+    certain = np.asarray(catalog['probability'] > _CERTAIN)
+    stars = [catalog[name][certain] for name in ('x_centroid', 'y_centroid')]
+    fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid,
+                          stars=stars) or _UNKNOWN_FWHM)
     alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0)
     plane = {'error': sigma, 'mask': ~valid}
     circles = QTable({
@@ -196,27 +222,13 @@ def measure_stars(catalog, values, sigma, valid):
         values, circles, MoffatPSF(alpha=alpha, beta=START_BETA), **plane)
     flux, error = (np.asarray(measured[name], dtype=float)
                    for name in ('flux', 'flux_error'))
-    sure = ((catalog['probability'] > _CERTAIN) & (flux > _BRIGHT * error)
-            & (measured['flag'] == 0))
-    share, share_error = _SHARE, _SHARE_ERROR
-    if np.count_nonzero(sure) >= _N_NEEDED:
-        wide = circles[sure]
-        for name in ('aperture_a', 'aperture_b'):
-            wide[name] *= _WIDE
-        light = annulus_photometry(values, wide, **plane)
-        within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - START_BETA)
-        ratio, scatter = (np.asarray(light[name]) / within / flux[sure]
-                          for name in ('flux', 'flux_error'))
-        known = np.isfinite(ratio)
-        if known.sum() >= _N_NEEDED:
-            # The light of neighbours makes some too large: the median.
-            error_of_median = 1.25 * np.median(np.hypot(
-                scatter[known], _NEIGHBORS)) / np.sqrt(known.sum())
-            weights = np.array([np.hypot(error_of_median, _WINGS),
-                                share_error])**-2.0
-            share = np.average([np.median(ratio[known]), share],
-                               weights=weights)
-            share_error = weights.sum()**-0.5
+    sure = (certain & (flux > _BRIGHT * error)
+            & np.asarray(measured['flag'] == 0))
+    wide = circles[sure]
+    for name in ('aperture_a', 'aperture_b'):
+        wide[name] *= _WIDE
+    within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - START_BETA)
+    share, share_error = _all_light(values, wide, within * flux[sure], plane)
     catalog['snr'] = flux / error
     catalog['flux'] = flux * share
     catalog['flux_error'] = np.hypot(error * share, flux * share_error)

@@ -16,6 +16,51 @@ SCALE, SHIFT = 0.0371, 1234.5
 SMALL_WINDOW = 2**17  # pixels
 
 
+def nyquist_excess(planes):
+    """
+    Power at the Nyquist frequency over that a little below it.
+
+    Parameters
+    ----------
+    planes : list of 2D `~numpy.ndarray`
+        Denoised frames of blank sky.
+
+    Returns
+    -------
+    excess : float
+        Of the mean power spectrum of windows of 64 x 64 pixels, the
+        larger of both axes.
+
+    error : float
+        Its standard deviation, by leaving out each window; of two axes
+        alike, chance makes the larger one exceed 1 by about half of it.
+    """
+    size = 64
+    window = np.hanning(size)
+    powers = []
+    for plane in planes:
+        ny, nx = (length // size * size for length in plane.shape)
+        cut = plane[:ny, :nx] - np.mean(plane)
+        cut = cut.reshape(ny // size, size, nx // size, size).swapaxes(1, 2)
+        powers.append(np.abs(np.fft.fft2(
+            cut * window * window[:, np.newaxis])
+            ).reshape(-1, size, size)**2)
+    power = np.concatenate(powers)
+    middle = size // 2
+
+    def larger(power):
+        along = np.stack([power.mean(axis=-2), power.mean(axis=-1)])
+        return (along[..., middle] / along[..., middle - 6:middle - 2]
+                .mean(axis=-1)).max(axis=0)
+
+    excess = larger(power.mean(axis=0))
+    n = len(power)
+    if n < 2:
+        return float(excess), np.nan
+    without = larger((power.sum(axis=0) - power) / (n - 1))
+    return float(excess), float(np.sqrt(n - 1) * without.std())
+
+
 def _bright_frame(scale, seed):
     """A frame with saturated stars and nothing masked, and its noise."""
     field = survey_field(scale['size'], [seed, 3], magnitude_range=(10., 22.),

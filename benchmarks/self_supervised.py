@@ -60,6 +60,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance
 from astropy.stats import mad_std, sigma_clipped_stats
 from astropy.table import QTable
+from checks import nyquist_excess
 from denoise_quality import RawPhotometry, best_width, pixel_errors
 from fields import even_seeing, photometry_field, survey_field
 from methods import note
@@ -89,51 +90,6 @@ OUTSIDE = {'psf_fwhm': 11.0 * 0.263, 'read_noise': 40.0,
 
 # Of the Gaussian beside the networks on real frames, in pixels.
 _WIDTH = 1.2
-
-
-def nyquist_excess(planes):
-    """
-    Power at the Nyquist frequency over that a little below it.
-
-    Parameters
-    ----------
-    planes : list of 2D `~numpy.ndarray`
-        Denoised frames of blank sky.
-
-    Returns
-    -------
-    excess : float
-        Of the mean power spectrum of windows of 64 x 64 pixels, the
-        larger of both axes.
-
-    error : float
-        Its standard deviation, by leaving out each window; of two axes
-        alike, chance makes the larger one exceed 1 by about half of it.
-    """
-    size = 64
-    window = np.hanning(size)
-    powers = []
-    for plane in planes:
-        ny, nx = (length // size * size for length in plane.shape)
-        cut = plane[:ny, :nx] - np.mean(plane)
-        cut = cut.reshape(ny // size, size, nx // size, size).swapaxes(1, 2)
-        powers.append(np.abs(np.fft.fft2(
-            cut * window * window[:, np.newaxis])
-            ).reshape(-1, size, size)**2)
-    power = np.concatenate(powers)
-    middle = size // 2
-
-    def larger(power):
-        along = np.stack([power.mean(axis=-2), power.mean(axis=-1)])
-        return (along[..., middle] / along[..., middle - 6:middle - 2]
-                .mean(axis=-1)).max(axis=0)
-
-    excess = larger(power.mean(axis=0))
-    n = len(power)
-    if n < 2:
-        return float(excess), np.nan
-    without = larger((power.sum(axis=0) - power) / (n - 1))
-    return float(excess), float(np.sqrt(n - 1) * without.std())
 
 
 def _lookup(method, frames):
