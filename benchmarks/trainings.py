@@ -14,7 +14,7 @@ import numpy as np
 from denoise_quality import Baseline
 from methods import apply_baseline, fill_masked, note
 
-from astro_denoise import denoise, train_denoiser
+from astro_denoise import denoise, load_model, train_denoiser
 
 WORKER = Path(__file__).with_name('careamics_worker.py')
 
@@ -23,7 +23,43 @@ THEIRS = {'careamics n2v': 'n2v', 'careamics n2v2': 'n2v2'}
 KNOWN = {'gain': 'GAIN', 'read_noise': 'RDNOISE'}
 
 
-class Ours:
+class Shipped:
+    """
+    A model of this package.
+
+    Parameters
+    ----------
+    label : str
+        Its name.
+
+    model : `~astro_denoise.models.Model`, optional
+        The model, if it is not that of the name.
+
+    **known
+        Gain and read noise, if they are to be known.
+    """
+
+    predict_rate = None
+
+    def __init__(self, label, model=None, **known):
+        self.label = label
+        self.model = load_model(label) if model is None else model
+        self.known = known
+
+    def denoise_all(self, frames):
+        """Denoised pixels and their errors, of each frame."""
+        results = []
+        for frame in frames:
+            start = time.perf_counter()
+            result = denoise(frame, self.model, add_keyword=False,
+                             **self.known)
+            rate = frame.data.size / (time.perf_counter() - start) / 1e6
+            self.predict_rate = max(self.predict_rate or 0.0, rate)
+            results.append((result.data, result.uncertainty.array))
+        return results
+
+
+class Ours(Shipped):
     """
     A method of this package, trained.
 
@@ -44,30 +80,15 @@ class Ours:
 
     def __init__(self, label, frames, minutes, *, seed, patch=128,
                  **options):
-        self.label = label
-        self.known = {name: options[name] for name in KNOWN
-                      if name in options}
-        self.model = train_denoiser(frames, label, minutes=minutes,
-                                    seed=seed, patch=patch,
-                                    progress_bar=False, **options)
-        facts = self.model.metadata['training']
+        model = train_denoiser(frames, label, minutes=minutes, seed=seed,
+                               patch=patch, progress_bar=False, **options)
+        super().__init__(label, model, **{
+            name: options[name] for name in KNOWN if name in options})
+        facts = model.metadata['training']
         self.minutes = facts['minutes']
         self.n_steps = facts['n_steps']
         self.train_rate = (self.n_steps * facts['n_patches'] * patch**2
                            / max(self.minutes, 0.1) / 60e6)
-        self.predict_rate = None
-
-    def denoise_all(self, frames):
-        """Denoised pixels and their errors, of each frame."""
-        results = []
-        for frame in frames:
-            start = time.perf_counter()
-            result = denoise(frame, self.model, add_keyword=False,
-                             **self.known)
-            rate = frame.data.size / (time.perf_counter() - start) / 1e6
-            self.predict_rate = max(self.predict_rate or 0.0, rate)
-            results.append((result.data, result.uncertainty.array))
-        return results
 
 
 class Theirs:

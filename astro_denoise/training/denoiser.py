@@ -65,8 +65,12 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
           noise model and the pixel itself.
         * ``'noise2noise'``: predicts one exposure from another.
         * ``'gr2r'``: trains ``ccd`` further, from recorrupted pairs in
-          which every pixel counts; keeps the flux of faint sources.
+          which every pixel counts.
         * ``'supervised'``: on simulated skies.
+
+        The last three keep the flux of faint sources: its bias, that of
+        simulated ones of the seeing of the frames, is a part of what is
+        made small.
 
     model : str, path-like or `~astro_denoise.models.Model`, optional
         What to start from: by default a new network for the first
@@ -130,7 +134,7 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
 
     psf_fwhm : float, optional
         Width of the point-spread function in pixels, for the restoring
-        kernels, where it is too wide to be measured.
+        kernels and simulated skies, where it is too wide to be measured.
 
     learning_rate : float, optional
         Peak of the schedule.
@@ -171,7 +175,9 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
 
     A tenth of the frames (of the rows, where there is one frame) is not
     trained on. It tells when to stop, by Stein's unbiased risk estimate
-    or by the other exposures, and calibrates the errors.
+    or by the other exposures, and, for the first three methods,
+    calibrates the errors; those of the others are calibrated on simulated
+    skies.
 
     Examples
     --------
@@ -204,7 +210,8 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
                     masked_fraction=masked_fraction, radius=radius,
                     recorruption=recorruption),
                 pairs=method == 'noise2noise', hdu=hdu, gain=gain,
-                read_noise=read_noise, saturation=saturation, **share)
+                with_skies=bool(chosen.bias_weight), read_noise=read_noise,
+                saturation=saturation, psf_fwhm=psf_fwhm, **share)
         network, start, loss_function = chosen.build(
             model, data.frames, seed=seed, noise_model=noise_model,
             psf_fwhm=psf_fwhm)
@@ -212,6 +219,7 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
             'method': method, 'start': start, 'seed': seed, 'patch': patch,
             'n_patches': n_patches, 'epochs': epochs,
             'learning_rate': learning_rate or chosen.learning_rate,
+            'bias_weight': chosen.bias_weight,
             **chosen.settings(masked_fraction=masked_fraction, radius=radius,
                               noise_model=noise_model,
                               recorruption=recorruption)}

@@ -3,13 +3,16 @@
 Losses for denoisers that are judged by their photometry.
 """
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from ..models.blind_spot import mixture_terms
 
-__all__ = ['blind_spot_loss', 'flux_bias', 'heteroscedastic_loss',
-           'noisy_target_loss']
+__all__ = ['blind_spot_loss', 'boxed_bias', 'flux_bias',
+           'heteroscedastic_loss', 'noisy_target_loss']
+
+_BOXES = (3, 5, 7, 9, 13, 17)  # pixels
 
 
 def heteroscedastic_loss(error, log_variance, valid, *, beta=0.5):
@@ -91,6 +94,36 @@ def flux_bias(error, signal, n_copies, box, *, bright=8.0):
     return (squared * weight).mean()
 
 
+def boxed_bias(error, batch, n_copies, step):
+    """
+    The bias of the flux in boxes of two of several sizes.
+
+    Parameters
+    ----------
+    error : `torch.Tensor`
+        Of the denoised frames, in units of the assumed noise.
+
+    batch : dict of `torch.Tensor`
+        ``truth`` and ``unit``, from
+        `~astro_denoise.training.scenes.ExposureSampler`.
+
+    n_copies : int
+        Noisy copies of each sky.
+
+    step : int
+        By which the sizes are drawn.
+
+    Returns
+    -------
+    squared_bias : `torch.Tensor`
+        See `flux_bias`.
+    """
+    rng = np.random.default_rng(step)
+    error, signal = error * batch['unit'], batch['truth'] * batch['unit']
+    return sum(flux_bias(error, signal, n_copies, int(box))
+               for box in rng.choice(_BOXES, 2, replace=False)) / 2
+
+
 def blind_spot_loss(mixture=((1.0, 0.0, 1.0),)):
     """
     The loss of Noise2Void and of probabilistic Noise2Void.
@@ -138,40 +171,49 @@ def blind_spot_loss(mixture=((1.0, 0.0, 1.0),)):
     return loss_function
 
 
-def noisy_target_loss(model, batch, step, dtype):
+def noisy_target_loss(n_copies, bias_weight):
     """
+    The loss of Noise2Noise and of recorrupted pairs, flux kept.
+
     Likelihood of a noisy target under the denoised pixel and its error.
+    That alone is least for a network that pulls faint flux down; so the
+    bias of the flux on simulated skies is added, as in
+    `~astro_denoise.training.supervised.supervised_loss`.
 
     Parameters
     ----------
-    model : `torch.nn.Module`
-        The network.
+    n_copies : int
+        Noisy copies of each simulated sky in a batch.
 
-    batch : dict of `torch.Tensor`
-        With ``target``, its ``target_variance``, and ``weight``.
-
-    step : int
-        Not used.
-
-    dtype : `torch.dtype`
-        For the network.
+    bias_weight : float
+        Weight of the squared bias.
 
     Returns
     -------
-    loss : `torch.Tensor`
-        A number.
-
-    numbers : dict
-        For the log.
+    loss_function : callable
+        For `astro_denoise.training.loop.train`; its batch has
+        ``target``, its ``target_variance`` and ``weight``, and the
+        planes of the skies with names that begin with ``sky_``.
     """
-    noise, log_variance = model(batch['x'], batch['log_sigma'],
-                                batch['valid'], batch['context'],
-                                dtype=dtype)
-    weight = batch['weight']
-    variance = log_variance.exp() + batch['target_variance']
-    error = batch['x'] - noise - batch['target']
-    pull = error * variance.rsqrt()
-    squared = 2.0 * F.huber_loss(pull, torch.zeros_like(pull), delta=3.0,
-                                 reduction='none')
-    loss = (0.5 * (squared + variance.log()) * weight).sum() / weight.sum()
-    return loss, {}
+    def loss_function(model, batch, step, dtype):
+        n_patches = len(batch['x'])
+        noise, log_variance = model(*(
+            torch.cat([batch[name], batch[f'sky_{name}']])
+            for name in ('x', 'log_sigma', 'valid', 'context')), dtype=dtype)
+        noise, sky_noise = noise[:n_patches], noise[n_patches:]
+        weight = batch['weight']
+        variance = log_variance[:n_patches].exp() + batch['target_variance']
+        pull = (batch['x'] - noise - batch['target']) * variance.rsqrt()
+        # Counting linearly from 3 on, the noise of the target itself would
+        # look smaller than it is by more than the error of the result.
+        squared = 2.0 * F.huber_loss(pull, torch.zeros_like(pull), delta=5.0,
+                                     reduction='none')
+        loss = (0.5 * (squared + variance.log()) * weight
+                ).sum() / weight.sum()
+        sky = {name: batch[f'sky_{name}']
+               for name in ('x', 'truth', 'valid', 'unit')}
+        error = (sky['x'] - sky_noise - sky['truth']) * sky['valid']
+        bias = boxed_bias(error, sky, n_copies, step)
+        return loss + bias_weight * bias, {'bias': float(bias.detach())}
+
+    return loss_function

@@ -21,11 +21,13 @@ from .survey import measure_noise
 __all__ = ['METHODS', 'Method', 'fitting_kernels']
 
 _START = 'ccd'
-_BIAS_WEIGHT = 60.0  # as for the shipped model
 N_COPIES = 4
 
-# Widths of new restoring kernels, over that of the frames.
+# New restoring kernels: their widths over that of the frames, and how much
+# they are made to keep flux. ccd was trained for long to add what its kernels
+# lose of a star.
 _AROUND = 1.19**np.arange(-3, 4)
+_FAITHFULNESS = 40.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
 
     median : bool
         Whether pixels are replaced by the median of their neighbours.
+
+    bias_weight : float
+        Weight of the bias of the flux of simulated sources; 0 for none.
     """
 
     summary: str
@@ -58,6 +63,7 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
     options: tuple = ()
     network: dict | None = None
     median: bool = False
+    bias_weight: float = 0.0
 
     @property
     def is_blind(self):
@@ -155,9 +161,9 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
                 network.config['noise_mixture'])
         if 'recorruption' in self.options:
             network = fitting_kernels(network, frames, psf_fwhm)
-        loss = (supervised_loss(N_COPIES, _BIAS_WEIGHT)
-                if self is METHODS['supervised'] else noisy_target_loss)
-        return network, model.name, loss
+        loss = (supervised_loss if self is METHODS['supervised']
+                else noisy_target_loss)
+        return network, model.name, loss(N_COPIES, self.bias_weight)
 
 
 def fitting_kernels(network, frames, psf_fwhm=None):
@@ -192,7 +198,8 @@ def fitting_kernels(network, frames, psf_fwhm=None):
     state = {name: tensor for name, tensor in network.state_dict().items()
              if name != 'kernels'}
     other.load_state_dict(
-        {**state, 'kernels': torch.from_numpy(design_kernels(fwhms))})
+        {**state, 'kernels': torch.from_numpy(
+            design_kernels(fwhms, faithfulness=_FAITHFULNESS))})
     return other
 
 
@@ -212,11 +219,14 @@ METHODS = {
         'probabilistic Noise2Void: pulls faint flux down',
         1.5e-3, (*_MASKING, 'noise_model'),
         {'widths': _LEVELS, 'n_components': 3, 'blur_pool': True}),
+    # The weight is that of ccd for 'supervised'; against a noisy target an
+    # error counts less, by the noise of the target.
     'noise2noise': Method(
-        'Noise2Noise, from pairs of exposures', 3e-4),
+        'Noise2Noise, from pairs of exposures', 3e-4, bias_weight=12.0),
     'gr2r': Method(
         'ccd, trained further on frames of a survey', 3e-4,
-        ('recorruption',)),
-    'supervised': Method('trained on simulated skies', 6e-4),
+        ('recorruption',), bias_weight=3.0),
+    'supervised': Method('trained on simulated skies', 6e-4,
+                         bias_weight=60.0),
 }
 

@@ -173,7 +173,8 @@ def draw_scenes(n_scenes, *, seed=0, n_workers=1, progress_bar=False,
                          disable=not progress_bar, desc='scenes'))
 
 
-def draw_survey_scenes(n_scenes, *, seed=0, size=640, density=600.0):
+def draw_survey_scenes(n_scenes, *, seed=0, size=640, density=600.0,
+                       psf_fwhm=None):
     """
     Draw noise-free skies as a survey sees them: most sources are compact.
 
@@ -195,6 +196,10 @@ def draw_survey_scenes(n_scenes, *, seed=0, size=640, density=600.0):
         Sources per 10^6 pixels; by default several times those of a
         survey, so that fewer skies are needed.
 
+    psf_fwhm : tuple of float, optional
+        Range of the full width at half maximum, in pixels; by default
+        that of PAU Camera.
+
     Returns
     -------
     scenes : list of `Scene`
@@ -204,10 +209,12 @@ def draw_survey_scenes(n_scenes, *, seed=0, size=640, density=600.0):
     bright = SurveySimulator(shape=(size, size), density=0.2 * density,
                              magnitude_range=(14.0, 19.0))
     noise = np.sqrt(simulator.sky_level[0] + simulator.read_noise**2)
+    if psf_fwhm is None:
+        psf_fwhm = np.divide(simulator.psf_fwhm, simulator.pixel_scale)
     scenes = []
     for number in range(n_scenes):
         rng = np.random.default_rng([seed, number])
-        fwhm = rng.uniform(*simulator.psf_fwhm) / simulator.pixel_scale
+        fwhm = rng.uniform(*psf_fwhm)
         catalog = (simulator if number % 12 else bright).catalog(seed=rng)
         image = simulator.scene(catalog, psf_fwhm=fwhm,
                                 psf_beta=rng.uniform(*simulator.psf_beta))

@@ -10,7 +10,12 @@ import numpy as np
 from .calibration import calibrate_uncertainty
 from .methods import N_COPIES
 from .patches import PatchSampler
-from .scenes import ExposureSampler, Scene, draw_scenes
+from .scenes import (
+    ExposureSampler,
+    Scene,
+    draw_scenes,
+    draw_survey_scenes,
+)
 from .scores import calibrate_from_noise
 from .survey import FrameFolder, open_images
 
@@ -20,6 +25,13 @@ _N_SCENES = 100
 _N_VALIDATION = 16
 _N_CALIBRATION = 64
 _CALIBRATION_PATCH = 128  # of calibrate_uncertainty
+
+# Skies that go with the frames, the share of their patches without sources,
+# what tells their random numbers from those of patches, their seeing where
+# that of the frames is not known, and batches for the calibration.
+_N_SKIES, _EMPTY_SHARE, _SKIES = 24, 0.1, 10**6
+_ANY_SEEING = (1.4, 8.5)
+_N_BATCHES = 24
 
 
 class SurveyFrames:
@@ -40,15 +52,19 @@ class SurveyFrames:
     pairs : bool
         Whether exposures of one field are compared.
 
-    hdu, gain, read_noise, saturation : object
+    with_skies : bool
+        Whether simulated skies of the seeing of the frames go with each
+        batch, and calibrate the errors.
+
+    hdu, gain, read_noise, saturation, psf_fwhm : object
         As in `~astro_denoise.train_denoiser`.
 
     patch, n_patches, seed, rank, size : int
         See `~astro_denoise.training.patches.PatchSampler`.
     """
 
-    def __init__(self, images, folder, prepare, *, pairs, hdu, gain,
-                 read_noise, saturation, patch, **options):
+    def __init__(self, images, folder, prepare, *, pairs, with_skies, hdu,
+                 gain, read_noise, saturation, psf_fwhm, patch, **options):
         self._folder = FrameFolder(folder, patch=patch, gain=gain,
                                    read_noise=read_noise,
                                    saturation=saturation)
@@ -61,7 +77,48 @@ class SurveyFrames:
         self._seed = options['seed']
         self.score_kind = 'noise2noise' if pairs else 'sure'
         self.hash = self._folder.hash
-        self.batch = self._sampler.batch
+        self._skies = None
+        if with_skies:
+            self._psf_fwhm = self._seeing(psf_fwhm)
+            self._skies = ExposureSampler(
+                draw_scenes(_N_SKIES, seed=self._seed, size=4 * patch,
+                            psf_fwhm=self._psf_fwhm),
+                patch=patch, n_copies=N_COPIES, empty_share=_EMPTY_SHARE,
+                n_clean=max(1, options['n_patches'] // N_COPIES))
+
+    def _seeing(self, psf_fwhm):
+        """The range of the widths of the point-spread function."""
+        widths = [frame.fwhm for frame in self.frames
+                  if frame.fwhm is not None]
+        if psf_fwhm is not None:
+            widths = [psf_fwhm]
+        if not widths:
+            return _ANY_SEEING
+        return 0.95 * min(widths), 1.05 * max(widths)
+
+    def batch(self, seed):
+        """
+        Draw a batch.
+
+        Parameters
+        ----------
+        seed : sequence of int
+            Same seed, same batch.
+
+        Returns
+        -------
+        batch : dict of `~numpy.ndarray`
+            From `~astro_denoise.training.patches.PatchSampler`; with
+            skies also what
+            `~astro_denoise.training.scenes.ExposureSampler` draws, with
+            names that begin with ``sky_``. Each of several processes
+            has the same skies.
+        """
+        batch = self._sampler.batch(seed)
+        if self._skies is not None:
+            batch |= {f'sky_{name}': plane for name, plane
+                      in self._skies.batch([*seed, _SKIES]).items()}
+        return batch
 
     def _check_groups(self):
         for number in {frame.group for frame in self.frames}:
@@ -100,8 +157,15 @@ class SurveyFrames:
         to_tensors : callable
             Turns a batch of arrays into one of tensors.
         """
-        batch = self._sampler.validation(_N_CALIBRATION, seed=self._seed)
-        calibrate_from_noise(network, to_tensors(batch), seed=self._seed)
+        if self._skies is None:
+            batch = self._sampler.validation(_N_CALIBRATION, seed=self._seed)
+            calibrate_from_noise(network, to_tensors(batch), seed=self._seed)
+            return
+        # The truth tells more than the noise that is left, and the skies
+        # are of the seeing of the frames.
+        calibrate_uncertainty(network.cpu(), draw_survey_scenes(
+            _N_SKIES, seed=self._seed, size=2 * _CALIBRATION_PATCH,
+            psf_fwhm=self._psf_fwhm), n_batches=_N_BATCHES, seed=self._seed)
 
     def description(self):
         """

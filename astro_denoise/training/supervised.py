@@ -4,16 +4,13 @@ How the shipped models for CCD frames are trained: on simulated skies,
 whose truth is known.
 """
 
-import numpy as np
 import torch
 
 from .loop import train
-from .losses import flux_bias, heteroscedastic_loss
+from .losses import boxed_bias, heteroscedastic_loss
 from .scenes import ExposureSampler, draw_scenes
 
 __all__ = ['supervised_loss', 'train_supervised']
-
-_BOXES = (3, 5, 7, 9, 13, 17)
 
 
 def supervised_loss(n_copies, bias_weight):
@@ -44,11 +41,7 @@ def supervised_loss(n_copies, bias_weight):
         loss = heteroscedastic_loss(error, log_variance, valid)
         numbers = {'rms': float(error.detach().square().mean().sqrt())}
         if bias_weight:
-            rng = np.random.default_rng(step)
-            scaled = error * batch['unit']
-            signal = batch['truth'] * batch['unit']
-            bias = sum(flux_bias(scaled, signal, n_copies, int(box))
-                       for box in rng.choice(_BOXES, 2, replace=False)) / 2
+            bias = boxed_bias(error, batch, n_copies, step)
             numbers['bias'] = float(bias.detach())
             loss = loss + bias_weight * bias
         return loss, numbers

@@ -19,6 +19,7 @@ from astro_denoise.models.blind_spot import BlindSpotDenoiser
 from astro_denoise.models.denoiser import CCDDenoiser
 from astro_denoise.training import denoiser, methods, sources
 from astro_denoise.training.methods import METHODS, fitting_kernels
+from astro_denoise.training.patches import recorrupted
 from astro_denoise.training.restoration import design_kernels
 from astro_denoise.training.scenes import draw_scenes
 
@@ -32,9 +33,11 @@ class InterruptedTrainingError(Exception):
 @pytest.fixture(autouse=True)
 def _small(monkeypatch, small_network):
     """
-    Short epochs, and a small network in the place of ccd.
+    Short epochs, few skies, and a small network in the place of ccd.
     """
     monkeypatch.setattr(denoiser, 'EPOCH', 3)
+    monkeypatch.setattr(sources, '_N_SKIES', 2)
+    monkeypatch.setattr(sources, '_N_BATCHES', 1)
     model = Model(small_network((6, 8), (1.5, 3.0), scale=0.05),
                   {'name': 'ccd', 'task': 'denoise'})
     monkeypatch.setattr(
@@ -113,6 +116,47 @@ def test_supervised(monkeypatch):
         train(draw_scenes(2, seed=1, size=100), 'supervised')
     with pytest.raises(TypeError, match='noise-free Scene objects'):
         train([make_frame(), make_frame()], 'supervised')
+
+
+@pytest.mark.parametrize('method', ['noise2noise', 'gr2r'])
+@pytest.mark.parametrize(('psf_fwhm', 'low', 'high'), [
+    (None, 4.0, 6.0), (7.0, 6.65, 7.35)])
+def test_skies_have_the_seeing_of_the_frames(monkeypatch, method, psf_fwhm,
+                                             low, high):
+    drawn, calibrated = [], []
+    original = sources.draw_scenes
+
+    def draw(*args, **options):
+        drawn.extend(original(*args, **options))
+        return drawn
+
+    monkeypatch.setattr(sources, 'draw_scenes', draw)
+    monkeypatch.setattr(
+        sources, 'calibrate_uncertainty',
+        lambda network, scenes, **options: calibrated.extend(scenes))
+    train(method=method, psf_fwhm=psf_fwhm)
+    assert len(drawn) == len(calibrated) == 2
+    # Sources of make_frame have a FWHM of 4.7 pixels.
+    assert all(low < scene.psf_fwhm < high for scene in drawn + calibrated)
+
+
+@pytest.mark.parametrize(('rank', 'size'), [(0, 2), (1, 2)])
+def test_each_process_has_the_same_skies(tmp_path, rank, size):
+    def batch(rank, size):
+        folder = tmp_path / f'{rank} of {size}'
+        folder.mkdir()
+        return sources.SurveyFrames(
+            make_frame(), folder, recorrupted(0.5), pairs=False,
+            with_skies=True, hdu=None, gain=None, read_noise=None,
+            saturation=None, psf_fwhm=None, patch=32, n_patches=4, seed=1,
+            rank=rank, size=size).batch([1, 5])
+
+    whole, part = batch(0, 1), batch(rank, size)
+    assert len(whole['x']) == 4
+    assert_allclose(part['x'], whole['x'][rank::size])
+    assert len(whole['sky_x']) == 4
+    for name in ('sky_x', 'sky_truth', 'sky_context'):
+        assert_allclose(part[name], whole[name])
 
 
 def test_it_learns():
@@ -256,7 +300,7 @@ def test_kernels_follow_the_frames(fwhm, given, expected):
     assert fwhms[0] < expected < fwhms[-1]
     assert_allclose(np.diff(np.log(fwhms)), np.log(fwhms[1] / fwhms[0]),
                     rtol=1e-2)
-    assert_allclose(fitted.kernels, design_kernels(fwhms))
+    assert_allclose(fitted.kernels, design_kernels(fwhms, faithfulness=40.0))
     assert torch.equal(fitted.head.weight, network.head.weight)
 
 

@@ -10,7 +10,11 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from astro_denoise.training.losses import flux_bias, heteroscedastic_loss
+from astro_denoise.training.losses import (
+    flux_bias,
+    heteroscedastic_loss,
+    noisy_target_loss,
+)
 
 
 def plane(*values, grad=False):
@@ -123,3 +127,53 @@ def test_gradient_of_flux_bias():
     flux_bias(error, signal, 2, 3).backward()
     assert (error.grad > 0).any()
     assert signal.grad is None
+
+
+def noisy_batch():
+    rng = np.random.default_rng(8)
+    blank, noise = np.ones((2, 1, 32, 32)), rng.normal(size=(4, 1, 32, 32))
+    # Two exposures each of two skies.
+    truth = np.repeat(rng.uniform(0.0, 3.0, (2, 1, 32, 32)), 2, axis=0)
+    ones = np.ones_like(truth)
+    planes = {
+        'x': 2.0 * blank, 'log_sigma': 0.0 * blank, 'valid': blank,
+        'context': np.zeros((2, 2)), 'target': 1.5 * blank,
+        'target_variance': 3.0 * blank, 'weight': blank,
+        'sky_x': truth + noise, 'sky_log_sigma': 0.0 * ones,
+        'sky_valid': ones, 'sky_context': np.zeros((4, 2)),
+        'sky_truth': truth, 'sky_unit': ones}
+    return {name: torch.from_numpy(plane.astype(np.float32))
+            for name, plane in planes.items()}
+
+
+def model_that_keeps(share):
+    """A result of so much of the frame, with a variance of 1."""
+    def model(x, log_sigma, valid, context, *, dtype):
+        return (1.0 - share) * x, 0.0 * x
+
+    return model
+
+
+@pytest.mark.parametrize('share', [1.0, 0.5])
+def test_likelihood_of_a_noisy_target(share):
+    loss, _ = noisy_target_loss(2, 0.0)(
+        model_that_keeps(share), noisy_batch(), 1, torch.float32)
+    # The error is 2 share - 1.5, its variance 1 + 3.
+    assert_allclose(loss, 0.5 * ((2.0 * share - 1.5)**2 / 4.0 + math.log(4)),
+                    rtol=1e-5)
+
+
+def test_lost_flux_costs():
+    batch = noisy_batch()
+    biases = []
+    for share in (1.0, 0.7, 0.4):
+        parts = [noisy_target_loss(2, weight)(
+            model_that_keeps(share), batch, 1, torch.float32)
+            for weight in (0.0, 10.0)]
+        bias = parts[1][1]['bias']
+        assert_allclose(parts[1][0] - parts[0][0], 10.0 * bias, rtol=1e-3,
+                        atol=1e-4)
+        biases.append(bias)
+    # The squared bias grows with the square of what is lost.
+    assert abs(biases[0]) < 0.03 * biases[1]
+    assert_allclose(biases[2] / biases[1], 4.0, rtol=0.1)
