@@ -27,9 +27,11 @@ _N_CALIBRATION = 64
 _CALIBRATION_PATCH = 128  # of calibrate_uncertainty
 
 # Skies that go with the frames, the share of their patches without sources,
-# what tells their random numbers from those of patches, their seeing where
-# that of the frames is not known, and batches for the calibration.
+# what tells their random numbers from those of patches, their pixels per side
+# unless patches are larger, their seeing where that of the frames is not
+# known, and batches for the calibration.
 _N_SKIES, _EMPTY_SHARE, _SKIES = 24, 0.1, 10**6
+_LARGEST_SKY = 640
 _ANY_SEEING = (1.4, 8.5)
 _N_BATCHES = 24
 
@@ -81,7 +83,8 @@ class SurveyFrames:
         if with_skies:
             self._psf_fwhm = self._seeing(psf_fwhm)
             self._skies = ExposureSampler(
-                draw_scenes(_N_SKIES, seed=self._seed, size=4 * patch,
+                draw_scenes(_N_SKIES, seed=self._seed,
+                            size=max(patch, min(4 * patch, _LARGEST_SKY)),
                             psf_fwhm=self._psf_fwhm),
                 patch=patch, n_copies=N_COPIES, empty_share=_EMPTY_SHARE,
                 n_clean=max(1, options['n_patches'] // N_COPIES))
