@@ -7,7 +7,7 @@ import importlib.util
 import sys
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, median_filter
+from scipy.ndimage import gaussian_filter, median_filter, uniform_filter
 
 BASELINES = ('identity', 'gaussian', 'gaussian-0.92', 'median', 'wavelet',
              'nlm', 'bm3d')
@@ -52,7 +52,7 @@ def baseline(method, width=None):
     Parameters
     ----------
     method : str
-        One of ``BASELINES``.
+        One of ``BASELINES``, or the mean of the eight pixels around each.
 
     width : float, optional
         Standard deviation of a Gaussian, in pixels.
@@ -64,6 +64,8 @@ def baseline(method, width=None):
     """
     return {'identity': lambda values, sigma: values,
             'median': lambda values, sigma: median_filter(values, 3),
+            'mean of eight': lambda values, sigma: (
+                9.0 * uniform_filter(values, 3) - values) / 8.0,
             'wavelet': wavelet, 'nlm': nlm, 'bm3d': bm3d}.get(
         method, lambda values, sigma: gaussian_filter(values, width))
 

@@ -10,9 +10,9 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     tested on others. ``rms`` and ``blank`` are errors against the truth in
     noise of the sky, over all unmasked pixels and over blank sky;
     ``nyquist`` is the power of denoised pure noise at the Nyquist frequency
-    over that a little below it, about 1 or less without a checkerboard (the
-    mean of the eight pixels around each has 1.6: whatever predicts a pixel
-    from its nearest neighbours has some of that); then
+    over that a little below it, about 1 or less without a checkerboard
+    (whatever predicts a pixel from its nearest neighbours has some of what
+    their mean has, 1.6); then
     Mpix/s in training and in prediction (of 1024² pixels, everything
     included; of CAREamics tiled as it is by default), and in bins of the
     signal-to-noise ratio the columns of ``denoise_quality.py``.
@@ -24,14 +24,16 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     that of the raw frame. NaN where there is one exposure. ``nyquist`` is
     measured on the four blankest squares of each frame, with an error from
     how they differ: that of the identity, 1 for white noise, shows what
-    chance or the camera do.
+    chance or the camera do, that of the mean of the eight pixels around
+    each what any blind spot may have.
 ``gr2r``
     ``ccd`` and what ``gr2r`` makes of it on one frame of a seeing and a
     noise outside the range of ``ccd``, after ``--minutes`` and after three
     times as long: the share of the final gain in squared error that was
-    reached, R of all sources against the truth, and sigma68 of the pulls of
-    blank, faint and bright pixels; beside them the Gaussian filter of the
-    least error.
+    reached, R of all sources against the truth, the same over that of the
+    raw counts (``/ raw``: the noise of the sources, common to both, moves R
+    but not that), and sigma68 of the pulls of blank, faint and bright
+    pixels; beside them the Gaussian filter of the least error.
 ``nan``
     A frame with 5 per cent NaN against the same frame without, after equal
     steps.
@@ -73,7 +75,7 @@ from scipy.ndimage import gaussian_filter
 from trainings import KNOWN, OURS, THEIRS, Free, Ours, Shipped, train_all
 
 from astro_denoise import denoise, train_denoiser
-from astro_denoise.photometry import flux_response
+from astro_denoise.photometry import bootstrap_error, flux_response
 from astro_denoise.simulation import SurveySimulator
 
 SEED = 20150212_55  # used by no other script and no training
@@ -263,7 +265,8 @@ def real(options, scale):
     for name in options.fields or fields:
         frames = fields[name]
         patch = 128 if min(frames[0].shape) > 300 else 64
-        free = [Free('identity'), Free('gaussian', _WIDTH)]
+        free = [Free('identity'), Free('gaussian', _WIDTH),
+                Free('mean of eight')]
         for method in chain(free, train_all(options, frames, frames,
                                             patch=patch)):
             planes = [plane for plane, _ in method.denoise_all(frames)]
@@ -324,14 +327,19 @@ def fine_tuning(options, scale):
              for number in range(2 * scale['n_test'])]
     print(f'\ngr2r on one frame of {size}², seeing 11 pixels, read noise 40 '
           f'electrons\n{"model":19s}{"rms":>7s}{"blank":>7s}'
-          f'{"gain":>6s}  {"R, S/N 3-10":15s}{"R, S/N > 10":15s}'
+          f'{"gain":>6s}  {"R, S/N 3-10":15s}{"/ raw":15s}'
+          f'{"R, S/N > 10":15s}{"/ raw":15s}'
           f'{"pulls blank":>11s}{"faint":>7s}{"bright":>7s}')
+    frames = [test.exposures[0] for test in tests]
+    raw = _lookup(Free('identity'), frames)
     rows, errors = [], []
-    for label, minutes in (('gaussian', None), ('ccd', None),
+    for label, minutes in (('identity', None), ('gaussian', None),
+                           ('ccd', None),
                            ('gr2r', options.minutes),
                            ('gr2r', 3 * options.minutes)):
-        if label == 'gaussian':
-            model = Free(label, best_width(tests, (1, 256)))
+        if label in ('identity', 'gaussian'):
+            model = Free(label, best_width(tests, (1, 256))
+                         if label == 'gaussian' else None)
             label = model.label
         elif minutes is None:
             model = Shipped(label, **KNOWN)
@@ -339,50 +347,60 @@ def fine_tuning(options, scale):
             model = Ours('gr2r', field.exposures, minutes,
                          seed=options.seed, **KNOWN)
             label = f'gr2r, {minutes:g} minutes'
-        apply = _lookup(model, [test.exposures[0] for test in tests])
+        apply = _lookup(model, frames)
         numbers = pixel_errors(apply, tests, (1, 256))
         errors.append(numbers['rms']**2)
         rows.append({'part': 'gr2r', 'method': label, **numbers,
-                     **_true_response(tests, apply)})
-    gain = errors[1] - errors[-1]
+                     **_true_response(tests, apply, raw)})
+    gain = errors[2] - errors[-1]
     for row, error in zip(rows, errors, strict=True):
-        row['gain'] = (errors[1] - error) / gain
+        row['gain'] = (errors[2] - error) / gain
         print(f'{row["method"]:19s}{row["rms"]:7.4f}{row["blank_rms"]:7.4f}'
               f'{row["gain"]:6.2f}', end='')
         for name in ('faint', 'bright'):
-            print(f'  {row[f"response_{name}"]:.3f} ± '
-                  f'{row[f"response_error_{name}"]:.3f}', end='')
+            for kind in ('response', 'relative'):
+                print(f'  {row[f"{kind}_{name}"]:.3f} ± '
+                      f'{row[f"{kind}_error_{name}"]:.3f}', end='')
         print(f'{row["pull_blank"]:11.3f}{row["pull_faint"]:7.3f}'
               f'{row["pull_bright"]:7.3f}')
     return rows
 
 
-def _true_response(fields, apply):
-    """Response of sources of a signal-to-noise ratio of 3-10 and above."""
-    true, found = [], []
+def _true_response(fields, apply, raw):
+    """
+    Response of sources without masked pixels, of a signal-to-noise ratio of
+    3-10 and above, to the truth, and the same over that of the raw counts.
+    """
+    fluxes = []
     for field in fields:
-        planes = field.truth[0] - field.sky, apply(field, 0)[0] - field.sky
         smooth = field.truth[0] - field.sky
+        planes = (plane - field.sky for plane in (
+            field.truth[0], raw(field, 0)[0], apply(field, 0)[0]))
+        masked = field.exposures[0].mask.astype(float)
         ripple = np.sin(np.arange(smooth.size)).reshape(smooth.shape)
         positions = _sources(smooth + 1e-3 * field.sigma * ripple, 4.0)
         radius = 0.72 * 11.0
         apertures = CircularAperture(positions, radius)
         noise = field.sigma * np.sqrt(np.pi) * radius
-        flux, denoised = (np.asarray(aperture_photometry(
-            plane, apertures)['aperture_sum']) / noise for plane in planes)
-        true.append(flux)
-        found.append(denoised)
-    true, found = np.concatenate(true), np.concatenate(found)
+        whole = aperture_photometry(masked, apertures)['aperture_sum'] == 0
+        fluxes.append([np.asarray(aperture_photometry(
+            plane, apertures)['aperture_sum'])[whole] / noise
+            for plane in planes])
+    fluxes = np.concatenate(fluxes, axis=1)
+
+    def slope(found, other, true):
+        return np.cov(found, true)[0, 1] / np.cov(other, true)[0, 1]
+
     numbers = {}
     for name, (low, high) in (('faint', (3.0, 10.0)),
                               ('bright', (10.0, 100.0))):
-        inside = (true > low) & (true < high)
-        # The truth is the same in both exposures.
-        response, error = flux_response(*(
-            np.stack([flux[inside]] * 2, axis=1)
-            for flux in (found, true)), seed=1)
-        numbers |= {f'response_{name}': float(response),
-                    f'response_error_{name}': float(error)}
+        true, raw, found = fluxes[
+            :, (fluxes[0] > low) & (fluxes[0] < high)]
+        for kind, other in (('response', true), ('relative', raw)):
+            numbers |= {
+                f'{kind}_{name}': slope(found, other, true),
+                f'{kind}_error_{name}': bootstrap_error(
+                    slope, found, other, true, seed=1)}
     return numbers
 
 

@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 
-from .calibration import calibrate_uncertainty
+from .calibration import calibrate_uncertainty, level_pattern
 from .methods import N_COPIES
 from .patches import PatchSampler
 from .scenes import (
@@ -166,9 +166,12 @@ class SurveyFrames:
             return
         # The truth tells more than the noise that is left, and the skies
         # are of the seeing of the frames.
-        calibrate_uncertainty(network.cpu(), draw_survey_scenes(
+        skies = draw_survey_scenes(
             _N_SKIES, seed=self._seed, size=2 * _CALIBRATION_PATCH,
-            psf_fwhm=self._psf_fwhm), n_batches=_N_BATCHES, seed=self._seed)
+            psf_fwhm=self._psf_fwhm)
+        level_pattern(network.cpu(), skies, seed=self._seed)
+        calibrate_uncertainty(network, skies, n_batches=_N_BATCHES,
+                              seed=self._seed)
 
     def description(self):
         """

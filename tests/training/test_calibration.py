@@ -9,7 +9,10 @@ import torch
 from numpy.testing import assert_allclose
 
 from astro_denoise.models.denoiser import CCDDenoiser
-from astro_denoise.training.calibration import calibrate_uncertainty
+from astro_denoise.training.calibration import (
+    calibrate_uncertainty,
+    level_pattern,
+)
 from astro_denoise.training.restoration import design_kernels
 from astro_denoise.training.scenes import ExposureSampler, draw_scenes
 
@@ -78,3 +81,15 @@ def test_calibration_is_made_anew(scenes):
     assert torch.equal(*results)
     calibrate_uncertainty(network, scenes, n_batches=1, seed=4)
     assert not torch.equal(network.calibration, results[0])
+
+
+def test_a_pattern_in_blank_sky_is_levelled(scenes):
+    # One that finds no noise but a pattern.
+    network = CCDDenoiser((6, 8)).eval().requires_grad_(requires_grad=False)
+    pattern = torch.tensor([0.3, -0.1, 0.2, 0.0])
+    network.head.bias[:4] = pattern
+    level_pattern(network, scenes)
+    found = network.head.bias[:4]
+    # The noise of a frame has a pattern too, by chance.
+    assert_allclose(found, pattern.mean(), atol=0.01)
+    assert_allclose(found.mean(), pattern.mean(), atol=1e-6)
