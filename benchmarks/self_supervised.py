@@ -327,7 +327,7 @@ def fine_tuning(options, scale):
              for number in range(2 * scale['n_test'])]
     print(f'\ngr2r on one frame of {size}², seeing 11 pixels, read noise 40 '
           f'electrons\n{"model":19s}{"rms":>7s}{"blank":>7s}'
-          f'{"gain":>6s}  {"R, S/N 3-10":15s}{"/ raw":15s}'
+          f'{"gain":>9s}  {"R, S/N 3-10":15s}{"/ raw":15s}'
           f'{"R, S/N > 10":15s}{"/ raw":15s}'
           f'{"pulls blank":>11s}{"faint":>7s}{"bright":>7s}')
     frames = [test.exposures[0] for test in tests]
@@ -356,7 +356,7 @@ def fine_tuning(options, scale):
     for row, error in zip(rows, errors, strict=True):
         row['gain'] = (errors[2] - error) / gain
         print(f'{row["method"]:19s}{row["rms"]:7.4f}{row["blank_rms"]:7.4f}'
-              f'{row["gain"]:6.2f}', end='')
+              f'{row["gain"]:9.2f}', end='')
         for name in ('faint', 'bright'):
             for kind in ('response', 'relative'):
                 print(f'  {row[f"{kind}_{name}"]:.3f} ± '
