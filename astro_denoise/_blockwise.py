@@ -117,7 +117,8 @@ def denoise_part(measured, network, frame, part, tile, *, device, dtype):
     denoised, error = (
         plane[answer] for plane in denoise_plane(
             network, values[seen], valid[seen], background, noise_map,
-            measured.level, fwhm=measured.fwhm, device=device, dtype=dtype))
+            measured.level, fwhm=measured.fwhm, electrons=measured.electrons,
+            device=device, dtype=dtype))
     if measured.exponent:
         denoised = np.ldexp(denoised, measured.exponent)
         error = np.ldexp(error.astype(values.dtype), measured.exponent)
@@ -409,7 +410,8 @@ def denoise_strips(source, network, output, error, *, gain, read_noise,
                 invalid[part] = ~frame.valid[0]
 
         denoise_windows(network, plane.layers, measured.level, write,
-                        fwhm=measured.fwhm, device=device, dtype=dtype,
+                        fwhm=measured.fwhm, electrons=measured.electrons,
+                        device=device, dtype=dtype,
                         window_pixels=_WINDOW_PIXELS.get(device.type),
                         progress=progress)
         give_back()

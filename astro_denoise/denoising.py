@@ -266,8 +266,8 @@ def _denoise_planes(frame, network, *, gain, read_noise, device, dtype,
             unit=frame.unit, exponent=exponent)
         denoised[index], error[index] = denoise_plane(
             network, values, valid, noise.background, noise.sigma,
-            noise.level, fwhm=measured.fwhm, device=device, dtype=dtype,
-            progress=progress)
+            noise.level, fwhm=measured.fwhm, electrons=noise.electrons,
+            device=device, dtype=dtype, progress=progress)
         if exponent:
             for plane in (denoised[index], error[index]):
                 np.ldexp(plane, exponent, out=plane)

@@ -54,6 +54,10 @@ class NoiseModel:
     correlation : float
         Lag-1 autocorrelation of the residual blank background, the mean of
         both axes; 0 where it is within three times its error.
+
+    electrons : tuple of float or `None`
+        Gain, read noise and pedestal that `photon_noise_map` made
+        ``sigma`` of; `None` where it did not.
     """
 
     sigma: np.ndarray
@@ -63,6 +67,7 @@ class NoiseModel:
     gain: float | None
     read_noise: float | None
     correlation: float
+    electrons: tuple | None = None
 
 
 def _check_positive(name, value):
@@ -342,11 +347,13 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
         return NoiseModel(np.ones(values.shape, np.float32),
                           sky.background(), 1.0, 'estimated', gain,
                           read_noise, 0.0)
+    electrons = None
     if sigma is not None:
         origin = 'uncertainty'
         sigma, level = _known_noise(sigma, sky)
     elif gain is not None and read_noise is not None:
         origin = 'gain'
+        electrons = gain, read_noise, 0.0
         sigma = photon_noise_map(values, valid, gain, read_noise)
         level = _compare_level(sigma, sky, level)
     elif level == 0:
@@ -354,13 +361,13 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
         sigma, level = _no_noise(values, sky)
     else:
         origin = 'estimated'
-        sigma, gain, read_noise = _estimated_noise(sky, level, correlation,
-                                                   gain, read_noise)
+        sigma, gain, read_noise, electrons = _estimated_noise(
+            sky, level, correlation, gain, read_noise)
     logger.info('noise level %.4g from %s, gain %s, read noise %s, lag-1 '
                 'autocorrelation %.3f', level, origin, gain, read_noise,
                 correlation)
     return NoiseModel(sigma, sky.background(), level, origin, gain,
-                      read_noise, correlation)
+                      read_noise, correlation, electrons)
 
 
 def _estimated_noise(sky, level, correlation, gain, read_noise):
@@ -377,7 +384,7 @@ def _estimated_noise(sky, level, correlation, gain, read_noise):
         gain = _gain_of_sky(sky, level, correlation)
     if gain is None:
         shape = sky.values.shape
-        return np.full(shape, level, np.float32), None, None
+        return np.full(shape, level, np.float32), None, None, None
     # the photons of the sky cannot have more noise than the sky has
     variance = (level * gain)**2
     photons = max(sky.level * gain, 0)
@@ -387,9 +394,11 @@ def _estimated_noise(sky, level, correlation, gain, read_noise):
                     level * gain)
     photons = min(photons, variance)
     rest = math.sqrt(variance - photons)
+    pedestal = sky.level - photons / gain
     sigma = photon_noise_map(sky.values, sky.valid, gain, rest,
-                             pedestal=sky.level - photons / gain)
-    return sigma, gain, rest if gain_given else read_noise
+                             pedestal=pedestal)
+    return (sigma, gain, rest if gain_given else read_noise,
+            (gain, rest, pedestal))
 
 
 def _sky_median(sigma, sky):

@@ -87,6 +87,29 @@ def test_small_frames(network, shape):
     assert np.all(np.isfinite(error) & (error > 0))
 
 
+def test_photons_of_what_was_found(network):
+    # Of 20 electrons a unit with a read noise of 2 units, but for the right
+    # half, whose map knows the photons of its stars.
+    planes = frame((60, 60))
+    planes['sigma'] = np.full((60, 60), 3.0, np.float32)
+    planes['sigma'][:, 30:] = 300.0
+    plain = run(network, planes)
+    gain, read_noise, pedestal = 20.0, 40.0, 0.0
+    denoised, error = run(network, planes,
+                          electrons=(gain, read_noise, pedestal))
+    assert_array_equal(denoised, plain[0])
+    ratio = error / plain[1]
+    signal = denoised - planes['background']
+    assert_array_equal(ratio[:, 30:], 1.0)
+    assert_array_equal(ratio[signal <= 0.0], 1.0)
+    assert ratio[(signal > 0.0) & (signal < 0.2 * SIGMA)].max() < 1.01
+    bright = signal > SIGMA
+    bright[:, 30:] = False
+    assert bright.sum() > 100
+    assert_allclose(ratio[bright], np.sqrt(
+        denoised[bright] / gain + (read_noise / gain)**2) / 3.0, rtol=1e-4)
+
+
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
 def test_type_of_values_is_kept(network, dtype):
     planes = frame((20, 20))
