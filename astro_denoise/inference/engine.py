@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 # larger than 32 MiB: larger ones are given back to the system and asked for
 # again by each layer, which takes as long as the layer. A CUDA device wants
 # more work at once.
-_WINDOW_PIXELS = {'cpu': 3 * 2**18, 'cuda': 2**24}
+_WINDOW_PIXELS = {'cpu': 5 * 2**17, 'cuda': 2**24}
 
 _SMALLEST_WINDOW = 2**14
 
