@@ -170,8 +170,7 @@ def measure_plane(source, plane, *, gain, read_noise):
         planes = read((slice(None), slice(None)))
         measured, _ = measure_sample(*planes, **options)
         sky = Sky(*planes[:2])
-        return map_parameters(measured, sky.mesh, sky.centre, sky.scale,
-                              read_noise=read_noise)
+        return map_parameters(measured, sky.mesh, sky.centre, sky.scale)
 
     rows = [[read(part) for part in row] for row in sample_parts(shape)]
     planes = [None if rows[0][0][number] is None else
@@ -184,8 +183,7 @@ def measure_plane(source, plane, *, gain, read_noise):
     for tile in plan:
         values, valid, _ = read(part_of(tile.window, shape, known=True))
         meshes.append(background_mesh(values, valid, shape, tile))
-    return map_parameters(measured, stacked(meshes, plan),
-                          read_noise=read_noise)
+    return map_parameters(measured, stacked(meshes, plan))
 
 
 def _exponent(source, plane):

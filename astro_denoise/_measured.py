@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ._noise_map import electrons_of_sky
 from ._sky import MESH, Sky
 from ._strips import fill_holes, upsample
 from .exceptions import CorrelatedNoiseWarning
@@ -309,10 +310,11 @@ def measure_sample(values, valid, sigma, *, gain, read_noise, unit,
         gain=None if gain is None else math.ldexp(gain, exponent))
     fwhm = estimate_fwhm(values, noise.background, noise.sigma, valid)
     return Measured(noise.origin, noise.gain, noise.read_noise, noise.level,
-                    noise.correlation, fwhm, exponent), noise
+                    noise.correlation, fwhm, exponent,
+                    noise.electrons), noise
 
 
-def map_parameters(measured, mesh, centre=0.0, scale=1.0, *, read_noise):
+def map_parameters(measured, mesh, centre=0.0, scale=1.0):
     """
     Add what the noise map and the background of a part need.
 
@@ -327,9 +329,6 @@ def map_parameters(measured, mesh, centre=0.0, scale=1.0, *, read_noise):
     centre, scale : float, optional
         What it is counted in.
 
-    read_noise : float or `None`
-        What the user gave.
-
     Returns
     -------
     measured : `Measured`
@@ -339,17 +338,10 @@ def map_parameters(measured, mesh, centre=0.0, scale=1.0, *, read_noise):
         # Single precision holds the differences from a typical value.
         centre = float(np.median(mesh))
         mesh = (mesh - centre).astype(np.float32)
-    electrons = None
-    gain = measured.gain
-    sky = centre + scale * float(np.median(mesh))
-    if measured.origin == 'gain':
-        electrons = gain, read_noise, 0.0
-    elif measured.origin == 'estimated' and gain is not None:
-        # As in `noise_model`: the photons of the sky cannot have more
-        # noise than the sky has.
-        variance = (measured.level * gain)**2
-        photons = min(max(sky * gain, 0.0), variance)
-        electrons = gain, math.sqrt(variance - photons), sky - photons / gain
+    electrons = measured.electrons
+    if electrons is not None and measured.origin == 'estimated':
+        sky = centre + scale * float(np.median(mesh))
+        electrons = electrons_of_sky(sky, measured.level, measured.gain)
     return replace(measured, electrons=electrons, mesh=mesh, centre=centre,
                    scale=scale)
 

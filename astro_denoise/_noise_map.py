@@ -3,6 +3,8 @@
 The noise map that follows from gain and read noise.
 """
 
+import math
+
 import numpy as np
 
 from ._strips import (
@@ -16,7 +18,7 @@ from ._strips import (
     upsample,
 )
 
-__all__ = ['photon_noise_map']
+__all__ = ['electrons_of_sky', 'photon_noise_map']
 
 BLOCK = 16  # bins of 4 pixels in a block of the wide mean of a noise map
 # sum of squares of the binomial kernel of order 4 without its centre
@@ -103,6 +105,29 @@ def photon_noise_map(values, valid, gain, read_noise, *, pedestal=0.0):
 
     map_strips(fill, strips(shape[0]))
     return sigma
+
+
+def electrons_of_sky(sky, level, gain):
+    """
+    What a photon noise map is made of, from the noise of the sky.
+
+    Parameters
+    ----------
+    sky, level : float
+        Level of the blank sky, and its noise.
+
+    gain : float
+        Electrons per unit of the frame.
+
+    Returns
+    -------
+    gain, read_noise, pedestal : float
+        As for `photon_noise_map`.
+    """
+    # the photons of the sky cannot have more noise than the sky has
+    variance = (level * gain)**2
+    photons = min(max(sky * gain, 0.0), variance)
+    return gain, math.sqrt(variance - photons), sky - photons / gain
 
 
 def _coarse_mean(values, valid, electrons, constant):

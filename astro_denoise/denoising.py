@@ -266,7 +266,7 @@ def _denoise_planes(frame, network, *, gain, read_noise, device, dtype,
             unit=frame.unit, exponent=exponent)
         denoised[index], error[index] = denoise_plane(
             network, values, valid, noise.background, noise.sigma,
-            noise.level, fwhm=measured.fwhm, electrons=noise.electrons,
+            noise.level, fwhm=measured.fwhm, electrons=measured.electrons,
             device=device, dtype=dtype, progress=progress)
         if exponent:
             for plane in (denoised[index], error[index]):

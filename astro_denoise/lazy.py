@@ -218,7 +218,7 @@ def _lazy_measure(arrays, noise_kind, options):
     meshes = [delayed(_measure_mesh)(
         *parts(part_of(tile.window, shape, known=True)), noise_kind, exponent,
         shape, tile) for tile in plan]
-    return delayed(_complete)(measured, meshes, plan, options['read_noise'])
+    return delayed(_complete)(measured, meshes, plan)
 
 
 def _measure_whole(pixels, mask, noise, noise_kind, options):
@@ -244,10 +244,9 @@ def _measure_mesh(pixels, mask, noise, noise_kind, exponent, shape, tile):
     return background_mesh(values, valid, shape, tile)
 
 
-def _complete(measured, meshes, plan, read_noise):
+def _complete(measured, meshes, plan):
     warn_of_correlation([measured])
-    return map_parameters(measured, stacked(meshes, plan),
-                          read_noise=read_noise)
+    return map_parameters(measured, stacked(meshes, plan))
 
 
 def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measured,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import astropy.units as u
 import numpy as np
 
-from ._noise_map import photon_noise_map
+from ._noise_map import electrons_of_sky, photon_noise_map
 from ._sky import Sky, photon_slope, sky_noise
 from .exceptions import NoiseEstimateWarning
 
@@ -385,20 +385,15 @@ def _estimated_noise(sky, level, correlation, gain, read_noise):
     if gain is None:
         shape = sky.values.shape
         return np.full(shape, level, np.float32), None, None, None
-    # the photons of the sky cannot have more noise than the sky has
-    variance = (level * gain)**2
-    photons = max(sky.level * gain, 0)
-    if photons > 1.2 * variance:
+    if sky.level * gain > 1.2 * (level * gain)**2:
         logger.info('the sky of %.4g electrons has a noise of %.4g: there is '
-                    'a pedestal, or exposures were averaged', photons,
-                    level * gain)
-    photons = min(photons, variance)
-    rest = math.sqrt(variance - photons)
-    pedestal = sky.level - photons / gain
+                    'a pedestal, or exposures were averaged',
+                    sky.level * gain, level * gain)
+    electrons = electrons_of_sky(sky.level, level, gain)
+    _, rest, pedestal = electrons
     sigma = photon_noise_map(sky.values, sky.valid, gain, rest,
                              pedestal=pedestal)
-    return (sigma, gain, rest if gain_given else read_noise,
-            (gain, rest, pedestal))
+    return sigma, gain, rest if gain_given else read_noise, electrons
 
 
 def _sky_median(sigma, sky):

@@ -331,30 +331,27 @@ def fine_tuning(options, scale):
           f'{"R, S/N > 10":15s}{"/ raw":15s}'
           f'{"pulls blank":>11s}{"faint":>7s}{"bright":>7s}')
     frames = [test.exposures[0] for test in tests]
-    raw = _lookup(Free('identity'), frames)
-    rows, errors = [], []
-    for label, minutes in (('identity', None), ('gaussian', None),
-                           ('ccd', None),
-                           ('gr2r', options.minutes),
-                           ('gr2r', 3 * options.minutes)):
-        if label in ('identity', 'gaussian'):
-            model = Free(label, best_width(tests, (1, 256))
-                         if label == 'gaussian' else None)
-            label = model.label
-        elif minutes is None:
-            model = Shipped(label, **KNOWN)
-        else:
+    identity, ccd = Free('identity'), Shipped('ccd', **KNOWN)
+    raw = _lookup(identity, frames)
+
+    def trained():
+        for minutes in (options.minutes, 3 * options.minutes):
             model = Ours('gr2r', field.exposures, minutes,
                          seed=options.seed, **KNOWN)
-            label = f'gr2r, {minutes:g} minutes'
+            model.label = f'gr2r, {minutes:g} minutes'
+            yield model
+
+    gaussian = Free('gaussian', best_width(tests, (1, 256)))
+    rows = []
+    for model in chain((identity, gaussian, ccd), trained()):
         apply = _lookup(model, frames)
-        numbers = pixel_errors(apply, tests, (1, 256))
-        errors.append(numbers['rms']**2)
-        rows.append({'part': 'gr2r', 'method': label, **numbers,
+        rows.append({'part': 'gr2r', 'method': model.label,
+                     **pixel_errors(apply, tests, (1, 256)),
                      **_true_response(tests, apply, raw)})
-    gain = errors[2] - errors[-1]
-    for row, error in zip(rows, errors, strict=True):
-        row['gain'] = (errors[2] - error) / gain
+    errors = {row['method']: row['rms']**2 for row in rows}
+    start, end = errors[ccd.label], errors[rows[-1]['method']]
+    for row in rows:
+        row['gain'] = (start - errors[row['method']]) / (start - end)
         print(f'{row["method"]:19s}{row["rms"]:7.4f}{row["blank_rms"]:7.4f}'
               f'{row["gain"]:9.2f}', end='')
         for name in ('faint', 'bright'):
@@ -394,9 +391,9 @@ def _true_response(fields, apply, raw):
     numbers = {}
     for name, (low, high) in (('faint', (3.0, 10.0)),
                               ('bright', (10.0, 100.0))):
-        true, raw, found = fluxes[
+        true, counts, found = fluxes[
             :, (fluxes[0] > low) & (fluxes[0] < high)]
-        for kind, other in (('response', true), ('relative', raw)):
+        for kind, other in (('response', true), ('relative', counts)):
             numbers |= {
                 f'{kind}_{name}': slope(found, other, true),
                 f'{kind}_error_{name}': bootstrap_error(

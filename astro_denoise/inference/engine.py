@@ -291,8 +291,8 @@ def _with_photons(noise_map, denoised, background, level, gain, read_noise,
     A noise map that has the photons of what was found, at least.
 
     A map that is made from a frame follows a source only where the mean of
-    a few pixels tells it: at 3 to 10 sigmas a compact one may have a
-    quarter more variance. What is below 1 sigma may be noise itself.
+    a few pixels tells it, which a compact one of a few sigmas does not.
+    What is below 1 sigma may be noise itself.
     """
     photons = (denoised - pedestal).astype(np.float32)
     np.maximum(photons, 0.0, out=photons)

@@ -25,6 +25,15 @@ _FEWEST = 3000
 _BLANK, _BLANK_SHARE = 0.05, 0.97
 
 
+def _exposures(scenes, n_batches, seed):
+    """Batches of 16 exposures of skies, as tensors."""
+    sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1)
+    for number in range(n_batches):
+        batch = sampler.batch([*seed, number])
+        yield {name: torch.from_numpy(plane)
+               for name, plane in batch.items()}
+
+
 def _weighted_quantile(values, weights, share):
     order = np.argsort(values)
     total = np.cumsum(weights[order])
@@ -60,13 +69,10 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     n_iterations : int, optional
         The factors of neighbouring knots depend on each other.
     """
-    sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1)
     network.eval()
     network.calibration.zero_()
     found, true, pulls = [], [], []
-    for number in range(n_batches):
-        batch = {name: torch.from_numpy(plane) for name, plane
-                 in sampler.batch([seed, 1, number]).items()}
+    for batch in _exposures(scenes, n_batches, [seed, 1]):
         with torch.inference_mode():
             noise, log_variance = network(batch['x'], batch['log_sigma'],
                                           batch['valid'], batch['context'])
@@ -120,9 +126,8 @@ def level_pattern(network, scenes, *, n_batches=8, seed=0):
 
     The head answers for 2x2 pixels at once. Where a restoring kernel takes
     over from what the network sees, nothing in the loss keeps its answers
-    for the four alike, and further training lets them drift apart, by 0.2
-    sigma within a minute; of that a hundredth is left in the result, of the
-    Nyquist frequency.
+    for the four alike, and further training lets them drift apart; some of
+    that is left in the result, at the Nyquist frequency.
 
     Parameters
     ----------
@@ -138,12 +143,9 @@ def level_pattern(network, scenes, *, n_batches=8, seed=0):
     seed : int, optional
         Of the exposures.
     """
-    sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1)
     network.eval()
     total, count = torch.zeros(4), torch.zeros(4)
-    for number in range(n_batches):
-        batch = {name: torch.from_numpy(plane) for name, plane
-                 in sampler.batch([seed, 2, number]).items()}
+    for batch in _exposures(scenes, n_batches, [seed, 2]):
         answer = network.trunk(
             network.features(batch['x'], batch['log_sigma'], batch['valid']),
             batch['context'], torch.float32)
