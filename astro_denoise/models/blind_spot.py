@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ._functions import asinh
-from .denoiser import CCDDenoiser
+from .denoiser import CCDDenoiser, calibration_knots
 
 __all__ = ['BlindSpotDenoiser', 'mixture_terms']
 
@@ -87,8 +87,9 @@ class BlindSpotDenoiser(nn.Module):
                 self.head.bias[2 * n_components:] = -torch.arange(
                     1.0, n_components + 1.0)
         # Correction of the logarithm of the variance, see CCDDenoiser.
-        self.register_buffer('calibration', CCDDenoiser(
-            (2, 2)).calibration.clone())
+        self.calibration_scale = 1.0
+        self.register_buffer('calibration', torch.zeros(
+            len(calibration_knots(self.calibration_scale))))
 
     @property
     def stride(self):

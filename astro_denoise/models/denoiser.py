@@ -38,8 +38,10 @@ _FAINT = 4.0
 _KERNEL_RADIUS = 12
 _KERNEL_SIZE = 2 * _KERNEL_RADIUS + 1
 
-# Knots of the calibrated errors, in asinh of the signal over the noise.
-_FIRST_KNOT, _KNOT_STEP, _N_KNOTS = -1.0, 0.4, 21
+# Signals over the noise between which errors are calibrated, and the
+# distance of the knots in asinh of them.
+_LEAST_SIGNAL, _LARGEST_SIGNAL = math.sinh(-1.0), math.sinh(7.0)
+_KNOT_STEP = 0.4
 
 # Width of the point-spread function, in pixels, that the context is
 # relative to, and the one taken where none is known.
@@ -86,18 +88,24 @@ class CCDDenoiser(nn.Module):
     lone_pixels : bool, optional
         Whether a pixel that its neighbours do not support is told from
         light: taken for noise, or for a cosmic ray that stays.
+
+    calibration_scale : float, optional
+        The signal over the noise below which errors are calibrated in
+        equal steps of signal, and above in steps of a factor.
     """
 
     def __init__(self, widths=(32, 64, 96, 128), kernel_fwhms=(),
-                 lone_pixels=True):
+                 lone_pixels=True, calibration_scale=1.0):
         super().__init__()
         if len(kernel_fwhms) == 1:
             msg = f'kernel_fwhms must hold two or more, got {kernel_fwhms!r}'
             raise ValueError(msg)
         self.config = {'widths': list(widths),
                        'kernel_fwhms': list(kernel_fwhms),
-                       'lone_pixels': lone_pixels}
+                       'lone_pixels': lone_pixels,
+                       'calibration_scale': calibration_scale}
         self.lone_pixels = lone_pixels
+        self.calibration_scale = calibration_scale
         self.encoders = nn.ModuleList()
         n_in = 16
         for width in widths:
@@ -116,7 +124,8 @@ class CCDDenoiser(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         # Correction of the logarithm of the variance, see _calibrated.
-        self.register_buffer('calibration', torch.zeros(_N_KNOTS))
+        self.register_buffer('calibration', torch.zeros(
+            len(calibration_knots(calibration_scale))))
         if kernel_fwhms:
             kernels = torch.zeros(len(kernel_fwhms), _KERNEL_SIZE,
                                   _KERNEL_SIZE)
@@ -293,8 +302,11 @@ class CCDDenoiser(nn.Module):
                 noise = noise - self._restored(noise, valid, kernel)
             log_variance = log_variance.clamp(-12.0, 8.0)
             if not self.training:
-                log_variance += self._calibrated((x - noise)
-                                                 * log_sigma.exp())
+                # No error is made larger than the noise of the pixel.
+                log_variance = torch.minimum(
+                    log_variance + self._calibrated((x - noise)
+                                                    * log_sigma.exp()),
+                    log_variance.clamp_min(0.0))
         return noise, log_variance
 
     def _lone_pixels(self, x, signal, valid, context):
@@ -357,9 +369,11 @@ class CCDDenoiser(nn.Module):
         ``signal`` is in units of the blank sky's noise; its means over
         2x2 pixels count.
         """
-        signal = F.avg_pool2d(signal, 2)
-        place = ((asinh(signal) - _FIRST_KNOT) / _KNOT_STEP).clamp_(
-            0.0, _N_KNOTS - 1.001)
+        scale = self.calibration_scale
+        signal = asinh(F.avg_pool2d(signal, 2) / scale)
+        first = math.asinh(_LEAST_SIGNAL / scale)
+        place = ((signal - first) / _KNOT_STEP).clamp_(
+            0.0, len(self.calibration) - 1.001)
         lower = place.long()
         correction = torch.lerp(self.calibration[lower],
                                 self.calibration[lower + 1], place - lower)
@@ -474,13 +488,22 @@ def psf_context(fwhm=None):
     return (math.log(fwhm / _CONTEXT_FWHM), 1.0) if fwhm else (0.0, 0.0)
 
 
-def calibration_knots():
+def calibration_knots(scale=1.0):
     """
     Where the calibration of the errors is known.
+
+    Parameters
+    ----------
+    scale : float, optional
+        The ``calibration_scale`` of a `CCDDenoiser`.
 
     Returns
     -------
     knots : `~numpy.ndarray`
-        In asinh of the denoised signal over the noise of the sky.
+        In asinh of the denoised signal over the noise of the sky and
+        over ``scale``.
     """
-    return _FIRST_KNOT + _KNOT_STEP * np.arange(_N_KNOTS)
+    first = math.asinh(_LEAST_SIGNAL / scale)
+    last = math.asinh(_LARGEST_SIGNAL / scale)
+    return first + _KNOT_STEP * np.arange(
+        round((last - first) / _KNOT_STEP) + 1)

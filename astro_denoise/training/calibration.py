@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..models._functions import asinh
 from ..models.denoiser import calibration_knots
 from .scenes import ExposureSampler
 
@@ -15,19 +14,30 @@ __all__ = ['calibrate_uncertainty', 'level_pattern']
 
 _SHARE = 0.6827  # within one standard deviation
 
-# Distance of the knots, and how many pixels a factor is found from: those
-# of one source have their errors in common.
-_STEP = calibration_knots()[1] - calibration_knots()[0]
-_FEWEST = 3000
+# How many pixels a factor is found from: those of one source have their
+# errors in common. Of those without one, every second in each line will do.
+_FEWEST, _STRIDE = 3000, 2
 
-# What counts as blank sky, in sigmas, and its share of the pixels of a
-# survey.
-_BLANK, _BLANK_SHARE = 0.05, 0.97
+# True signal, in sigmas, of blank sky at most, of faint sources, and of bright
+# ones at least.
+_BLANK, _FAINT, _BRIGHT = 0.05, 0.5, 3.0
+
+# Signal, in sigmas, from which on one factor is for all: too few sources are
+# so bright.
+_TOO_FEW = 20.0
+
+# How far errors of faint sources may be enlarged.
+_LARGEST = 1.5
+
+# Share of blank pixels in patches from which blank sky is taken, as most of it
+# is in a survey: far from any source.
+_EMPTY = 0.97
 
 
 def _exposures(scenes, n_batches, seed):
     """Batches of 16 exposures of skies, as tensors."""
-    sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1)
+    sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1,
+                              as_drawn=True)
     for number in range(n_batches):
         batch = sampler.batch([*seed, number])
         yield {name: torch.from_numpy(plane)
@@ -41,7 +51,7 @@ def _weighted_quantile(values, weights, share):
 
 
 def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
-                          n_iterations=6):
+                          n_iterations=8):
     """
     Scale predicted errors so that 68 per cent of pulls lie within 1.
 
@@ -49,8 +59,13 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     blank sky: heavy tails, which a Gaussian likelihood turns into too
     large errors, differ between blank sky and sources. A network with
     restoring kernels keeps signal, and its errors are made right for
-    each true signal. One that may take signal for noise cannot know its
-    errors there; they are made right for each signal that it finds.
+    each true signal. One that may take signal for noise cannot know how
+    much is gone. Its errors are made right, for each signal that it
+    finds, for pixels of blank sky and of sources, which count alike
+    however many of either there are; and those of faint sources, some
+    of which it does not find at all, are enlarged until they are right
+    for all of these together. So where something faint is found they
+    hold what is lost, and are too large for blank sky.
 
     Parameters
     ----------
@@ -71,7 +86,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     """
     network.eval()
     network.calibration.zero_()
-    found, true, pulls = [], [], []
+    parts = []
     for batch in _exposures(scenes, n_batches, [seed, 1]):
         with torch.inference_mode():
             noise, log_variance = network(batch['x'], batch['log_sigma'],
@@ -81,41 +96,58 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
         sigma = batch['log_sigma'].exp()
         signal = F.avg_pool2d(denoised * sigma, 2)
         signal = F.interpolate(signal, scale_factor=2)
+        true = batch['truth'] * sigma
         keep = batch['valid'] > 0
-        found.append(asinh(signal)[keep].numpy())
-        true.append((batch['truth'] * sigma)[keep].numpy())
-        pulls.append(pull[keep].abs().numpy())
-    found, true, pulls = map(np.concatenate, (found, true, pulls))
+        blank = (true.abs() < _BLANK) & keep
+        share = (blank.sum((1, 2, 3), keepdim=True)
+                 / keep.sum((1, 2, 3), keepdim=True))
+        some = true > _FAINT
+        some[..., ::_STRIDE, ::_STRIDE] = True
+        keep &= some
+        parts.append([plane[keep].numpy() for plane in
+                      (signal, true, pull.abs(), blank & (share > _EMPTY))])
+    found, true, pulls, blank = map(np.concatenate, zip(*parts, strict=True))
     keeps_signal = bool(network.config['kernel_fwhms'])
-    signals, importance = np.arcsinh(true), np.ones(len(true))
+    signals, importance = true, np.where(true > _FAINT, 1.0, _STRIDE**2)
+    faint = np.zeros(len(true), bool)
     if not keeps_signal:
-        # Skies to train on are more crowded than those of a survey.
-        blank = np.abs(true) < _BLANK
-        signals, importance = found, np.where(
-            blank, _BLANK_SHARE * (~blank).sum()
-            / max((1.0 - _BLANK_SHARE) * blank.sum(), 1.0), 1.0)
+        keep = blank | (true > _FAINT)
+        found, true, pulls, blank = (
+            plane[keep] for plane in (found, true, pulls, blank))
+        signals, faint = found, ~blank & (true < _BRIGHT)
+        importance = np.where(blank, (~blank).sum() / max(blank.sum(), 1),
+                              1.0)
+    scale = network.calibration_scale
+    signals, found = np.arcsinh(signals / scale), np.arcsinh(found / scale)
 
     order = np.argsort(signals)
-    signals, found, pulls, importance = (
-        plane[order] for plane in (signals, found, pulls, importance))
-    knots = calibration_knots()
+    signals, found, pulls, importance, faint = (
+        plane[order] for plane in (signals, found, pulls, importance, faint))
+    knots = calibration_knots(scale)
+    step = knots[1] - knots[0]
     signals = np.clip(signals, knots[0], knots[-1])
-    bounds = np.searchsorted(signals, [[knot - _STEP, knot + _STEP]
+    bounds = np.searchsorted(signals, [[knot - step, knot + step]
                                        for knot in knots])
-    known = np.diff(bounds, axis=1)[:, 0] > _FEWEST
+    known = ((np.diff(bounds, axis=1)[:, 0] > _FEWEST)
+             & (knots < np.arcsinh(_TOO_FEW / scale)))
     if keeps_signal:
-        known &= knots > -_STEP  # no true signal is less
-    offsets = np.zeros(len(knots))
-    for _ in range(n_iterations):
+        known &= knots > -step  # no true signal is less
+    offsets, larger = np.zeros(len(knots)), 1.0
+    for number in range(n_iterations):
         scaled = pulls * np.exp(-0.5 * np.interp(found, knots, offsets))
+        if number and faint.sum() > _FEWEST:
+            larger = np.clip(larger * np.quantile(scaled[faint], _SHARE),
+                             1.0, _LARGEST)
+        scaled[faint] *= larger
         for index in np.flatnonzero(known):
             near = slice(*bounds[index])
             weights = importance[near] * np.maximum(
-                1.0 - np.abs(signals[near] - knots[index]) / _STEP, 0.0)
+                1.0 - np.abs(signals[near] - knots[index]) / step, 0.0)
             offsets[index] += 2.0 * np.log(_weighted_quantile(
                 scaled[near], weights, _SHARE))
-        if keeps_signal and known.any():
-            offsets[:known.argmax()] = offsets[known.argmax()]
+        if known.any():
+            first, last = np.flatnonzero(known)[[0, -1]]
+            offsets[:first], offsets[last + 1:] = offsets[first], offsets[last]
     network.calibration.copy_(torch.from_numpy(offsets))
 
 

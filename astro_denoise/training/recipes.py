@@ -30,19 +30,22 @@ KERNEL_FWHMS = tuple(round(1.2 * 8.0**(index / 12.0), 4)
 RECIPES = {
     'ccd-mmse': {
         'kernel_fwhms': (), 'bias_weight': 0.0, 'n_steps': 16000,
-        'n_clean': 16, 'n_copies': 1,
+        'n_clean': 16, 'n_copies': 1, 'calibration_scale': 0.05,
         'learning_rate': 1.5e-3, 'start': None,
         'summary': 'lowest error per pixel; pulls faint flux down'},
     'ccd': {
         'kernel_fwhms': KERNEL_FWHMS, 'bias_weight': 60.0, 'n_steps': 4000,
-        'n_clean': 4, 'n_copies': 4,
+        'n_clean': 4, 'n_copies': 4, 'calibration_scale': 1.0,
         'learning_rate': 6e-4, 'start': 'ccd-mmse',
         'summary': 'keeps the flux of faint sources; the default'},
 }
 
 _SCENE_SEED = 20
 _N_SCENES = 300
-_N_VALIDATION = 72
+
+# What errors are calibrated on: skies, their sources per 10^6 pixels, a little
+# more than in a survey, and batches.
+_N_VALIDATION, _DENSITY, _N_BATCHES = 72, 200.0, 240
 
 
 def _train(name, scenes, *, seed, folder, n_steps=None, progress_bar=False,
@@ -51,7 +54,8 @@ def _train(name, scenes, *, seed, folder, n_steps=None, progress_bar=False,
     recipe = RECIPES[name]
     device = resolve_device(device)
     torch.manual_seed(seed)
-    network = CCDDenoiser(kernel_fwhms=recipe['kernel_fwhms'])
+    network = CCDDenoiser(kernel_fwhms=recipe['kernel_fwhms'],
+                          calibration_scale=recipe['calibration_scale'])
     if recipe['kernel_fwhms']:
         network.kernels.copy_(torch.from_numpy(
             design_kernels(recipe['kernel_fwhms'])))
@@ -59,8 +63,10 @@ def _train(name, scenes, *, seed, folder, n_steps=None, progress_bar=False,
         first, _ = _train(recipe['start'], scenes, seed=seed, folder=folder,
                           n_steps=n_steps, device=device,
                           progress_bar=progress_bar)
-        network.load_state_dict({**network.state_dict(),
-                                 **first.state_dict()})
+        # Errors are calibrated at the end.
+        trained = {name: tensor for name, tensor in first.state_dict().items()
+                   if name != 'calibration'}
+        network.load_state_dict({**network.state_dict(), **trained})
     checkpoint = None
     if folder is not None:
         checkpoint = Path(folder) / f'{name}.pt'
@@ -137,9 +143,10 @@ def train_recipe(name, output, *, seed=1, checkpoint=None, n_steps=None,
                           progress_bar=progress_bar)
     network = network.cpu()
     # Most bright pixels of a survey are those of compact sources.
-    validation = draw_survey_scenes(_N_VALIDATION,
+    validation = draw_survey_scenes(_N_VALIDATION, density=_DENSITY,
                                     seed=_SCENE_SEED + 1000 + seed)
-    calibrate_uncertainty(network, validation, n_batches=120, seed=seed)
+    calibrate_uncertainty(network, validation, n_batches=_N_BATCHES,
+                          seed=seed)
     recipe = RECIPES[name]
     model = Model(network, {
         'name': name, 'task': 'denoise', 'version': __version__,

@@ -3,6 +3,7 @@
 How good a denoiser is, told from noisy frames alone.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -18,9 +19,9 @@ _STEP = 0.05       # of the finite difference, in sigmas
 _LARGEST = 10.0    # sigmas that a single pixel may count
 _LEAST = 1e-4      # factor of a variance
 
-# Signals below this knot, 0.6 of the noise of the sky, are as much noise as
-# signal: one factor for all.
-_FAINTEST = 4
+# Signals below this, over the noise of the sky, are as much noise as signal:
+# one factor for all.
+_FAINTEST = math.sinh(0.6)
 
 # The noise of a frame is known to about so much, as a share of its variance:
 # Stein's estimate can be wrong by that.
@@ -166,19 +167,30 @@ def calibrate_from_noise(network, batch, *, seed=0):
     squared, propagated, log_variance, signal, brightness = (
         getattr(errors, field.name).cpu().numpy().astype(float)
         for field in fields(errors))
-    knots = calibration_knots()
+    scale = network.calibration_scale
+    knots = calibration_knots(scale)
     n_knots = len(knots)
+    faintest = np.abs(knots - np.arcsinh(_FAINTEST / scale)).argmin()
+
+    def shares(values):
+        """The knots below and above each value, and their weights."""
+        place = np.clip((np.arcsinh(values / scale) - knots[0])
+                        / (knots[1] - knots[0]), faintest, n_knots - 1.001)
+        lower = place.astype(int)
+        yield lower, lower + 1.0 - place
+        yield lower + 1, place - lower
+
     predicted = np.exp(log_variance)
     matrix = np.zeros((n_knots, n_knots))
     found, scatter, number, left, said = np.zeros((5, n_knots))
-    parts = list(_shares(signal, knots))
+    parts = list(shares(signal))
     for knot, weight in parts:
         left += np.bincount(knot, weight * propagated, n_knots)
         said += np.bincount(knot, weight * predicted, n_knots)
     least = _spread(left, said)
     if log_variance.any():
         least = np.maximum(least, 1.0)
-    for own, own_weight in _shares(brightness, knots):
+    for own, own_weight in shares(brightness):
         found += np.bincount(own, own_weight * squared, n_knots)
         scatter += np.bincount(own, (own_weight * squared)**2, n_knots)
         number += np.bincount(own, own_weight, n_knots)
@@ -193,18 +205,8 @@ def calibrate_from_noise(network, batch, *, seed=0):
                         np.zeros(n_knots)]))
     last = np.flatnonzero(said > 0).max()
     factor = least + added
-    factor[:_FAINTEST], factor[last + 1:] = factor[_FAINTEST], factor[last]
+    factor[:faintest], factor[last + 1:] = factor[faintest], factor[last]
     network.calibration.copy_(torch.from_numpy(np.log(factor)))
-
-
-def _shares(values, knots):
-    """The knots below and above each value, and their weights."""
-    place = np.clip((np.arcsinh(values) - knots[0]) / (knots[1] - knots[0]),
-                    _FAINTEST, len(knots) - 1.001)
-    lower = place.astype(int)
-    share = place - lower
-    yield lower, 1.0 - share
-    yield lower + 1, share
 
 
 def _spread(total, weight):

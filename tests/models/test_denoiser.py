@@ -160,29 +160,43 @@ def test_bfloat16_agrees(network):
         assert (one - other).std() < 0.02 * one.std()
 
 
-def test_calibration_is_linear_between_knots():
-    network = CCDDenoiser((6, 8)).eval().requires_grad_(requires_grad=False)
-    knots = calibration_knots()
+@pytest.mark.parametrize('scale', [1.0, 0.05])
+def test_calibration_is_linear_between_knots(scale):
+    network = CCDDenoiser((6, 8), calibration_scale=scale).eval()
+    network.requires_grad_(requires_grad=False)
+    network.head.bias[4:] = -3.0
+    knots = calibration_knots(scale)
     network.calibration.copy_(torch.from_numpy(np.cos(knots)))
     flat = torch.ones(1, 1, 8, 8)
     for signal in (-50.0, -1.0, 0.0, 0.3, 2.0, 77.0, 1e6):
         _, log_variance = network(signal * flat, 0.0 * flat, flat,
                                   context(3.0))
-        expected = np.interp(np.arcsinh(signal), knots, np.cos(knots))
-        assert_allclose(log_variance, expected, atol=1e-3)
+        expected = np.interp(np.arcsinh(signal / scale), knots,
+                             np.cos(knots))
+        assert_allclose(log_variance, expected - 3.0, atol=1e-3)
     # The signal counts in units of the noise of the sky.
     _, log_variance = network(2.0 * flat, np.log(4.0) * flat, flat,
                               context(3.0))
-    assert_allclose(log_variance, np.interp(np.arcsinh(8.0), knots,
-                                            np.cos(knots)), atol=1e-3)
+    expected = np.interp(np.arcsinh(8.0 / scale), knots, np.cos(knots))
+    assert_allclose(log_variance, expected - 3.0, atol=1e-3)
+
+
+@pytest.mark.parametrize(('predicted', 'change', 'expected'), [
+    (-3.0, 5.0, 0.0), (-3.0, 1.0, -2.0), (1.0, 2.0, 1.0), (1.0, -2.0, -1.0)])
+def test_calibrated_errors_are_no_larger_than_the_noise(predicted, change,
+                                                        expected):
+    network = CCDDenoiser((6, 8)).eval().requires_grad_(requires_grad=False)
+    network.head.bias[4:] = predicted
+    network.calibration.fill_(change)
+    assert_allclose(network(*inputs((8, 8)))[1], expected, atol=1e-5)
 
 
 def test_calibration_is_left_out_of_training():
     network = CCDDenoiser((6, 8))
-    network.calibration.fill_(1.0)
+    network.calibration.fill_(-1.0)
     planes = inputs((8, 8))
     assert_array_equal(network.train()(*planes)[1].detach(), 0.0)
-    assert_allclose(network.eval()(*planes)[1].detach(), 1.0)
+    assert_allclose(network.eval()(*planes)[1].detach(), -1.0)
 
 
 def test_all_weights_are_trained():

@@ -14,7 +14,11 @@ from astro_denoise.training.calibration import (
     level_pattern,
 )
 from astro_denoise.training.restoration import design_kernels
-from astro_denoise.training.scenes import ExposureSampler, draw_scenes
+from astro_denoise.training.scenes import (
+    ExposureSampler,
+    draw_scenes,
+    draw_survey_scenes,
+)
 
 
 @pytest.fixture(scope='module')
@@ -22,20 +26,24 @@ def scenes():
     return draw_scenes(2, seed=8, size=160)
 
 
-def pulls(network, scenes):
+def pulls(network, scenes, *, seeds=(99,), **options):
     """
     Errors over predicted errors, and signals, of other exposures.
     """
-    sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1)
-    batch = {name: torch.from_numpy(plane)
-             for name, plane in sampler.batch(99).items()}
-    with torch.inference_mode():
-        noise, log_variance = network(batch['x'], batch['log_sigma'],
-                                      batch['valid'], batch['context'])
-    denoised = batch['x'] - noise
-    pull = (denoised - batch['truth']) * (-0.5 * log_variance).exp()
-    keep = batch['valid'] > 0
-    return pull[keep].numpy(), batch['truth'][keep].numpy()
+    sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1,
+                              **options)
+    parts = []
+    for seed in seeds:
+        batch = {name: torch.from_numpy(plane)
+                 for name, plane in sampler.batch(seed).items()}
+        with torch.inference_mode():
+            noise, log_variance = network(batch['x'], batch['log_sigma'],
+                                          batch['valid'], batch['context'])
+        denoised = batch['x'] - noise
+        pull = (denoised - batch['truth']) * (-0.5 * log_variance).exp()
+        keep = batch['valid'] > 0
+        parts.append((pull[keep].numpy(), batch['truth'][keep].numpy()))
+    return map(np.concatenate, zip(*parts, strict=True))
 
 
 @pytest.mark.parametrize('log_variance', [-3.0, 2.0])
@@ -69,6 +77,32 @@ def test_errors_of_a_kernel_are_right_for_each_true_signal(scenes):
                         atol=tolerance)
     knots = network.calibration[:4]
     assert torch.equal(knots[:3], knots[:1].expand(3))
+
+
+class Shrinking(CCDDenoiser):
+    """
+    Takes the mean of 3x3 pixels, and what is faint for noise.
+    """
+
+    def forward(self, x, log_sigma, valid, context, dtype=torch.float32):
+        near = torch.nn.functional.avg_pool2d(x * valid, 3, 1, 1)
+        denoised = near * (2.0 * near.abs() - 0.6).clamp(0.05, 1.0)
+        log_variance = -2.0 + self._calibrated(denoised * log_sigma.exp())
+        return x - denoised, log_variance
+
+
+def test_errors_hold_what_is_lost():
+    skies = draw_survey_scenes(6, seed=3, density=400.0, size=256)
+    network = Shrinking((6, 8), calibration_scale=0.05).eval()
+    network.requires_grad_(requires_grad=False)
+    calibrate_uncertainty(network, skies, n_batches=16)
+    pull, signal = pulls(network, skies, as_drawn=True, seeds=range(90, 98))
+    faint = np.abs(pull[(signal > 0.5) & (signal < 3.0)])
+    assert faint.size > 10_000
+    assert_allclose(np.quantile(faint, 0.6827), 1.0, atol=0.06)
+    # Blank sky looks like the sources that are lost.
+    blank = np.abs(pull[np.abs(signal) < 0.05])
+    assert 0.6 < np.quantile(blank, 0.6827) < 1.05
 
 
 def test_calibration_is_made_anew(scenes):

@@ -26,8 +26,9 @@ def tiny(monkeypatch):
     """
     Recipes with small skies, patches and networks.
     """
-    def scenes(n_scenes, *, seed, n_workers=1, progress_bar=False, **options):
-        return draw_scenes(min(n_scenes, 2), seed=seed, size=64, **options)
+    def scenes(n_scenes, *, seed, n_workers=1, progress_bar=False,
+               density=None):
+        return draw_scenes(min(n_scenes, 2), seed=seed, size=64)
 
     def sampler(scenes, **options):
         return ExposureSampler(scenes, **{**options, 'patch': 32,

@@ -23,6 +23,7 @@ class Smoother(torch.nn.Module):
     def __init__(self, log_variance=0.0):
         super().__init__()
         self.log_variance = log_variance
+        self.calibration_scale = 1.0
         self.register_buffer('calibration', torch.zeros(21))
 
     def forward(self, x, log_sigma, valid, context, *, dtype=None):
