@@ -21,10 +21,10 @@ __all__ = ['add_train']
 
 # Those of `astro_denoise.training.shipped`, which is slow to import.
 _RECIPES = ('ccd', 'ccd-mmse', 'ccd-stars', 'cnn-dm', 'cnn-dm-disk-gc',
-            'cnn-dm-total', 'galactic-center.estimate',
-            'galactic-center.segment',
-            'galactic-sky', 'gc-gaussian', 'gc-masked',
-            'gc-mixed', 'gc-poisson', 'gc-saltpepper', 'unet-paper')
+            'cnn-dm-total', 'galactic-center', 'galactic-center.estimate',
+            'galactic-center.segment', 'galactic-sky', 'gc-gaussian',
+            'gc-masked', 'gc-mixed', 'gc-poisson', 'gc-saltpepper',
+            'unet-paper')
 _METHODS = ('noise2void', 'n2v2', 'pn2v', 'noise2noise', 'gr2r')
 
 # What the two kinds of training have no use for.

@@ -263,7 +263,7 @@ def skies():
     """
     Simulated images, their parameters, and what the shipped model says.
     """
-    images, truth, _ = GalacticCenterSimulator().sample(150, seed=78)
+    images, truth, _ = GalacticCenterSimulator().sample(600, seed=80)
     with warnings.catch_warnings():
         # One in 200 is unusual.
         warnings.simplefilter('ignore', UnusualImageWarning)
@@ -281,9 +281,9 @@ def test_shipped_model(skies):
                                  ('q025', 'q975', 0.95)):
             inside = ((table[f'{name}_{low}'] <= truth[name])
                       & (truth[name] <= table[f'{name}_{high}']))
-            # Three standard errors of 150 images.
+            # Three standard errors of 600 images.
             assert inside.mean() == pytest.approx(
-                share, abs=3 * (share * (1 - share) / 150)**0.5)
+                share, abs=3 * (share * (1 - share) / 600)**0.5)
     errors = abs(table['a_dm'] - truth['a_dm'])
     assert errors.mean() < 0.09  # the constant has 0.25
     assert table['ood_flag'].mean() < 0.03

@@ -207,8 +207,8 @@ class SourceSegmenter(nn.Module):
             Shape (n, widths[0], ny / 2, nx / 2).
 
         answer : dict of `torch.Tensor`
-            As of `forward`, but for offsets, and with fluxes in units
-            of the noise.
+            For `answered`: logits before Platt's scaling, and fluxes in
+            units of the noise.
 
         scale : `torch.Tensor`
             That noise, shape (n, 1, ny, nx).
@@ -221,9 +221,6 @@ class SourceSegmenter(nn.Module):
             answer['flux'] = answer['flux'] + answer.pop('gate') * detail
             answer['log_variance'] = answer['log_variance'].clamp(-12.0,
                                                                   12.0)
-            if not self.training:
-                answer['logit'] = (self.scaling[0] * answer['logit']
-                                   + self.scaling[1])
         return features, answer, scale
 
     def _features(self, planes, valid, position, dtype):
@@ -290,7 +287,30 @@ class SourceSegmenter(nn.Module):
             their light.
         """
         _, answer, scale = self.described(image, valid, position, dtype)
-        with torch.autocast(image.device.type, enabled=False):
+        return self.answered(answer, scale)
+
+    def answered(self, answer, scale):
+        """
+        The answer of `forward` from that of `described`.
+
+        Parameters
+        ----------
+        answer : dict of `torch.Tensor`
+            From `described`.
+
+        scale : `torch.Tensor`
+            The noise there.
+
+        Returns
+        -------
+        answer : dict of `torch.Tensor`
+            As of `forward`.
+        """
+        answer = dict(answer)
+        with torch.autocast(scale.device.type, enabled=False):
+            if not self.training:
+                answer['logit'] = (self.scaling[0] * answer['logit']
+                                   + self.scaling[1])
             answer['flux'] = answer['flux'] * scale
             answer['log_variance'] = (
                 answer['log_variance'] + 2.0 * torch.log(scale))

@@ -12,12 +12,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..exceptions import WeightsError
+from ._patches import Pointwise, Standardised, box, squashed
 from ._sky_regions import N_SOURCE_PLANES, sky_regions, source_planes
 
 __all__ = ['PosteriorNetwork']
-
-# Share of a batch in the running mean of what features look like.
-_SHARE = 0.01
 
 _SIZE = 64
 _N_PLANES = 12
@@ -25,57 +23,6 @@ _N_PLANES = 12
 # Blocks of the statistics that tell a strange image: pixels per side for
 # their means, and for their fluctuations.
 _MEAN_BLOCK, _VARIANCE_BLOCK = 8, 16
-
-
-def _compressed(plane):
-    """Of order one, whatever the size; quicker than a logarithm."""
-    return plane / (1.0 + 0.3 * plane.abs())
-
-
-class _Pointwise(nn.Module):
-    """Two 1x1 convolutions beside the identity."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 1)
-        self.second = nn.Conv2d(width, width, 1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
-
-    def forward(self, features):
-        change = F.leaky_relu(self.first(features), 0.1, inplace=True)
-        return self.second(change) + features
-
-
-def _box(size):
-    """A matrix that takes the mean of a line of pixels around each."""
-    pixel = torch.arange(_SIZE)
-    near = ((pixel - pixel[:, None]).abs() <= size // 2).float()
-    return near / near.sum(1, keepdim=True)
-
-
-class _Standardised(nn.Module):
-    """
-    Subtract the mean of each feature and divide by its scatter.
-
-    Both are running means, in training too: a batch adds no noise.
-    """
-
-    def __init__(self, n_features):
-        super().__init__()
-        self.register_buffer('mean', torch.zeros(n_features))
-        self.register_buffer('square', torch.ones(n_features))
-        self.register_buffer('steps', torch.zeros(()))
-
-    def forward(self, features):
-        if self.training:
-            with torch.no_grad():
-                self.steps += 1.0
-                share = (1.0 / self.steps).clamp_min(_SHARE)
-                self.mean.lerp_(features.mean(0), share)
-                self.square.lerp_((features - self.mean).square().mean(0),
-                                  share)
-        return (features - self.mean) * torch.rsqrt(self.square + 1e-8)
 
 
 def _segmenter(name, hash):  # noqa: A002
@@ -138,7 +85,7 @@ class PosteriorNetwork(nn.Module):
     def __init__(self, width=64, n_blocks=2, context=192, transforms=4,
                  lower=(0, 0, 0, 0, 200, 1000), upper=(1, 1, 1, 1, 800, 4000),
                  integer=(False, False, False, False, True, True),
-                 sources=None, rank=None):
+                 sources=None, rank=None, segmenter=None):
         import zuko
 
         super().__init__()
@@ -148,7 +95,10 @@ class PosteriorNetwork(nn.Module):
                        'integer': list(integer), 'sources': sources,
                        'rank': rank}
         # In a list, so that its weights are not taken for this network's.
-        self._segmenter = [] if sources is None else [_segmenter(**sources)]
+        self._segmenter = []
+        if sources is not None:
+            self._segmenter.append(_segmenter(**sources)
+                                   if segmenter is None else segmenter)
         self.register_buffer('lower', torch.tensor(lower).float())
         self.register_buffer('upper', torch.tensor(upper).float())
         self.register_buffer('integer', torch.tensor(integer))
@@ -160,10 +110,11 @@ class PosteriorNetwork(nn.Module):
             [x, y, torch.ones_like(x)])[None], persistent=False)
 
         for size in (3, 9):
-            self.register_buffer(f'box{size}', _box(size), persistent=False)
+            self.register_buffer(f'box{size}', box(size, _SIZE),
+                                 persistent=False)
         self.enter = nn.Conv2d(4 * _N_PLANES, width, 3, padding=1)
         self.blocks = nn.Sequential(
-            *[_Pointwise(width) for _ in range(n_blocks)])
+            *[Pointwise(width) for _ in range(n_blocks)])
         self.register_buffer('regions', sky_regions(), persistent=False)
         self.register_buffer('folded', sky_regions(folded=True),
                              persistent=False)
@@ -173,12 +124,12 @@ class PosteriorNetwork(nn.Module):
             first = nn.Sequential(nn.Linear(n_pooled, rank, bias=False),
                                   nn.Linear(rank, 256))
         self.embedding = nn.Sequential(
-            _Standardised(n_pooled), first, nn.SiLU(),
+            Standardised(n_pooled), first, nn.SiLU(),
             nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, context))
         for segmenter in self._segmenter:
             n_sources = len(self.folded) * (2 * segmenter.trunk.widths[0]
                                             + N_SOURCE_PLANES)
-            self.standardised = _Standardised(n_sources)
+            self.standardised = Standardised(n_sources)
             self.correction = nn.Sequential(
                 nn.Linear(n_sources + context, 192), nn.SiLU(),
                 nn.Linear(192, 256), nn.SiLU(), nn.Linear(256, context))
@@ -285,6 +236,25 @@ class PosteriorNetwork(nn.Module):
             Shape (n, n_features): of small patches, and of the segmenter
             (`None` without one).
         """
+        return self.patches(counts, dtype), self.sources(counts, dtype)
+
+    def patches(self, counts, dtype=torch.float32):
+        """
+        Features of small patches, averaged over regions.
+
+        Parameters
+        ----------
+        counts : `torch.Tensor`
+            Shape (n, 64, 64).
+
+        dtype : `torch.dtype`, optional
+            Precision of the convolutions.
+
+        Returns
+        -------
+        patches : `torch.Tensor`
+            Shape (n, n_features).
+        """
         image = counts[:, None]
         near = self.box3 @ image @ self.box3.T
         wide = self.box9 @ image @ self.box9.T
@@ -295,9 +265,9 @@ class PosteriorNetwork(nn.Module):
             0.4 * torch.log(image + 1.0) - 1.0,
             0.4 * torch.log(near + 1.0) - 1.0,
             0.4 * torch.log(wide + 1.0) - 1.0,
-            _compressed((image - ring) * torch.rsqrt(ring.abs() + 1.0)),
-            _compressed((image - wide) * noise),
-            _compressed(3.0 * (near - wide) * noise),
+            squashed((image - ring) * torch.rsqrt(ring.abs() + 1.0)),
+            squashed((image - wide) * noise),
+            squashed(3.0 * (near - wide) * noise),
             0.1 * torch.sqrt(wide) - 0.5,
             self.position.expand(len(image), -1, -1, -1)], 1)
         planes = F.pixel_unshuffle(planes, 2).contiguous(
@@ -309,15 +279,50 @@ class PosteriorNetwork(nn.Module):
         with torch.autocast(planes.device.type, enabled=False):
             # Channels are the last axis in memory.
             features = features.permute(0, 2, 3, 1).flatten(1, 2).float()
-            patches = (self.regions.flatten(1) @ features).flatten(1)
-        sources = None
-        for segmenter in self._segmenter:
-            features = source_planes(*segmenter.described(
-                image, torch.ones_like(image),
-                self.coordinates.expand(len(image), -1, -1, -1), dtype))
-            features = features.permute(0, 2, 3, 1).flatten(1, 2)
-            sources = (self.folded.flatten(1) @ features).flatten(1)
-        return patches, sources
+            return (self.regions.flatten(1) @ features).flatten(1)
+
+    def sources(self, counts, dtype=torch.float32):
+        """
+        What the segmenter makes of images, averaged over regions.
+
+        Parameters
+        ----------
+        counts : `torch.Tensor`
+            Shape (n, 64, 64).
+
+        dtype : `torch.dtype`, optional
+            Precision of the convolutions.
+
+        Returns
+        -------
+        sources : `torch.Tensor` or `None`
+            Shape (n, n_features); `None` without a segmenter.
+        """
+        if not self._segmenter:
+            return None
+        image = counts[:, None]
+        return self.averaged(*self._segmenter[0].described(
+            image, torch.ones_like(image),
+            self.coordinates.expand(len(image), -1, -1, -1), dtype))
+
+    def averaged(self, features, answer, scale):
+        """
+        Average what a segmenter says over regions.
+
+        Parameters
+        ----------
+        features, answer, scale : `torch.Tensor`, dict, `torch.Tensor`
+            From `~astro_denoise.models.galactic_center.SourceSegmenter.\
+described`.
+
+        Returns
+        -------
+        sources : `torch.Tensor`
+            Shape (n, n_features).
+        """
+        planes = source_planes(features, answer, scale)
+        planes = planes.permute(0, 2, 3, 1).flatten(1, 2)
+        return (self.folded.flatten(1) @ planes).flatten(1)
 
     def log_prob(self, parameters, context):
         """

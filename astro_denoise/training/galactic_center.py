@@ -15,7 +15,7 @@ from ..simulation import (
 )
 from .loop import train
 
-__all__ = ['NoisyImageSampler', 'SkySampler', 'mixed_loss',
+__all__ = ['NoisyImageSampler', 'SkySampler', 'answer_loss', 'mixed_loss',
            'segmentation_loss', 'train_mixed', 'train_segmenter']
 
 
@@ -61,14 +61,18 @@ class SkySampler:
         batch : dict of `~numpy.ndarray`
             Float32: ``image``, ``valid``, ``flux`` of the point sources
             as they are expected in the image, of shape (n, 1, 64, 64),
-            ``offset`` (n, 2, 64, 64) and ``position`` (n, 3, 64, 64).
+            ``offset`` (n, 2, 64, 64) and ``position`` (n, 3, 64, 64);
+            ``parameters`` of the simulator, (n, 6), integers with a
+            number between 0 and 1 added, and ``whole`` (n,), 1 for
+            images as the simulator's default draws them.
         """
         seed = list(np.atleast_1d(seed))
         parts = [self._standard.draw(self.n_standard, [*seed, 1])]
         if self.n_other:
             parts.append(self._other.draw(self.n_other, [*seed, 2]))
         drawn = {name: torch.cat([part[name] for part in parts])
-                 for name in ('images', 'sources', 'exposure', 'offsets')}
+                 for name in ('images', 'sources', 'exposure', 'offsets',
+                             'parameters')}
         rng = np.random.default_rng([*seed, 3])
         n = len(drawn['images'])
         known = (np.arange(n) < self.n_standard) & (rng.random(n) < 0.9)
@@ -77,9 +81,14 @@ class SkySampler:
             valid[index, 0] -= rng.random((64, 64)) < 10.0**rng.uniform(-3, -1)
         gain = drawn['exposure'] * self._standard.gain
         flux = drawn['sources'].sum(1) * gain[:, None, None]
+        parameters = drawn['parameters'].numpy()
+        parameters[:, 4:] += rng.random((n, 2), np.float32)
+        whole = known & (valid.min((1, 2, 3)) > 0)
         return {'image': drawn['images'].numpy()[:, None] * valid,
                 'valid': valid, 'flux': flux.numpy()[:, None],
                 'offset': drawn['offsets'].numpy(),
+                'parameters': parameters,
+                'whole': whole.astype(np.float32),
                 'position': self._position
                 * known[:, None, None, None].astype(np.float32)}
 
@@ -92,8 +101,30 @@ def segmentation_loss(model, batch, step, dtype):
     (arXiv:2203.09168, beta = 1/2) of their flux, and the squared error of
     the offset where the sources are bright.
     """
-    answer = model(batch['image'], batch['valid'], batch['position'],
-                   dtype=dtype)
+    return answer_loss(model(batch['image'], batch['valid'],
+                             batch['position'], dtype=dtype), batch)
+
+
+def answer_loss(answer, batch):
+    """
+    The loss of an answer of `SourceSegmenter`, and its parts.
+
+    Parameters
+    ----------
+    answer : dict of `torch.Tensor`
+        As the network gives it.
+
+    batch : dict of `torch.Tensor`
+        Of a `SkySampler`.
+
+    Returns
+    -------
+    loss : `torch.Tensor`
+        As explained at `segmentation_loss`.
+
+    numbers : dict of float
+        For the log.
+    """
     valid, flux = batch['valid'], batch['flux']
     present = (flux > 0).float()
     entropy = F.binary_cross_entropy_with_logits(

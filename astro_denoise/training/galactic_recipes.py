@@ -24,6 +24,7 @@ from .galactic_center import (
     train_mixed,
     train_segmenter,
 )
+from .joint import train_joint
 from .posterior import draw_features, train_head, train_posterior
 from .report import check_outputs, write_log
 from .scenes import draw_scenes
@@ -98,21 +99,61 @@ def _train_stars(recipe, options, n_scenes=None):
 
 
 def _train_posterior(recipe, options, n_images=None):
+    segmenter = load_model('galactic-center', task='segment')
+    network, log = _posterior(segmenter.network, {
+        'name': segmenter.name, 'hash': segmenter.hash},
+        options, n_images or recipe['n_images'])
+    return network, log, _calibrate_posterior(
+        network, GalacticCenterSimulator('fixed'), options['seed'])
+
+
+def _posterior(segmenter, sources, options, n_images):
+    """A posterior that averages the features of a segmenter."""
     first, log = train_posterior(PosteriorNetwork(), batch_size=64,
                                  ema_decay=0.0, **options)
-    segmenter = load_model('galactic-center', task='segment')
-    network = PosteriorNetwork(sources={'name': segmenter.name,
-                                        'hash': segmenter.hash})
+    network = PosteriorNetwork(sources=sources, segmenter=segmenter)
     network.load_state_dict(first.cpu().state_dict(), strict=False)
     folder = options['checkpoint']
     if folder is not None:
         folder = folder.with_suffix('.features')
     log += train_head(network, *draw_features(
-        network, n_images or recipe['n_images'], seed=options['seed'] + 8,
-        folder=folder, progress_bar=options['progress_bar']),
+        network, n_images, seed=options['seed'] + 8, folder=folder,
+        progress_bar=options['progress_bar']),
         seed=options['seed'], progress_bar=options['progress_bar'])
-    return network, log, _calibrate_posterior(
-        network, GalacticCenterSimulator('fixed'), options['seed'])
+    return network, log
+
+
+def _train_joint(recipe, options, n_images=None):
+    """A segmenter, a posterior that uses it, and then both together."""
+    share = options['n_steps'] / recipe['n_steps']
+
+    def stage(name, **others):
+        first = GALACTIC_RECIPES[name]
+        checkpoint = options['checkpoint']
+        if checkpoint is not None:
+            checkpoint = checkpoint.with_name(f'{name}.pt')
+        return {**options, 'checkpoint': checkpoint,
+                'n_steps': max(round(share * first['n_steps']), 1),
+                'learning_rate': first['learning_rate'], **others}
+
+    estimate = 'galactic-center.estimate'
+    segmenter, _ = train_segmenter(SourceSegmenter(),
+                                   **stage('galactic-center.segment'))
+    network, _ = _posterior(
+        segmenter.cpu(), {'name': 'galactic-center', 'hash': ''},
+        stage(estimate),
+        n_images or GALACTIC_RECIPES[estimate]['n_images'])
+    simulator = GalacticCenterSimulator('fixed')
+    seed = options['seed'] + 16
+    counts = torch.cat([simulator.draw(500, [_VALIDATION + seed - 1, index])
+                        ['images'] for index in range(8)])
+    network, segmenter, log = train_joint(
+        network, counts, **{**options, 'seed': seed})
+    network, segmenter = network.cpu(), segmenter.cpu()
+    found = _calibrate_probability(segmenter, SkySampler(other_share=0.0),
+                                   30, seed)
+    return network, log, _calibrate_posterior(network, simulator, seed), (
+        segmenter, found)
 
 
 def _train_sky(recipe, options):
@@ -145,7 +186,7 @@ def _calibrate_posterior(network, simulator, seed):
     network.learn_statistics(counts)
     truth = torch.cat([part['parameters'] for part in drawn])
     truth[:, 4:] += 0.5
-    network.learn_spread(counts[:2000], truth[:2000])
+    network.learn_spread(counts[:8000], truth[:8000])
     truth = truth[:1000]
     rng = torch.Generator().manual_seed(seed)
     samples = torch.cat([network.sample(part, 500, rng)
@@ -182,6 +223,11 @@ GALACTIC_RECIPES = {
         'n_images': 300_000,
         'learning_rate': 1e-3,
         'summary': 'posterior of six parameters of the Galactic Centre'},
+    # The shipped pair: a segmenter, a posterior, and both trained on.
+    'galactic-center': {
+        'train': _train_joint, 'task': 'estimate', 'n_steps': 7000,
+        'learning_rate': 3e-4,
+        'summary': 'posterior of six parameters of the Galactic Centre'},
     'galactic-sky': {
         'train': _train_sky, 'task': 'estimate', 'n_steps': 4000,
         'learning_rate': 7e-4, 'rank': 32,
@@ -214,7 +260,9 @@ def train_galactic(name, output, *, seed=1, checkpoint=None, n_steps=None,
 
     output : path-like
         The ``.safetensors`` file; the training log is written beside it
-        as ``.ecsv``.
+        as ``.ecsv``. For ``'galactic-center'`` it is the posterior, and
+        the segmenter that it uses is written with the ending
+        ``.segment.safetensors``: both are to be installed together.
 
     seed : int, optional
         Of skies, noise and weights.
@@ -256,7 +304,11 @@ def train_galactic(name, output, *, seed=1, checkpoint=None, n_steps=None,
                f'{list(GALACTIC_RECIPES)}')
         raise ValueError(msg)
     recipe = GALACTIC_RECIPES[name]
-    output, log_path = check_outputs(output, overwrite=overwrite)
+    outputs = {recipe['task']: output}
+    if name == 'galactic-center':
+        outputs['segment'] = Path(output).with_suffix('.segment.safetensors')
+    outputs = {task: check_outputs(path, overwrite=overwrite)
+               for task, path in outputs.items()}
     started = time.monotonic()
     device = resolve_device(device)
     if checkpoint is not None:
@@ -265,20 +317,28 @@ def train_galactic(name, output, *, seed=1, checkpoint=None, n_steps=None,
     train = partial(recipe['train'], recipe, **options)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        network, log, found = train({
+        network, log, found, *other = train({
             'n_steps': n_steps or recipe['n_steps'], 'seed': seed,
             'learning_rate': recipe['learning_rate'], 'device': device,
             'dtype': resolve_precision('auto', device),
             'checkpoint': checkpoint, 'progress_bar': progress_bar})
-    model = Model(network, {
-        'name': name.partition('.')[0], 'task': recipe['task'],
-        'version': __version__, 'licence': 'BSD-3-Clause',
-        'summary': recipe['summary'],
-        'training': {
-            'command': f'astro-denoise train --recipe {name} --seed {seed}',
-            'n_steps': n_steps or recipe['n_steps'], 'seed': seed,
-            'minutes': round((time.monotonic() - started) / 60.0, 1)},
-        **found})
-    model.save(output, overwrite=overwrite)
-    write_log(log, model, log_path)
-    return model
+    training = {
+        'command': f'astro-denoise train --recipe {name} --seed {seed}',
+        'n_steps': n_steps or recipe['n_steps'], 'seed': seed,
+        'minutes': round((time.monotonic() - started) / 60.0, 1)}
+
+    def saved(network, found, task, summary):
+        model = Model(network, {
+            'name': name.partition('.')[0], 'task': task,
+            'version': __version__, 'licence': 'BSD-3-Clause',
+            'summary': summary, 'training': training, **found})
+        path, log_path = outputs[task]
+        model.save(path, overwrite=overwrite)
+        write_log(log, model, log_path)
+        return model
+
+    for segmenter, its in other:
+        model = saved(segmenter, its, 'segment', GALACTIC_RECIPES[
+            'galactic-center.segment']['summary'])
+        network.config['sources'] = {'name': model.name, 'hash': model.hash}
+    return saved(network, found, recipe['task'], recipe['summary'])

@@ -15,8 +15,8 @@ from .._output import atomic_output
 from ..simulation import GalacticCenterSimulator
 from .loop import train
 
-__all__ = ['draw_features', 'posterior_loss', 'train_head',
-           'train_posterior']
+__all__ = ['draw_features', 'posterior_loss', 'principal_components',
+           'train_head', 'train_posterior']
 
 logger = logging.getLogger(__name__)
 
@@ -176,15 +176,36 @@ def draw_features(network, n_images, *, seed=0, folder=None,
 
 
 @torch.no_grad()
-def _principal(features, n_components):
-    """Mean and whitening matrix of the strongest components."""
+def principal_components(features, n_components):
+    """
+    The strongest components of features.
+
+    Parameters
+    ----------
+    features : `torch.Tensor`
+        Shape (n, n_features); the first 40,000 are used.
+
+    n_components : int
+        Number of components.
+
+    Returns
+    -------
+    mean : `torch.Tensor`
+        Shape (n_features,).
+
+    vectors : `torch.Tensor`
+        Shape (n_features, n_components): their directions.
+
+    scale : `torch.Tensor`
+        Shape (n_components,): their standard deviations.
+    """
     some = features[:40_000]
     mean = some[:20_000].float().mean(0)
     covariance = sum((part.float() - mean).T @ (part.float() - mean)
                      for part in some.split(4000)) / len(some)
     values, vectors = torch.linalg.eigh(covariance)
     keep = values.argsort(descending=True)[:n_components]
-    return mean, vectors[:, keep] / values[keep].sqrt()
+    return mean, vectors[:, keep], values[keep].clamp_min(1e-8).sqrt()
 
 
 def train_head(network, contexts, features, parameters, *, epochs=4, seed=0,
@@ -234,7 +255,9 @@ def train_head(network, contexts, features, parameters, *, epochs=4, seed=0,
     from tqdm import tqdm
 
     n_training = len(features) - n_validation
-    mean, whitening = _principal(features[:n_training], n_components)
+    mean, vectors, scale = principal_components(features[:n_training],
+                                                n_components)
+    whitening = vectors / scale
     inputs = torch.cat([(part.float() - mean) @ whitening
                         for part in features.split(8000)])
     inputs = torch.cat([inputs, contexts], 1)

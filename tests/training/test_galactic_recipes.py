@@ -4,6 +4,7 @@ import pytest
 from astropy.table import Table
 
 from astro_denoise import load_model
+from astro_denoise.exceptions import WeightsError
 from astro_denoise.training.galactic_center import (
     NoisyImageSampler,
     SkySampler,
@@ -20,10 +21,21 @@ from astro_denoise.training.stars import FAINTEST, StarSampler
 @pytest.mark.parametrize('name', GALACTIC_RECIPES)
 def test_recipe_makes_a_model(name, tmp_path):
     options = {'ccd-stars': {'n_scenes': 2},
+               'galactic-center': {'n_images': 8000},
                'galactic-center.estimate': {'n_images': 8000}}.get(name, {})
     path = tmp_path / f'{name}.safetensors'
     model = train_galactic(name, path, n_steps=50, checkpoint=tmp_path,
                            **options)
+    if name == 'galactic-center':
+        # The posterior belongs to the segmenter trained with it.
+        sources = model.network.config['sources']
+        with pytest.raises(WeightsError, match=sources['hash']):
+            load_model(path)
+        path = path.with_name('galactic-center.segment.safetensors')
+        again = load_model(path)
+        assert sources == {'name': name, 'hash': again.hash}
+        assert again.task == 'segment'
+        return
     again = load_model(path)
     assert again.hash == model.hash
     assert again.task == GALACTIC_RECIPES[name]['task']
