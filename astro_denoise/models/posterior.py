@@ -176,7 +176,7 @@ class PosteriorNetwork(nn.Module):
         """
         standardise, first = self.embedding[:2]
         answers = torch.cat([
-            standardise(self.pooled(part)[0]) @ first.weight.T
+            standardise(self.patches(part)) @ first.weight.T
             for part in counts.split(250)])
         vectors = torch.linalg.eigh(torch.cov(answers.T))[1][:, -rank:]
         state = {name: tensor for name, tensor in self.state_dict().items()
@@ -210,33 +210,14 @@ class PosteriorNetwork(nn.Module):
         context : `torch.Tensor`
             Shape (n, context).
         """
-        patches, sources = self.pooled(counts, dtype)
+        patches = self.patches(counts, dtype)
+        sources = self.sources(counts, dtype)
         with torch.autocast(counts.device.type, enabled=False):
             context = self.embedding(patches)
             if sources is not None:
                 sources = torch.cat([self.standardised(sources), context], 1)
                 context = context + self.correction(sources)
         return context
-
-    def pooled(self, counts, dtype=torch.float32):
-        """
-        Average features over regions.
-
-        Parameters
-        ----------
-        counts : `torch.Tensor`
-            Shape (n, 64, 64).
-
-        dtype : `torch.dtype`, optional
-            Precision of the convolutions.
-
-        Returns
-        -------
-        patches, sources : `torch.Tensor`
-            Shape (n, n_features): of small patches, and of the segmenter
-            (`None` without one).
-        """
-        return self.patches(counts, dtype), self.sources(counts, dtype)
 
     def patches(self, counts, dtype=torch.float32):
         """

@@ -50,6 +50,34 @@ def _weighted_quantile(values, weights, share):
     return values[order][np.searchsorted(total, share * total[-1])]
 
 
+@torch.inference_mode()
+def _measured(network, scenes, n_batches, seed):
+    """
+    What is found in pixels, their true signal and absolute pull, and
+    whether they are blank sky far from sources.
+    """
+    parts = []
+    for batch in _exposures(scenes, n_batches, [seed, 1]):
+        noise, log_variance = network(batch['x'], batch['log_sigma'],
+                                      batch['valid'], batch['context'])
+        denoised = batch['x'] - noise
+        pull = (denoised - batch['truth']) * (-0.5 * log_variance).exp()
+        sigma = batch['log_sigma'].exp()
+        signal = F.avg_pool2d(denoised * sigma, 2)
+        signal = F.interpolate(signal, scale_factor=2)
+        true = batch['truth'] * sigma
+        keep = batch['valid'] > 0
+        blank = (true.abs() < _BLANK) & keep
+        share = (blank.sum((1, 2, 3), keepdim=True)
+                 / keep.sum((1, 2, 3), keepdim=True))
+        some = true > _FAINT
+        some[..., ::_STRIDE, ::_STRIDE] = True
+        keep &= some
+        parts.append([plane[keep].numpy() for plane in
+                      (signal, true, pull.abs(), blank & (share > _EMPTY))])
+    return map(np.concatenate, zip(*parts, strict=True))
+
+
 def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
                           n_iterations=8):
     """
@@ -86,31 +114,12 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     """
     network.eval()
     network.calibration.zero_()
-    parts = []
-    for batch in _exposures(scenes, n_batches, [seed, 1]):
-        with torch.inference_mode():
-            noise, log_variance = network(batch['x'], batch['log_sigma'],
-                                          batch['valid'], batch['context'])
-        denoised = batch['x'] - noise
-        pull = (denoised - batch['truth']) * (-0.5 * log_variance).exp()
-        sigma = batch['log_sigma'].exp()
-        signal = F.avg_pool2d(denoised * sigma, 2)
-        signal = F.interpolate(signal, scale_factor=2)
-        true = batch['truth'] * sigma
-        keep = batch['valid'] > 0
-        blank = (true.abs() < _BLANK) & keep
-        share = (blank.sum((1, 2, 3), keepdim=True)
-                 / keep.sum((1, 2, 3), keepdim=True))
-        some = true > _FAINT
-        some[..., ::_STRIDE, ::_STRIDE] = True
-        keep &= some
-        parts.append([plane[keep].numpy() for plane in
-                      (signal, true, pull.abs(), blank & (share > _EMPTY))])
-    found, true, pulls, blank = map(np.concatenate, zip(*parts, strict=True))
+    found, true, pulls, blank = _measured(network, scenes, n_batches, seed)
     keeps_signal = bool(network.config['kernel_fwhms'])
-    signals, importance = true, np.where(true > _FAINT, 1.0, _STRIDE**2)
-    faint = np.zeros(len(true), bool)
-    if not keeps_signal:
+    if keeps_signal:
+        signals, faint = true, np.zeros(len(true), bool)
+        importance = np.where(true > _FAINT, 1.0, _STRIDE**2)
+    else:
         keep = blank | (true > _FAINT)
         found, true, pulls, blank = (
             plane[keep] for plane in (found, true, pulls, blank))

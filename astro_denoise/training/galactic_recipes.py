@@ -226,7 +226,7 @@ GALACTIC_RECIPES = {
     # The shipped pair: a segmenter, a posterior, and both trained on.
     'galactic-center': {
         'train': _train_joint, 'task': 'estimate', 'n_steps': 7000,
-        'learning_rate': 3e-4,
+        'learning_rate': 3e-4, 'with': 'galactic-center.segment',
         'summary': 'posterior of six parameters of the Galactic Centre'},
     'galactic-sky': {
         'train': _train_sky, 'task': 'estimate', 'n_steps': 4000,
@@ -304,11 +304,12 @@ def train_galactic(name, output, *, seed=1, checkpoint=None, n_steps=None,
                f'{list(GALACTIC_RECIPES)}')
         raise ValueError(msg)
     recipe = GALACTIC_RECIPES[name]
-    outputs = {recipe['task']: output}
-    if name == 'galactic-center':
-        outputs['segment'] = Path(output).with_suffix('.segment.safetensors')
-    outputs = {task: check_outputs(path, overwrite=overwrite)
-               for task, path in outputs.items()}
+    recipes, outputs = [recipe], [output]
+    if 'with' in recipe:
+        recipes.append(GALACTIC_RECIPES[recipe['with']])
+        outputs.append(Path(output).with_suffix(
+            f'.{recipes[1]["task"]}.safetensors'))
+    outputs = [check_outputs(path, overwrite=overwrite) for path in outputs]
     started = time.monotonic()
     device = resolve_device(device)
     if checkpoint is not None:
@@ -327,18 +328,18 @@ def train_galactic(name, output, *, seed=1, checkpoint=None, n_steps=None,
         'n_steps': n_steps or recipe['n_steps'], 'seed': seed,
         'minutes': round((time.monotonic() - started) / 60.0, 1)}
 
-    def saved(network, found, task, summary):
+    def saved(number, network, found):
+        path, log_path = outputs[number]
         model = Model(network, {
-            'name': name.partition('.')[0], 'task': task,
+            'name': name.partition('.')[0], 'task': recipes[number]['task'],
             'version': __version__, 'licence': 'BSD-3-Clause',
-            'summary': summary, 'training': training, **found})
-        path, log_path = outputs[task]
+            'summary': recipes[number]['summary'], 'training': training,
+            **found})
         model.save(path, overwrite=overwrite)
         write_log(log, model, log_path)
         return model
 
-    for segmenter, its in other:
-        model = saved(segmenter, its, 'segment', GALACTIC_RECIPES[
-            'galactic-center.segment']['summary'])
+    for segmenter in other:
+        model = saved(1, *segmenter)
         network.config['sources'] = {'name': model.name, 'hash': model.hash}
-    return saved(network, found, recipe['task'], recipe['summary'])
+    return saved(0, network, found)

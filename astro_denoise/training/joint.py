@@ -49,7 +49,7 @@ class JointNetwork(nn.Module):
         first = posterior.correction[0]
         with torch.no_grad():
             features = torch.cat([
-                posterior.standardised(posterior.pooled(part)[1])
+                posterior.standardised(posterior.sources(part))
                 for part in counts.split(250)])
             mean, vectors, scale = principal_components(features,
                                                         n_components)
@@ -104,11 +104,8 @@ class JointNetwork(nn.Module):
         sources = posterior.standardised(posterior.averaged(
             features[rows], {name: plane[rows]
                              for name, plane in answer.items()}, scale[rows]))
-        others = posterior.correction[1:]
-        change = self.entry(torch.cat(
-            [(sources - self.mean) @ self.whitening, context], 1))
-        for layer in others:
-            change = layer(change)
+        change = posterior.correction[1:](self.entry(torch.cat(
+            [(sources - self.mean) @ self.whitening, context], 1)))
         return self.segmenter.answered(answer, scale), context + change
 
     @torch.no_grad()

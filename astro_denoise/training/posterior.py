@@ -101,9 +101,8 @@ def _chunk(network, simulator, seed, norm):
     contexts, features, parameters = [], [], []
     for index in range(_CHUNK // _DRAWN):
         drawn = simulator.draw(_DRAWN, [*seed, index])
-        patches, sources = network.pooled(drawn['images'])
-        contexts.append(network.embedding(patches))
-        features.append(sources)
+        contexts.append(network.embedding(network.patches(drawn['images'])))
+        features.append(network.sources(drawn['images']))
         parameters.append(drawn['parameters'])
     features = torch.cat(features)
     if norm is None:

@@ -22,7 +22,7 @@ __all__ = ['ExposureSampler', 'Scene', 'draw_scene', 'draw_scenes',
            'draw_survey_scenes']
 
 # Error of the background that is made from a frame's boxes of 64 pixels, in
-# sigmas of a pixel: 0.0125 from their noise alone, and no sky is flat.
+# sigmas of a pixel: more than their noise makes, since no sky is flat.
 _BACKGROUND_ERROR = 0.02
 
 
