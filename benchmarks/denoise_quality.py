@@ -40,7 +40,7 @@ SEED = 20150212_77
 
 # Frames of the two sizes: survey fields, photometry fields, pixels per
 # side, and pixels of pure noise.
-FULL = {'n_survey': 24, 'n_pulls': 16, 'n_photometry': 24, 'size': 1024,
+FULL = {'n_survey': 24, 'n_pulls': 16, 'n_photometry': 96, 'size': 1024,
         'n_noise': 10}
 QUICK = {'n_survey': 2, 'n_pulls': 2, 'n_photometry': 8, 'size': 512,
          'n_noise': 1}
