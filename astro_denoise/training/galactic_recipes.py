@@ -144,12 +144,23 @@ def _train_joint(recipe, options, n_images=None):
         stage(estimate),
         n_images or GALACTIC_RECIPES[estimate]['n_images'])
     simulator = GalacticCenterSimulator('fixed')
-    seed = options['seed'] + 16
-    counts = torch.cat([simulator.draw(500, [_VALIDATION + seed - 1, index])
-                        ['images'] for index in range(8)])
-    network, segmenter, log = train_joint(
-        network, counts, **{**options, 'seed': seed})
-    network, segmenter = network.cpu(), segmenter.cpu()
+    log = []
+    # The learning rate rises and falls in each round.
+    n_steps = max(options['n_steps'] // recipe['n_rounds'], 1)
+    for number in range(recipe['n_rounds']):
+        seed = options['seed'] + 16 + number
+        checkpoint = options['checkpoint']
+        if checkpoint is not None:
+            checkpoint = checkpoint.with_suffix(f'.{number}.pt')
+        counts = torch.cat([
+            simulator.draw(500, [_VALIDATION + seed - 1, index])['images']
+            for index in range(8)])
+        network, segmenter, rows = train_joint(network, counts, **{
+            **options, 'n_steps': n_steps, 'seed': seed,
+            'checkpoint': checkpoint})
+        network, segmenter = network.cpu(), segmenter.cpu()
+        log += [{**row, 'step': row['step'] + number * n_steps}
+                for row in rows]
     found = _calibrate_probability(segmenter, SkySampler(other_share=0.0),
                                    30, seed)
     return network, log, _calibrate_posterior(network, simulator, seed), (
@@ -177,9 +188,9 @@ def _train_sky(recipe, options):
                                               options['seed'])
 
 
+@torch.no_grad()
 def _calibrate_posterior(network, simulator, seed):
     """What images look like, how wide posteriors are, and their errors."""
-    network.requires_grad_(requires_grad=False)
     drawn = [simulator.draw(500, [_VALIDATION + seed, index])
              for index in range(20)]
     counts = torch.cat([part['images'] for part in drawn])
@@ -225,8 +236,9 @@ GALACTIC_RECIPES = {
         'summary': 'posterior of six parameters of the Galactic Centre'},
     # The shipped pair: a segmenter, a posterior, and both trained on.
     'galactic-center': {
-        'train': _train_joint, 'task': 'estimate', 'n_steps': 7000,
-        'learning_rate': 3e-4, 'with': 'galactic-center.segment',
+        'train': _train_joint, 'task': 'estimate', 'n_steps': 15000,
+        'n_rounds': 2, 'learning_rate': 3e-4,
+        'with': 'galactic-center.segment',
         'summary': 'posterior of six parameters of the Galactic Centre'},
     'galactic-sky': {
         'train': _train_sky, 'task': 'estimate', 'n_steps': 4000,

@@ -124,6 +124,8 @@ class JointNetwork(nn.Module):
         first.weight.copy_(torch.cat(
             [weight, self.entry.weight[:, n_components:]], 1))
         first.bias.copy_(self.entry.bias - weight @ self.mean)
+        # It is no part of the posterior's modules.
+        self.segmenter.requires_grad_(requires_grad=False)
         return self.posterior.requires_grad_(requires_grad=False)
 
 

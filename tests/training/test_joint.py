@@ -86,6 +86,8 @@ def test_same_seed_same_pair(posterior, counts):
             assert torch.equal(tensor, other.state_dict()[name]), name
     trained, segmenter, log = pairs[0]
     assert trained._segmenter[0] is segmenter
+    assert not any(parameter.requires_grad for network in (trained, segmenter)
+                   for parameter in network.parameters())
     assert len(log) == 0  # fewer steps than a row
     old = load_model('galactic-center', task='segment').network
     assert not torch.equal(old.head.weight, segmenter.head.weight)
