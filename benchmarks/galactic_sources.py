@@ -205,7 +205,7 @@ def catalogs(report, models, test, sizes):
         kept(entries[0], cut), truth['tune'])['f1'])
     row('ours', kept(entries[1], best), {'snr': best})
     print(f'    tuned: snr > {best:g}')
-    for cut in cuts[5:35:5]:
+    for cut in cuts[10:31:2]:
         row(f'  snr > {cut:g}', kept(entries[1], cut), None)
 
 
