@@ -6,7 +6,7 @@ Functions of planes that torch has as well, but slower on processors.
 import torch
 from torch.nn import functional as F
 
-__all__ = ['asinh', 'box_sum']
+__all__ = ['asinh', 'box_sum', 'shuffled', 'unshuffled']
 
 
 def asinh(plane):
@@ -77,3 +77,63 @@ def _running_sum(plane, size, axis):
         n_left = part.shape[axis] - width
         part = part.narrow(axis, 0, n_left) + part.narrow(axis, width, n_left)
         width *= 2
+
+
+def unshuffled(planes):
+    """
+    `~torch.nn.functional.pixel_unshuffle` by two, channels last.
+
+    Two neighbours move together, as a complex number.
+
+    Parameters
+    ----------
+    planes : `torch.Tensor`
+        Shape (n, channels, 2 ny, 2 nx).
+
+    Returns
+    -------
+    planes : `torch.Tensor`
+        Shape (n, 4 channels, ny, nx).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models._functions import unshuffled
+    >>> print(unshuffled(torch.arange(4.0).view(1, 1, 2, 2)).flatten().int())
+    tensor([0, 1, 2, 3], dtype=torch.int32)
+    """
+    n, channels, height, width = planes.shape
+    pairs = torch.view_as_complex(planes.reshape(
+        n, channels, height // 2, 2, width // 2, 2))
+    pairs = pairs.permute(0, 2, 4, 1, 3).contiguous()
+    return torch.view_as_real(pairs).flatten(3).permute(0, 3, 1, 2)
+
+
+def shuffled(planes):
+    """
+    `~torch.nn.functional.pixel_shuffle` by two, as `unshuffled`.
+
+    Parameters
+    ----------
+    planes : `torch.Tensor`
+        Shape (n, 4 channels, ny, nx), channels last in memory.
+
+    Returns
+    -------
+    planes : `torch.Tensor`
+        Shape (n, channels, 2 ny, 2 nx).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models._functions import shuffled, unshuffled
+    >>> planes = torch.rand(1, 3, 4, 6)
+    >>> print(torch.equal(shuffled(unshuffled(planes)), planes))
+    True
+    """
+    n, channels, height, width = planes.shape
+    pairs = torch.view_as_complex(planes.permute(0, 2, 3, 1).reshape(
+        n, height, width, channels // 4, 2, 2))
+    pairs = pairs.permute(0, 3, 1, 4, 2).contiguous()
+    return torch.view_as_real(pairs).reshape(
+        n, channels // 4, 2 * height, 2 * width)

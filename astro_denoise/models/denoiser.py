@@ -13,7 +13,7 @@ from scipy.fft import next_fast_len
 from torch import nn
 from torch.nn import functional as F
 
-from ._functions import asinh
+from ._functions import asinh, shuffled, unshuffled
 
 __all__ = ['CCDDenoiser', 'calibration_knots', 'psf_context']
 
@@ -179,7 +179,7 @@ class CCDDenoiser(nn.Module):
         """What the network sees, at half resolution."""
         planes = torch.cat([asinh(x), asinh(_detail(x, valid)), log_sigma,
                             valid], 1)
-        return _unshuffled(planes)
+        return unshuffled(planes)
 
     def shifts(self, context):
         """What the context adds to each level below half resolution."""
@@ -268,7 +268,7 @@ class CCDDenoiser(nn.Module):
     def estimated(self, answer, valid):
         """Noise and log variance as the head answers them."""
         with torch.autocast(valid.device.type, enabled=False):
-            answer = _shuffled(answer)
+            answer = shuffled(answer)
             noise, log_variance = answer[:, :1], answer[:, 1:]
             return (noise.clamp(-_LARGEST_NOISE, _LARGEST_NOISE) * valid,
                     log_variance)
@@ -411,30 +411,6 @@ class CCDDenoiser(nn.Module):
         first = _KERNEL_SIZE - 1
         plane = plane[:, first:first + height, first:first + width]
         return plane[:, None] * valid
-
-
-def _unshuffled(planes):
-    """
-    `~torch.nn.functional.pixel_unshuffle` by two, channels last.
-
-    Two neighbours move together, as a complex number: that is much
-    faster.
-    """
-    n, channels, height, width = planes.shape
-    pairs = torch.view_as_complex(planes.reshape(
-        n, channels, height // 2, 2, width // 2, 2))
-    pairs = pairs.permute(0, 2, 4, 1, 3).contiguous()
-    return torch.view_as_real(pairs).flatten(3).permute(0, 3, 1, 2)
-
-
-def _shuffled(answer):
-    """`~torch.nn.functional.pixel_shuffle` by two, as `_unshuffled`."""
-    n, channels, height, width = answer.shape
-    pairs = torch.view_as_complex(answer.permute(0, 2, 3, 1).reshape(
-        n, height, width, channels // 4, 2, 2))
-    pairs = pairs.permute(0, 3, 1, 4, 2).contiguous()
-    return torch.view_as_real(pairs).reshape(
-        n, channels // 4, 2 * height, 2 * width)
 
 
 def _mean(plane):

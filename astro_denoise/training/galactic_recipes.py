@@ -44,6 +44,14 @@ def _in_batches(sampler, n_batches, seed):
                sampler.batch([_VALIDATION + seed, index]).items()}
 
 
+def _drawn(simulator, n_images, seed):
+    """Images that are not trained on, and their parameters."""
+    drawn = [simulator.draw(500, [seed, index])
+             for index in range(n_images // 500)]
+    return [torch.cat([part[name] for part in drawn])
+            for name in ('images', 'parameters')]
+
+
 def _calibrate_probability(network, sampler, n_batches, seed):
     """Platt's scaling, and the threshold of the best F1."""
     network.cpu()
@@ -152,9 +160,7 @@ def _train_joint(recipe, options, n_images=None):
         checkpoint = options['checkpoint']
         if checkpoint is not None:
             checkpoint = checkpoint.with_suffix(f'.{number}.pt')
-        counts = torch.cat([
-            simulator.draw(500, [_VALIDATION + seed - 1, index])['images']
-            for index in range(8)])
+        counts, _ = _drawn(simulator, 4000, _VALIDATION + seed - 1)
         network, segmenter, rows = train_joint(network, counts, **{
             **options, 'n_steps': n_steps, 'seed': seed,
             'checkpoint': checkpoint})
@@ -180,9 +186,7 @@ def _train_sky(recipe, options):
     network, log = train_posterior(network, batch_size=64, ema_decay=0.0,
                                    simulator=simulator, **options)
     network = network.cpu().eval()
-    typical = torch.cat([simulator.draw(
-        500, [2 * _VALIDATION + options['seed'], index])['images']
-        for index in range(8)])
+    typical, _ = _drawn(simulator, 4000, 2 * _VALIDATION + options['seed'])
     network = network.compressed(typical, recipe['rank'])
     return network, log, _calibrate_posterior(network, simulator,
                                               options['seed'])
@@ -191,11 +195,8 @@ def _train_sky(recipe, options):
 @torch.no_grad()
 def _calibrate_posterior(network, simulator, seed):
     """What images look like, how wide posteriors are, and their errors."""
-    drawn = [simulator.draw(500, [_VALIDATION + seed, index])
-             for index in range(20)]
-    counts = torch.cat([part['images'] for part in drawn])
+    counts, truth = _drawn(simulator, 10_000, _VALIDATION + seed)
     network.learn_statistics(counts)
-    truth = torch.cat([part['parameters'] for part in drawn])
     truth[:, 4:] += 0.5
     network.learn_spread(counts[:8000], truth[:8000])
     truth = truth[:1000]

@@ -9,7 +9,7 @@ from torch import nn
 
 from .galactic_center import SkySampler, answer_loss
 from .loop import train
-from .posterior import principal_components
+from .posterior import fold_whitening, principal_components
 
 __all__ = ['JointNetwork', 'joint_loss', 'train_joint']
 
@@ -108,7 +108,6 @@ class JointNetwork(nn.Module):
             [(sources - self.mean) @ self.whitening, context], 1)))
         return self.segmenter.answered(answer, scale), context + change
 
-    @torch.no_grad()
     def folded(self):
         """
         The posterior, with what it was trained in made a part of it.
@@ -118,12 +117,8 @@ class JointNetwork(nn.Module):
         posterior : `~astro_denoise.models.posterior.PosteriorNetwork`
             That given at the beginning, without gradients.
         """
-        first = self.posterior.correction[0]
-        n_components = self.whitening.shape[1]
-        weight = self.entry.weight[:, :n_components] @ self.whitening.T
-        first.weight.copy_(torch.cat(
-            [weight, self.entry.weight[:, n_components:]], 1))
-        first.bias.copy_(self.entry.bias - weight @ self.mean)
+        fold_whitening(self.posterior.correction[0], self.entry, self.mean,
+                       self.whitening)
         # It is no part of the posterior's modules.
         self.segmenter.requires_grad_(requires_grad=False)
         return self.posterior.requires_grad_(requires_grad=False)

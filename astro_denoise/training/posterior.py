@@ -15,8 +15,8 @@ from .._output import atomic_output
 from ..simulation import GalacticCenterSimulator
 from .loop import train
 
-__all__ = ['draw_features', 'posterior_loss', 'principal_components',
-           'train_head', 'train_posterior']
+__all__ = ['draw_features', 'fold_whitening', 'posterior_loss',
+           'principal_components', 'train_head', 'train_posterior']
 
 logger = logging.getLogger(__name__)
 
@@ -207,6 +207,29 @@ def principal_components(features, n_components):
     return mean, vectors[:, keep], values[keep].clamp_min(1e-8).sqrt()
 
 
+@torch.no_grad()
+def fold_whitening(layer, entry, mean, whitening):
+    """
+    Make whitening a part of the linear layer that follows.
+
+    Parameters
+    ----------
+    layer : `torch.nn.Linear`
+        Takes features and other numbers; set in place.
+
+    entry : `torch.nn.Linear`
+        Takes whitened features and the same other numbers.
+
+    mean, whitening : `torch.Tensor`
+        Shapes (n_features,) and (n_features, n_components): whitened
+        features are ``(features - mean) @ whitening``.
+    """
+    n_components = whitening.shape[1]
+    weight = entry.weight[:, :n_components] @ whitening.T
+    layer.weight.copy_(torch.cat([weight, entry.weight[:, n_components:]], 1))
+    layer.bias.copy_(entry.bias - weight @ mean)
+
+
 def train_head(network, contexts, features, parameters, *, epochs=4, seed=0,
                n_components=768, batch_size=512, learning_rate=7e-4,
                weight_decay=3e-2, n_validation=4000, progress_bar=False):
@@ -306,10 +329,5 @@ def train_head(network, contexts, features, parameters, *, epochs=4, seed=0,
         log.append({'step': step, 'loss': total / n_batches,
                     'validation': validation})
         logger.info('epoch %d: %s', epoch + 1, log[-1])
-    with torch.no_grad():
-        # The whitening becomes a part of the first layer.
-        weight = entry.weight[:, :n_components] @ whitening.T
-        first.weight.copy_(torch.cat([weight,
-                                      entry.weight[:, n_components:]], 1))
-        first.bias.copy_(entry.bias - weight @ mean)
+    fold_whitening(first, entry, mean, whitening)
     return log
