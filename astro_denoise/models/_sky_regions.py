@@ -72,6 +72,10 @@ described`.
     flux = answer['flux']
     share = torch.sigmoid(answer['logit'])
     size = flux.clamp_min(0.0)
+    # A root has no gradient at 0, which some pixel in a few hundred batches
+    # hits exactly.
+    bright = flux > 0
+    root = bright * torch.sqrt(torch.where(bright, flux, 1.0))
     variance = answer['log_variance'].exp()
     steps = [torch.sigmoid(width * (flux - limit))
              for limit, width in ((1.0, 4.0), (2.0, 4.0), (2.5, 3.0),
@@ -79,7 +83,7 @@ described`.
     planes = torch.cat([
         share, share.square(), flux * scale, share * flux * scale,
         size / (1.0 + size), size.square() / (1.0 + 0.1 * size.square()),
-        torch.sqrt(size), torch.log1p(size * scale),
+        root, torch.log1p(size * scale),
         variance / (1.0 + variance), *steps,
         *(flux * scale * step for step in steps[2:4])], 1)
     return torch.cat([features, 0.3 * features.square(),
