@@ -89,6 +89,17 @@ def segmentation(report, models, test, sizes, figures):
                         f'images', width=50)
             report.keep('above raw counts', label, fraction=above)
 
+    # How well sources can be told depends on how many there are.
+    percent = 100.0 * (flux > 0).mean((1, 2))
+    report.title('Point sources, all: AUC and the percentage of pixels with '
+                 'a source', 'AUC', 'error', 'slope')
+    for label, result in scores.items():
+        auc = result.table['auc']
+        numbers = {'auc': auc.mean(), 'error': auc.std() / len(auc)**0.5,
+                   'slope': np.polyfit(percent, auc, 1)[0]}
+        report.line(label, *numbers.values())
+        report.keep('share of pixels', label, **numbers)
+
     report.title(f'Point sources, the {N_BRIGHTEST} brightest pixels '
                  f'(approach B)', 'AUC', 'scatter', 'AP', 'accuracy',
                  'scatter')

@@ -154,8 +154,8 @@ def _train_joint(recipe, options, n_images=None):
     simulator = GalacticCenterSimulator('fixed')
     log = []
     # The learning rate rises and falls in each round.
-    n_steps = max(options['n_steps'] // recipe['n_rounds'], 1)
-    for number in range(recipe['n_rounds']):
+    n_steps = max(options['n_steps'] // len(recipe['batch_sizes']), 1)
+    for number, batch_size in enumerate(recipe['batch_sizes']):
         seed = options['seed'] + 16 + number
         checkpoint = options['checkpoint']
         if checkpoint is not None:
@@ -163,7 +163,7 @@ def _train_joint(recipe, options, n_images=None):
         counts, _ = _drawn(simulator, 4000, _VALIDATION + seed - 1)
         network, segmenter, rows = train_joint(network, counts, **{
             **options, 'n_steps': n_steps, 'seed': seed,
-            'checkpoint': checkpoint})
+            'batch_size': batch_size, 'checkpoint': checkpoint})
         network, segmenter = network.cpu(), segmenter.cpu()
         log += [{**row, 'step': row['step'] + number * n_steps}
                 for row in rows]
@@ -237,8 +237,8 @@ GALACTIC_RECIPES = {
         'summary': 'posterior of six parameters of the Galactic Centre'},
     # The shipped pair: a segmenter, a posterior, and both trained on.
     'galactic-center': {
-        'train': _train_joint, 'task': 'estimate', 'n_steps': 15000,
-        'n_rounds': 2, 'learning_rate': 3e-4,
+        'train': _train_joint, 'task': 'estimate', 'n_steps': 22_500,
+        'batch_sizes': (64, 64, 128), 'learning_rate': 3e-4,
         'with': 'galactic-center.segment',
         'summary': 'posterior of six parameters of the Galactic Centre'},
     'galactic-sky': {
