@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._functions import asinh, box_sum
+from ._functions import asinh, box_sum, shuffled, unshuffled
 
 __all__ = ['SourceSegmenter', 'Trunk', 'local_mean']
 
@@ -121,8 +121,7 @@ class Trunk(nn.Module):
             Half resolution first, as the decoder leaves them; the last
             one is the deepest level.
         """
-        features = F.pixel_unshuffle(planes, 2).contiguous(
-            memory_format=torch.channels_last)
+        features = unshuffled(planes)
         with torch.autocast(features.device.type, dtype=torch.bfloat16,
                             enabled=dtype == torch.bfloat16):
             levels = []
@@ -216,8 +215,8 @@ class SourceSegmenter(nn.Module):
         planes, scale, detail = self._forms(image, valid)
         features = self._features(planes, valid, position, dtype)
         with torch.autocast(image.device.type, enabled=False):
-            answer = dict(zip(self._HEADS, F.pixel_shuffle(
-                self.head(features), 2).split(1, 1), strict=True))
+            answer = dict(zip(self._HEADS, shuffled(
+                self.head(features)).split(1, 1), strict=True))
             answer['flux'] = answer['flux'] + answer.pop('gate') * detail
             answer['log_variance'] = answer['log_variance'].clamp(-12.0,
                                                                   12.0)

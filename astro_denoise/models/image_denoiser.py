@@ -6,8 +6,8 @@ noise on gamma-ray images, which also tells which kind it sees.
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
+from ._functions import shuffled
 from .galactic_center import Trunk, local_mean
 
 __all__ = ['MixedDenoiser']
@@ -98,8 +98,8 @@ class MixedDenoiser(nn.Module):
             (image >= _FULL).float(), valid, radius], 1)
         levels = self.trunk(planes, dtype)
         with torch.autocast(image.device.type, enabled=False):
-            value, share, log_variance = F.pixel_shuffle(
-                self.head(levels[0]), 2).split(1, 1)
+            value, share, log_variance = shuffled(
+                self.head(levels[0])).split(1, 1)
             share = torch.sigmoid(share - 2.0) * valid
             denoised = torch.lerp(value + wide, image, share)
             pooled = torch.cat([levels[-1].mean((2, 3)),

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..exceptions import WeightsError
+from ._functions import unshuffled
 from ._patches import Pointwise, Standardised, box, squashed
 from ._sky_regions import N_SOURCE_PLANES, sky_regions, source_planes
 
@@ -251,8 +252,7 @@ class PosteriorNetwork(nn.Module):
             squashed(3.0 * (near - wide) * noise),
             0.1 * torch.sqrt(wide) - 0.5,
             self.position.expand(len(image), -1, -1, -1)], 1)
-        planes = F.pixel_unshuffle(planes, 2).contiguous(
-            memory_format=torch.channels_last)
+        planes = unshuffled(planes)
         with torch.autocast(planes.device.type, dtype=torch.bfloat16,
                             enabled=dtype == torch.bfloat16):
             features = F.leaky_relu(self.enter(planes), 0.1, inplace=True)
