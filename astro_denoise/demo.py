@@ -13,9 +13,9 @@ from astropy.stats import mad_std
 from astropy.table import QTable
 from scipy import ndimage
 
-from astro_denoise._output import atomic_output, check_output, make_folder
-from astro_denoise.data import get_example_path, load_example_pair
-from astro_denoise.pipeline import denoise_file
+from .data.examples import get_example_path, load_example_pair
+from .io.output import atomic_output, check_output, make_folder
+from .pipeline.one_file import denoise_file
 
 __all__ = ['DemoReport', 'run_demo']
 
@@ -161,8 +161,8 @@ def run_demo(output='.', *, model='ccd', overwrite=False,
     >>> report.noise_after < report.noise_before
     True
     """
-    from astro_denoise.models import load_model
-    from astro_denoise.plotting import plot_denoised
+    from .denoising.plots import plot_denoised
+    from .models.registry import load_model
 
     model = load_model(model, task='denoise')
     folder = make_folder(output, name='output')
@@ -202,7 +202,7 @@ def _noise(ccd):
     """
     Noise and background of an example frame.
     """
-    from astro_denoise.noise import noise_model
+    from .noise.model import noise_model
 
     values = ccd.data.astype(np.float32)
     return noise_model(values, np.isfinite(values))
@@ -214,7 +214,7 @@ def _detect(ccd, noise):
     """
     from photutils.segmentation import SourceCatalog, detect_sources
 
-    from astro_denoise.seeing import estimate_fwhm
+    from .noise.seeing import estimate_fwhm
 
     values = ccd.data.astype(np.float32)
     fwhm = estimate_fwhm(values, noise.background, noise.sigma,
@@ -240,13 +240,13 @@ def _compare(raw, denoised, noise, catalog):
     """
     Fluxes of the sources in both exposures, raw and denoised.
     """
-    from astro_denoise.photometry import (
-        annulus_photometry,
+    from .photometry.apertures import annulus_photometry
+    from .photometry.calibration import (
         bootstrap_error,
-        flux_response,
         normalized_difference,
         sigma68,
     )
+    from .photometry.response import flux_response
 
     def measure(frames):
         tables = [annulus_photometry(ccd.data, catalog, error=model.sigma,

@@ -10,7 +10,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from fields import survey_field
 from methods import apply_model
 
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.simulation.survey import SurveySimulator
 
 SCALE, SHIFT = 0.0371, 1234.5
 SMALL_WINDOW = 2**17  # pixels

@@ -26,13 +26,13 @@ from methods import (
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import brentq
 
-from astro_denoise.photometry import (
-    annulus_photometry,
+from astro_denoise.photometry.apertures import annulus_photometry
+from astro_denoise.photometry.calibration import (
     bootstrap_error,
-    flux_response,
     normalized_difference,
     sigma68,
 )
+from astro_denoise.photometry.response import flux_response
 
 # The fields of the shipped models' training are drawn from other seeds
 # and by other means; no test uses this one.

@@ -21,7 +21,7 @@ from astropy.nddata import CCDData
 from methods import apply_baseline, apply_model, baseline, missing, note
 from profiling import profile_denoise, profile_photometry
 
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.simulation.survey import SurveySimulator
 
 SHAPES = {'1024x1024': (1024, 1024), '4096x2048': (4096, 2048)}
 FILTERS = ('gaussian', 'wavelet', 'nlm')

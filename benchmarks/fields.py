@@ -9,9 +9,9 @@ import astropy.units as u
 import numpy as np
 from astropy.table import QTable, vstack
 
-from astro_denoise.photometry import light_fraction_apertures
 from astro_denoise.photometry.apertures import ellipse_weights
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.photometry.light_fraction import light_fraction_apertures
+from astro_denoise.simulation.survey import SurveySimulator
 
 # Signal-to-noise ratios in the aperture: label, range, share of the
 # sources, and the magnitude of galaxies that have it. The faint bins need

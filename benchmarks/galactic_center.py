@@ -28,11 +28,8 @@ from scipy.ndimage import median_filter
 
 from astro_denoise import evaluation
 from astro_denoise.exceptions import UnusualImageWarning
-from astro_denoise.simulation import (
-    IMAGE_NOISES,
-    GalacticCenterSimulator,
-    add_image_noise,
-)
+from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
+from astro_denoise.simulation.image_noise import IMAGE_NOISES, add_image_noise
 
 FULL = {'test': 3072, 'train': 24576, 'train_pixels': 300, 'tune': 40,
         'catalog': 400, 'autoencoder': 1024, 'bm3d': 48, 'samples': 1000}
@@ -234,7 +231,7 @@ def denoising(report, models, sizes, figures):
 def real_sky(report, models):
     """The map of Fermi-LAT, and what a known signal in it does."""
     from astro_denoise import estimate_parameters
-    from astro_denoise.data import load_fermi_map
+    from astro_denoise.data.examples import load_fermi_map
 
     # In the map, longitude grows to the left.
     counts = np.asarray(load_fermi_map().data[:, ::-1], np.float32)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from astro_denoise.models import list_models, load_model
-from astro_denoise.simulation import GalacticCenterSimulator
+from astro_denoise import list_models, load_model
+from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
 
 # No training and no test draws images from these seeds.
 SEED = 20150212_88

@@ -16,8 +16,8 @@ import torch
 from astro_denoise import denoise, load_model
 from astro_denoise.inference.devices import resolve_precision
 from astro_denoise.inference.engine import denoise_plane, placed
-from astro_denoise.noise import noise_model
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.noise.model import noise_model
+from astro_denoise.simulation.survey import SurveySimulator
 
 GAIN, READ_NOISE = 0.65, 9.0
 

@@ -47,7 +47,7 @@ def simulate(path, size):
     """Write a frame of stars and noise, some rows at a time."""
     import numpy as np
 
-    from astro_denoise.simulation import render_sources
+    from astro_denoise.simulation.profiles import render_sources
 
     frame = np.lib.format.open_memmap(path, 'w+', np.float32, (size, size))
     for start in range(0, size, ROWS):

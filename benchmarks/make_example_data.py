@@ -16,7 +16,7 @@ from pathlib import Path
 from astropy.io import fits
 from astropy.time import Time
 
-from astro_denoise.data import get_example_path
+from astro_denoise.data.examples import get_example_path
 
 SOURCES = {
     'eso085_030_004.fits': 'aligned_eso085-030-004.fit',

@@ -27,8 +27,8 @@ from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.spatial import cKDTree
 
 from astro_denoise import load_model, segment_point_sources
-from astro_denoise._source_catalog import measure_stars
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.segmentation.catalog import measure_stars
+from astro_denoise.simulation.survey import SurveySimulator
 
 SEED = 20150212_91  # used by no other script and no training
 

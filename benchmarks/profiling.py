@@ -105,9 +105,13 @@ def profile_denoise(path, model, *, precision, repeats=3):
     """
     from astropy.nddata import CCDData
 
-    from astro_denoise import _sky, denoise, frames, noise, seeing
+    from astro_denoise import denoise
+    from astro_denoise.frames import results as frames
     from astro_denoise.inference import engine, rows
     from astro_denoise.models.denoiser import CCDDenoiser
+    from astro_denoise.noise import levels as _sky
+    from astro_denoise.noise import model as noise
+    from astro_denoise.noise import seeing
 
     functions = [
         ('read', frames.unpack), ('background', _sky.Sky, '__init__'),
@@ -165,11 +169,8 @@ def profile_photometry(path, *, n_sources, seed, repeats=3):
     from astropy.stats import SigmaClip
     from astropy.table import QTable
 
-    from astro_denoise.photometry import (
-        annulus,
-        annulus_photometry,
-        apertures,
-    )
+    from astro_denoise.photometry import annulus, apertures
+    from astro_denoise.photometry.apertures import annulus_photometry
 
     functions = [('frame', apertures.open_plane),
                  ('catalogue', apertures.aperture_table),

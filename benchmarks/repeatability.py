@@ -36,14 +36,12 @@ from scipy.ndimage import gaussian_filter
 from trainings import KNOWN
 
 from astro_denoise import train_denoiser
-from astro_denoise.photometry import (
-    annulus_photometry,
-    check_repeatability,
-    light_fraction_apertures,
-    profile_photometry,
-    recalibrate_errors,
-)
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.photometry.apertures import annulus_photometry
+from astro_denoise.photometry.light_fraction import light_fraction_apertures
+from astro_denoise.photometry.profile import profile_photometry
+from astro_denoise.photometry.recalibration import recalibrate_errors
+from astro_denoise.photometry.repeatability import check_repeatability
+from astro_denoise.simulation.survey import SurveySimulator
 
 SEED = 20150212_99  # used by no other script and no training
 

@@ -75,8 +75,9 @@ from scipy.ndimage import gaussian_filter
 from trainings import KNOWN, OURS, THEIRS, Free, Ours, Shipped, train_all
 
 from astro_denoise import denoise, train_denoiser
-from astro_denoise.photometry import bootstrap_error, flux_response
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.photometry.calibration import bootstrap_error
+from astro_denoise.photometry.response import flux_response
+from astro_denoise.simulation.survey import SurveySimulator
 
 SEED = 20150212_55  # used by no other script and no training
 

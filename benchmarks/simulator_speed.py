@@ -12,7 +12,7 @@ import time
 import numpy as np
 import torch
 
-from astro_denoise.simulation import GalacticCenterSimulator
+from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
 
 
 def main():

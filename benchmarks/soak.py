@@ -24,11 +24,11 @@ import psutil
 from astropy.io import fits
 from astropy.table import Table
 
-from astro_denoise.many_frames import denoise_files
-from astro_denoise.simulation import render_sources
+from astro_denoise.pipeline.many_files import denoise_files
+from astro_denoise.simulation.profiles import render_sources
 
 STATUS = 'astro-denoise-status.ecsv'
-COMMAND = ('import sys; from astro_denoise.cli import main; '
+COMMAND = ('import sys; from astro_denoise.cli.main import main; '
            'sys.exit(main())')
 
 

@@ -19,8 +19,9 @@ from photutils.aperture import CircularAperture, aperture_photometry
 from photutils.detection import DAOStarFinder
 
 from astro_denoise import denoise
-from astro_denoise.plotting import plot_denoised
-from astro_denoise.simulation import SurveySimulator, cosmic_rays
+from astro_denoise.denoising.plots import plot_denoised
+from astro_denoise.simulation.artefacts import cosmic_rays
+from astro_denoise.simulation.survey import SurveySimulator
 
 # %%
 # Raw frames, as a camera would write them: a gain of 1.6 electrons per adu, a

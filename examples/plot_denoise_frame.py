@@ -14,8 +14,8 @@ from astropy.stats import mad_std
 from astropy.visualization import simple_norm
 
 from astro_denoise import denoise
-from astro_denoise.data import load_example_pair
-from astro_denoise.plotting import plot_denoised, plot_profile
+from astro_denoise.data.examples import load_example_pair
+from astro_denoise.denoising.plots import plot_denoised, plot_profile
 
 # %%
 # Two exposures of the galaxy ESO 085-030, 60 s each, come with the package.

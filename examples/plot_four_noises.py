@@ -14,11 +14,8 @@ from matplotlib.colors import PowerNorm
 from scipy.ndimage import median_filter
 
 from astro_denoise import denoise
-from astro_denoise.simulation import (
-    IMAGE_NOISES,
-    GalacticCenterSimulator,
-    add_image_noise,
-)
+from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
+from astro_denoise.simulation.image_noise import IMAGE_NOISES, add_image_noise
 
 # %%
 # Simulated counts around the Galactic Centre, each image divided by its

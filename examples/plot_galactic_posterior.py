@@ -14,10 +14,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from astro_denoise import estimate_parameters
-from astro_denoise.data import load_fermi_map
+from astro_denoise.data.examples import load_fermi_map
+from astro_denoise.estimation.plots import plot_posterior
 from astro_denoise.exceptions import UnusualImageWarning
-from astro_denoise.plotting_galactic import plot_posterior
-from astro_denoise.simulation import GalacticCenterSimulator
+from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
 
 # %%
 # A simulated image, of which the truth is known.

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from astropy.visualization import simple_norm
 
 from astro_denoise import segment_point_sources
-from astro_denoise.data import load_fermi_map
+from astro_denoise.data.examples import load_fermi_map
 
 # %%
 # The map has counts, and a WCS in Galactic coordinates, from which the

@@ -15,7 +15,7 @@ import numpy as np
 from astropy.visualization import simple_norm
 
 from astro_denoise import denoise
-from astro_denoise.data import load_example_pair
+from astro_denoise.data.examples import load_example_pair
 
 # %%
 # One of the two exposures that come with the package, in chunks of an odd

@@ -19,8 +19,8 @@ from reproject.mosaicking import (
 )
 
 from astro_denoise import denoise
-from astro_denoise.plotting import plot_denoised
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.denoising.plots import plot_denoised
+from astro_denoise.simulation.survey import SurveySimulator
 
 # %%
 # Four exposures of a field, each shifted and with a seeing and a sky of its

@@ -15,10 +15,10 @@ from astropy.table import QTable
 from photutils.detection import DAOStarFinder
 
 from astro_denoise import denoise
-from astro_denoise.data import load_example_pair
-from astro_denoise.photometry import annulus_photometry, check_repeatability
-from astro_denoise.plotting import plot_apertures
-from astro_denoise.plotting_photometry import plot_repeatability
+from astro_denoise.data.examples import load_example_pair
+from astro_denoise.photometry.apertures import annulus_photometry
+from astro_denoise.photometry.plots import plot_apertures, plot_repeatability
+from astro_denoise.photometry.repeatability import check_repeatability
 
 # %%
 # Two exposures of ESO 085-030, aligned to one another, and both denoised.

@@ -16,8 +16,8 @@ from photutils.aperture import CircularAperture
 from photutils.detection import DAOStarFinder
 
 from astro_denoise import denoise, train_denoiser
-from astro_denoise.data import load_example_pair
-from astro_denoise.photometry import annulus_photometry
+from astro_denoise.data.examples import load_example_pair
+from astro_denoise.photometry.apertures import annulus_photometry
 
 # %%
 # The two exposures of ESO 085-030 that come with the package are all there

@@ -70,8 +70,8 @@ def half_sigma_model():
     def make(name='half', **metadata):
         import torch
 
-        from astro_denoise.models import Model
         from astro_denoise.models.denoiser import CCDDenoiser
+        from astro_denoise.models.registry import Model
 
         # Its head is zero.
         network = CCDDenoiser((2, 2), lone_pixels=False).eval()
@@ -89,7 +89,7 @@ def sky():
     Make a frame of stars with white noise of 5 adu, float32.
     """
     def make(shape=(64, 72), *, seed=1, level=100.0, n_stars=4):
-        from astro_denoise.simulation import render_sources
+        from astro_denoise.simulation.profiles import render_sources
 
         rng = np.random.default_rng(seed)
         stars = {'x': rng.uniform(0, shape[-1], n_stars),
@@ -146,7 +146,7 @@ def crop(tmp_path):
     """
     A piece of a real frame, 16-bit unsigned integers.
     """
-    from astro_denoise.data import get_example_path
+    from astro_denoise.data.examples import get_example_path
 
     with fits.open(get_example_path('eso085_030_004.fits')) as hdus:
         hdus[0].data = hdus[0].data[:64, :80].copy()

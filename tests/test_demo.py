@@ -9,9 +9,9 @@ import torch
 from astropy.nddata import CCDData
 from matplotlib.image import imread
 
-from astro_denoise.data import load_example_pair
+from astro_denoise.data.examples import load_example_pair
 from astro_denoise.demo import run_demo
-from astro_denoise.models import Model
+from astro_denoise.models.registry import Model
 
 FILES = ['eso085_030_004_denoised.fits', 'eso085_030_005_denoised.fits',
          'eso085_030_before_after.png']

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from .estimation import parameter_errors
+from .parameters import parameter_errors
 
 __all__ = ['plot_auc_histogram', 'plot_coverage', 'plot_image_panels',
            'plot_parameters', 'plot_ranks', 'plot_reliability', 'plot_tarp',

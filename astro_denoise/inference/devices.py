@@ -36,7 +36,7 @@ def resolve_device(device=None):
 
     Examples
     --------
-    >>> from astro_denoise.inference.devices import resolve_device
+    >>> from astro_denoise.inference import resolve_device
     >>> print(resolve_device('cpu'))
     cpu
     """

@@ -13,9 +13,9 @@ import logging
 import numpy as np
 import torch
 
+from ..frames.windows import plan_tiles
 from ..models.denoiser import psf_context
 from .rows import RowStream
-from .tiles import plan_tiles
 
 __all__ = ['denoise_plane', 'denoise_windows', 'placed']
 

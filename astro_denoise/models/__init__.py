@@ -3,6 +3,8 @@
 Networks and the registry of trained models.
 """
 
-from .registry import Model, list_models, load_model
+import lazy_loader
 
-__all__ = ['Model', 'list_models', 'load_model']
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    'registry': ['Model', 'list_models', 'load_model'],
+})

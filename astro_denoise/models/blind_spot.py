@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._functions import asinh
 from .denoiser import CCDDenoiser, calibration_knots
+from .layers import asinh
 
 __all__ = ['BlindSpotDenoiser', 'mixture_terms']
 

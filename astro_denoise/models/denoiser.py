@@ -13,7 +13,7 @@ from scipy.fft import next_fast_len
 from torch import nn
 from torch.nn import functional as F
 
-from ._functions import asinh, shuffled, unshuffled
+from .layers import asinh, shuffled, unshuffled
 
 __all__ = ['CCDDenoiser', 'calibration_knots', 'psf_context']
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._functions import asinh, box_sum, shuffled, unshuffled
+from .layers import asinh, box_sum, shuffled, unshuffled
 
 __all__ = ['SourceSegmenter', 'Trunk', 'local_mean']
 

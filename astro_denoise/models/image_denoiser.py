@@ -7,8 +7,8 @@ noise on gamma-ray images, which also tells which kind it sees.
 import torch
 from torch import nn
 
-from ._functions import shuffled
 from .galactic_center import Trunk, local_mean
+from .layers import shuffled
 
 __all__ = ['MixedDenoiser']
 

@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..exceptions import WeightsError
-from ._functions import unshuffled
-from ._patches import Pointwise, Standardised, box, squashed
-from ._sky_regions import N_SOURCE_PLANES, sky_regions, source_planes
+from .layers import unshuffled
+from .pointwise import Pointwise, Standardised, box, squashed
+from .sky_regions import N_SOURCE_PLANES, sky_regions, source_planes
 
 __all__ = ['PosteriorNetwork']
 

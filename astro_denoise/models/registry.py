@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from .._output import atomic_output, check_output
 from ..exceptions import WeightsError, WeightsWarning
+from ..io.output import atomic_output, check_output
 
 __all__ = ['Model', 'list_models', 'load_model', 'read_models']
 

@@ -11,15 +11,15 @@ from astropy import units as u
 from astropy.table import QTable
 from photutils.geometry import elliptical_overlap_grid
 
-from astro_denoise.photometry.annulus import (
+from .annulus import (
     SIGMA_CLIP,
     annulus_statistics,
     check_annulus,
     pixel_noise,
     within,
 )
-from astro_denoise.photometry.plane import open_plane, with_unit
-from astro_denoise.photometry.tables import aperture_table, table_meta
+from .plane import open_plane, with_unit
+from .tables import aperture_table, table_meta
 
 __all__ = ['ApertureFlag', 'annulus_photometry']
 

@@ -9,13 +9,8 @@ from itertools import combinations
 import numpy as np
 from astropy.table import QTable, Table, vstack
 
-from astro_denoise.photometry.calibration import _plain, calibrate_flux
-from astro_denoise.photometry.tables import (
-    as_table,
-    check_rows,
-    number_column,
-    require_columns,
-)
+from .calibration import _plain, calibrate_flux
+from .tables import as_table, check_rows, number_column, require_columns
 
 __all__ = []
 

@@ -11,24 +11,12 @@ from astropy.table import QTable
 from scipy.interpolate import CubicSpline
 from scipy.spatial import KDTree
 
-from astro_denoise.photometry.annulus import (
-    SIGMA_CLIP,
-    check_annulus,
-    pixel_noise,
-)
-from astro_denoise.photometry.apertures import (
-    ApertureFlag,
-    aperture_sums,
-    measure,
-)
-from astro_denoise.photometry.calibration import bootstrap_error, sigma68
-from astro_denoise.photometry.plane import open_plane, with_unit
-from astro_denoise.photometry.profile import (
-    MoffatProfiles,
-    aperture_share,
-    open_profile,
-)
-from astro_denoise.photometry.tables import aperture_table, table_meta
+from .annulus import SIGMA_CLIP, check_annulus, pixel_noise
+from .apertures import ApertureFlag, aperture_sums, measure
+from .calibration import bootstrap_error, sigma68
+from .plane import open_plane, with_unit
+from .profile import MoffatProfiles, aperture_share, open_profile
+from .tables import aperture_table, table_meta
 
 __all__ = ['measure_response']
 

@@ -11,11 +11,8 @@ from astropy.table import QTable
 from scipy.optimize import newton
 from scipy.special import j1
 
-from astro_denoise.photometry.calibration import _plain
-from astro_denoise.simulation.profiles import (
-    moffat_transform,
-    sersic_transform,
-)
+from ..simulation.profiles import moffat_transform, sersic_transform
+from .calibration import _plain
 
 __all__ = ['light_fraction_apertures']
 

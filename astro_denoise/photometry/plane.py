@@ -9,8 +9,8 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
 
-from astro_denoise.frames import unpack
-from astro_denoise.noise import resolve_gain
+from ..frames.results import unpack
+from ..noise.gain import resolve_gain
 
 __all__ = []
 

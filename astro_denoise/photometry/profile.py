@@ -8,18 +8,10 @@ from astropy.modeling import Model
 from astropy.table import QTable
 from scipy.optimize import minimize
 
-from astro_denoise.photometry.annulus import (
-    SIGMA_CLIP,
-    annulus_statistics,
-    check_annulus,
-    pixel_noise,
-)
-from astro_denoise.photometry.apertures import (
-    aperture_sums,
-    ellipse_weights,
-)
-from astro_denoise.photometry.plane import open_plane, with_unit
-from astro_denoise.photometry.tables import aperture_table, table_meta
+from .annulus import SIGMA_CLIP, annulus_statistics, check_annulus, pixel_noise
+from .apertures import aperture_sums, ellipse_weights
+from .plane import open_plane, with_unit
+from .tables import aperture_table, table_meta
 
 __all__ = ['profile_photometry']
 

@@ -6,9 +6,9 @@ Errors that say how much denoised fluxes really scatter.
 import numpy as np
 from numpy.polynomial import Chebyshev
 
-from astro_denoise.photometry.calibration import normalized_difference, sigma68
-from astro_denoise.photometry.exposures import make_pairs, open_exposures
-from astro_denoise.photometry.tables import number_column
+from .calibration import normalized_difference, sigma68
+from .exposures import make_pairs, open_exposures
+from .tables import number_column
 
 __all__ = ['recalibrate_errors']
 

@@ -7,11 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from astro_denoise.photometry.calibration import (
-    _plain,
-    _same_unit,
-    bootstrap_error,
-)
+from .calibration import _plain, _same_unit, bootstrap_error
 
 __all__ = ['flux_response', 'pair_response']
 

@@ -19,8 +19,8 @@ from photutils.aperture import (
     SkyEllipticalAperture,
 )
 
-from astro_denoise import __version__
-from astro_denoise.photometry.calibration import _plain
+from .. import __version__
+from .calibration import _plain
 
 __all__ = ['read_table']
 

@@ -3,21 +3,15 @@
 Simulated exposures with known truth.
 """
 
-from .artefacts import bad_columns, cosmic_rays, saturate
-from .galactic_center import GalacticCenterSimulator
-from .image_noise import (
-    IMAGE_NOISES,
-    add_gaussian_noise,
-    add_image_noise,
-    add_masked_noise,
-    add_poisson_noise,
-    add_saltpepper_noise,
-)
-from .profiles import moffat_image, render_sources, sersic_b, sersic_profile
-from .survey import SurveySimulator
+import lazy_loader
 
-__all__ = ['GalacticCenterSimulator', 'IMAGE_NOISES', 'SurveySimulator',
-           'add_gaussian_noise', 'add_image_noise', 'add_masked_noise',
-           'add_poisson_noise', 'add_saltpepper_noise', 'bad_columns',
-           'cosmic_rays', 'moffat_image', 'render_sources', 'saturate',
-           'sersic_b', 'sersic_profile']
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    'artefacts': ['bad_columns', 'cosmic_rays', 'saturate'],
+    'galactic_center': ['GalacticCenterSimulator'],
+    'image_noise': [
+        'IMAGE_NOISES', 'add_gaussian_noise', 'add_image_noise',
+        'add_masked_noise', 'add_poisson_noise', 'add_saltpepper_noise'],
+    'profiles': [
+        'moffat_image', 'render_sources', 'sersic_b', 'sersic_profile'],
+    'survey': ['SurveySimulator'],
+})

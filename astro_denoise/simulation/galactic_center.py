@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from astropy.table import QTable
 
-from .._galactic import grid_wcs
-from ._galactic_sky import LegacySky
-from ._realistic_sky import RealisticSky
-from ._sky_nuisances import SkyNuisances
+from ..sky_maps.galactic_grid import grid_wcs
+from .legacy_sky import LegacySky
+from .nuisances import SkyNuisances
+from .realistic_sky import RealisticSky
 
 __all__ = ['GalacticCenterSimulator']
 

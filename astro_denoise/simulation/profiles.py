@@ -40,7 +40,7 @@ def sersic_b(sersic_n):
 
     Examples
     --------
-    >>> from astro_denoise.simulation.profiles import sersic_b
+    >>> from astro_denoise.simulation import sersic_b
     >>> print(round(float(sersic_b(1.0)), 4))
     1.6783
     """
@@ -69,7 +69,7 @@ def sersic_profile(radius, r50, sersic_n):
 
     Examples
     --------
-    >>> from astro_denoise.simulation.profiles import sersic_profile
+    >>> from astro_denoise.simulation import sersic_profile
     >>> print(round(float(sersic_profile(0.0, 2.0, 1.0)), 4))
     0.1121
     """

@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 
 from .. import __version__
-from .._output import check_output
 from ..inference.devices import resolve_device, resolve_precision
-from ..models import Model
+from ..io.output import check_output
+from ..models.registry import Model
+from .datasets import SimulatedSkies, SurveyFrames
 from .distributed import started_processes
 from .loop import read_checkpoint, train
 from .methods import METHODS
 from .report import write_figure, write_log
 from .scores import squared_errors
-from .sources import SimulatedSkies, SurveyFrames
 
 __all__ = ['train_denoiser']
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .._output import atomic_output
+from ..io.output import atomic_output
 from .loop import read_checkpoint
 
 __all__ = ['train_epochs']

@@ -8,11 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..simulation import (
-    IMAGE_NOISES,
-    GalacticCenterSimulator,
-    add_image_noise,
-)
+from ..simulation.galactic_center import GalacticCenterSimulator
+from ..simulation.image_noise import IMAGE_NOISES, add_image_noise
 from .loop import train
 
 __all__ = ['NoisyImageSampler', 'SkySampler', 'answer_loss', 'mixed_loss',

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from .._output import atomic_output
+from ..io.output import atomic_output
 from .distributed import Processes
 
 __all__ = ['read_checkpoint', 'train']

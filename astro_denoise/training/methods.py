@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..models import load_model
 from ..models.blind_spot import BlindSpotDenoiser
 from ..models.denoiser import CCDDenoiser
+from ..models.registry import load_model
+from .batches import blind_spots, pair, recorrupted
+from .frame_store import measure_noise
 from .losses import blind_spot_loss, noisy_target_loss
-from .patches import blind_spots, pair, recorrupted
 from .restoration import design_kernels
 from .supervised import supervised_loss
-from .survey import measure_noise
 
 __all__ = ['METHODS', 'Method', 'fitting_kernels']
 
@@ -88,7 +88,7 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
 
     def prepare(self, *, masked_fraction, radius, recorruption):
         """
-        What is done to patches, see `~astro_denoise.training.patches`.
+        What is done to patches, see `~astro_denoise.training.batches`.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
         Returns
         -------
         prepare : callable
-            For `~astro_denoise.training.patches.PatchSampler`.
+            For `~astro_denoise.training.batches.PatchSampler`.
         """
         if self.is_blind:
             return blind_spots(masked_fraction, radius, median=self.median)
@@ -175,7 +175,7 @@ def fitting_kernels(network, frames, psf_fwhm=None):
     network : `~astro_denoise.models.denoiser.CCDDenoiser`
         The network.
 
-    frames : list of `~astro_denoise.training.survey.TrainingFrame`
+    frames : list of `~astro_denoise.training.frame_store.TrainingFrame`
         The frames.
 
     psf_fwhm : float, optional

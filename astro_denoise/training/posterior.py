@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._output import atomic_output
-from ..simulation import GalacticCenterSimulator
+from ..io.output import atomic_output
+from ..simulation.galactic_center import GalacticCenterSimulator
 from .loop import train
 
 __all__ = ['draw_features', 'fold_whitening', 'posterior_loss',

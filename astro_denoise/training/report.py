@@ -7,7 +7,7 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from .._output import atomic_output, check_output
+from ..io.output import atomic_output, check_output
 
 __all__ = ['check_outputs', 'write_figure', 'write_log']
 

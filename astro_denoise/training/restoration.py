@@ -6,7 +6,7 @@ The kernels that restore flux from the residual.
 import numpy as np
 from scipy.signal import fftconvolve
 
-from ..simulation import render_sources
+from ..simulation.profiles import render_sources
 
 __all__ = ['design_kernel', 'design_kernels', 'kernel_response']
 

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..models.denoiser import psf_context
-from ..noise import photon_noise_map
-from ..simulation import (
-    SurveySimulator,
-    cosmic_rays,
-    render_sources,
-    saturate,
-)
+from ..noise.photon_map import photon_noise_map
+from ..simulation.artefacts import cosmic_rays, saturate
+from ..simulation.profiles import render_sources
+from ..simulation.survey import SurveySimulator
 
 __all__ = ['ExposureSampler', 'Scene', 'draw_scene', 'draw_scenes',
            'draw_survey_scenes']

@@ -92,7 +92,7 @@ def squared_errors(network, batch, *, seed=0, n_at_once=8):
         The denoiser, in evaluation mode.
 
     batch : dict of `torch.Tensor`
-        From `~astro_denoise.training.patches.PatchSampler.validation`.
+        From `~astro_denoise.training.batches.PatchSampler.validation`.
 
     seed : int, optional
         Of the probe.

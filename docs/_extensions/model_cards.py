@@ -14,8 +14,8 @@ from pathlib import Path
 from sphinx.util.docutils import SphinxDirective
 
 import astro_denoise
+from astro_denoise import load_model
 from astro_denoise.exceptions import WeightsError
-from astro_denoise.models import load_model
 
 _WEIGHTS = Path(astro_denoise.__file__).parent / 'models' / 'weights'
 

@@ -8,7 +8,7 @@ import numpy as np
 from photutils.aperture import CircularAperture
 
 from astro_denoise import denoise
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.simulation.survey import SurveySimulator
 
 simulator = SurveySimulator(shape=(600, 600), density=300, psf_fwhm=1.0,
                             psf_beta=3.88, magnitude_range=(19, 23),

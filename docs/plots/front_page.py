@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from astro_denoise import denoise
-from astro_denoise.data import load_example_pair
+from astro_denoise.data.examples import load_example_pair
 
 frame, _ = load_example_pair()
 denoised = denoise(frame)

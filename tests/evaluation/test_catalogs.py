@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from astro_denoise.evaluation import ideal_snr, match_sources
+from astro_denoise.evaluation.catalogs import ideal_snr, match_sources
 
 
 def test_snr_is_the_error_of_a_fit():

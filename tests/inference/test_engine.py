@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise import load_model
 from astro_denoise.inference.engine import denoise_plane, placed
-from astro_denoise.simulation import render_sources
+from astro_denoise.simulation.profiles import render_sources
 
 FWHMS = (1.2, 2.4, 4.8)
 SIGMA = 5.0

@@ -8,8 +8,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from astro_denoise.models import Model, load_model
+from astro_denoise import load_model
 from astro_denoise.models.blind_spot import BlindSpotDenoiser, mixture_terms
+from astro_denoise.models.registry import Model
 
 
 def random_network(**options):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from astro_denoise.models import Model, load_model
+from astro_denoise import load_model
 from astro_denoise.models.paper import (
     MultiOutputCNN,
     PaperAutoencoder,
@@ -15,6 +15,7 @@ from astro_denoise.models.paper import (
     SingleOutputCNN,
     divide_by_maximum,
 )
+from astro_denoise.models.registry import Model
 
 
 def count(network):

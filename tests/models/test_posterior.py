@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from astro_denoise.models.posterior import PosteriorNetwork
-from astro_denoise.simulation import GalacticCenterSimulator
+from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
 
 
 @pytest.fixture(scope='module')

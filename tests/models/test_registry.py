@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 
 from astro_denoise import list_models, load_model
 from astro_denoise.exceptions import WeightsError, WeightsWarning
-from astro_denoise.models import Model, registry
+from astro_denoise.models import registry
 from astro_denoise.models.denoiser import CCDDenoiser
+from astro_denoise.models.registry import Model
 
 METADATA = {'name': 'toy', 'task': 'denoise', 'licence': 'BSD-3-Clause',
             'training': {'steps': (3, 4), 1: 2.5}}

@@ -1,7 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 import torch
 
-from astro_denoise.models._sky_regions import N_SOURCE_PLANES, source_planes
+from astro_denoise.models.sky_regions import N_SOURCE_PLANES, source_planes
 
 
 def test_gradient_where_a_flux_is_zero():

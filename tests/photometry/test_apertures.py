@@ -21,13 +21,13 @@ from photutils.aperture import (
     EllipticalAperture,
 )
 
-from astro_denoise.photometry import (
+from astro_denoise.photometry.annulus import clipped_width
+from astro_denoise.photometry.apertures import (
     ApertureFlag,
     annulus_photometry,
-    sigma68,
+    ellipse_weights,
 )
-from astro_denoise.photometry.annulus import clipped_width
-from astro_denoise.photometry.apertures import ellipse_weights
+from astro_denoise.photometry.calibration import sigma68
 
 
 def make_catalog(x, y, a, b=None, theta=0.0):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose
 
-from astro_denoise.photometry import (
+from astro_denoise.photometry.calibration import (
     bootstrap_error,
     calibrate_flux,
     normalized_difference,

@@ -11,12 +11,10 @@ from numpy.testing import assert_allclose
 from photutils.psf import CircularGaussianPRF
 from scipy.ndimage import gaussian_filter
 
-from astro_denoise.photometry import (
-    annulus_photometry,
-    measure_response,
-    sigma68,
-)
-from astro_denoise.simulation import render_sources
+from astro_denoise.photometry.apertures import annulus_photometry
+from astro_denoise.photometry.calibration import sigma68
+from astro_denoise.photometry.injection import measure_response
+from astro_denoise.simulation.profiles import render_sources
 
 NOISE, FWHM, BETA = 5.0, 4.0, 3.88
 APERTURE_NOISE = 24.4  # of a flux in a star's aperture

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.special import gammaincinv
 
-from astro_denoise.photometry import light_fraction_apertures
 from astro_denoise.photometry.apertures import ellipse_weights
-from astro_denoise.simulation import render_sources
+from astro_denoise.photometry.light_fraction import light_fraction_apertures
+from astro_denoise.simulation.profiles import render_sources
 
 OVERSAMPLING = 5  # pixels of the test images per pixel
 

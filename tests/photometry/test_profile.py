@@ -12,14 +12,11 @@ from astropy.table import QTable
 from numpy.testing import assert_allclose
 from photutils.psf import CircularGaussianPRF
 
-from astro_denoise.photometry import (
-    ApertureFlag,
-    annulus_photometry,
-    light_fraction_apertures,
-    profile_photometry,
-    sigma68,
-)
-from astro_denoise.simulation import moffat_image, render_sources
+from astro_denoise.photometry.apertures import ApertureFlag, annulus_photometry
+from astro_denoise.photometry.calibration import sigma68
+from astro_denoise.photometry.light_fraction import light_fraction_apertures
+from astro_denoise.photometry.profile import profile_photometry
+from astro_denoise.simulation.profiles import moffat_image, render_sources
 
 FWHM, BETA = 4.0, 3.88
 

@@ -9,10 +9,8 @@ from astropy import units as u
 from astropy.table import QTable
 from numpy.testing import assert_allclose
 
-from astro_denoise.photometry import (
-    check_repeatability,
-    recalibrate_errors,
-)
+from astro_denoise.photometry.recalibration import recalibrate_errors
+from astro_denoise.photometry.repeatability import check_repeatability
 
 
 def survey(n_galaxies, n_exposures=2, seed=1, **columns):

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from astro_denoise.photometry import (
+from astro_denoise.photometry.calibration import sigma68
+from astro_denoise.photometry.exposures import make_pairs
+from astro_denoise.photometry.repeatability import (
     RepeatabilityReport,
     check_repeatability,
-    sigma68,
 )
-from astro_denoise.photometry.exposures import make_pairs
-from astro_denoise.photometry.repeatability import verdict
+from astro_denoise.photometry.verdict import verdict
 
 
 def survey(n_galaxies=3000, n_exposures=2, *, seed=1, zero_points=True):

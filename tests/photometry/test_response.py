@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose
 
-from astro_denoise.photometry import flux_response, pair_response
+from astro_denoise.photometry.response import flux_response, pair_response
 
 
 @pytest.fixture

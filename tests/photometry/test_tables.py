@@ -17,8 +17,7 @@ from photutils.aperture import (
     SkyCircularAperture,
 )
 
-from astro_denoise.photometry import read_table
-from astro_denoise.photometry.tables import aperture_table
+from astro_denoise.photometry.tables import aperture_table, read_table
 
 
 @pytest.fixture

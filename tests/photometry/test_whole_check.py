@@ -13,17 +13,15 @@ from photutils.background import Background2D
 from photutils.segmentation import SourceCatalog, detect_sources
 from scipy.ndimage import gaussian_filter
 
-from astro_denoise.data import load_example_pair
-from astro_denoise.photometry import (
-    annulus_photometry,
-    check_repeatability,
-    light_fraction_apertures,
-    measure_response,
-    profile_photometry,
-    recalibrate_errors,
-    sigma68,
-)
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.data.examples import load_example_pair
+from astro_denoise.photometry.apertures import annulus_photometry
+from astro_denoise.photometry.calibration import sigma68
+from astro_denoise.photometry.injection import measure_response
+from astro_denoise.photometry.light_fraction import light_fraction_apertures
+from astro_denoise.photometry.profile import profile_photometry
+from astro_denoise.photometry.recalibration import recalibrate_errors
+from astro_denoise.photometry.repeatability import check_repeatability
+from astro_denoise.simulation.survey import SurveySimulator
 
 
 def smooth(ccd):

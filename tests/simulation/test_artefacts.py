@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from astro_denoise.simulation import bad_columns, cosmic_rays, saturate
+from astro_denoise.simulation.artefacts import (
+    bad_columns,
+    cosmic_rays,
+    saturate,
+)
 
 
 def test_cosmic_rays_charge():

@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import convolve
 from scipy.stats import kstest
 
-from astro_denoise.simulation import GalacticCenterSimulator
-from astro_denoise.simulation._realistic_sky import (
+from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
+from astro_denoise.simulation.realistic_sky import (
     RealisticSky,
     _alias_table,
     _psf,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from astro_denoise.simulation import (
+from astro_denoise.simulation.image_noise import (
     IMAGE_NOISES,
     add_gaussian_noise,
     add_image_noise,

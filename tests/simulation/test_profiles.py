@@ -10,14 +10,12 @@ from scipy.integrate import quad
 from scipy.signal import fftconvolve
 from scipy.special import j0
 
-from astro_denoise.simulation import (
+from astro_denoise.simulation.profiles import (
     moffat_image,
+    moffat_transform,
     render_sources,
     sersic_b,
     sersic_profile,
-)
-from astro_denoise.simulation.profiles import (
-    moffat_transform,
     sersic_transform,
 )
 

@@ -12,9 +12,10 @@ from astropy.table import QTable
 from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.testing import assert_allclose, assert_array_equal
 
-from astro_denoise.photometry import light_fraction_apertures, sigma68
 from astro_denoise.photometry.apertures import ellipse_weights
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.photometry.calibration import sigma68
+from astro_denoise.photometry.light_fraction import light_fraction_apertures
+from astro_denoise.simulation.survey import SurveySimulator
 
 
 @pytest.fixture(scope='module')

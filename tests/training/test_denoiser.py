@@ -14,12 +14,13 @@ from astropy.table import Table
 from numpy.testing import assert_allclose
 
 from astro_denoise import denoise, load_model, train_denoiser
-from astro_denoise.models import Model
 from astro_denoise.models.blind_spot import BlindSpotDenoiser
 from astro_denoise.models.denoiser import CCDDenoiser
-from astro_denoise.training import denoiser, methods, sources
+from astro_denoise.models.registry import Model
+from astro_denoise.training import datasets as sources
+from astro_denoise.training import denoiser, methods
+from astro_denoise.training.batches import recorrupted
 from astro_denoise.training.methods import METHODS, fitting_kernels
-from astro_denoise.training.patches import recorrupted
 from astro_denoise.training.restoration import design_kernels
 from astro_denoise.training.scenes import draw_scenes
 

@@ -16,10 +16,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from astro_denoise import load_model
-from astro_denoise.training.distributed import (
-    Processes,
-    started_processes,
-)
+from astro_denoise.training.distributed import Processes, started_processes
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from astro_denoise import load_model
-from astro_denoise.simulation import GalacticCenterSimulator
+from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
 from astro_denoise.training.galactic_center import (
     SkySampler,
     segmentation_loss,

@@ -12,10 +12,7 @@ from numpy.testing import assert_allclose
 
 from astro_denoise.training.loop import train
 from astro_denoise.training.scenes import draw_scenes
-from astro_denoise.training.supervised import (
-    supervised_loss,
-    train_supervised,
-)
+from astro_denoise.training.supervised import supervised_loss, train_supervised
 
 SLOPE = np.array([[1.0, -2.0, 0.5]], np.float32)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from astro_denoise.simulation import moffat_image
+from astro_denoise.simulation.profiles import moffat_image
 from astro_denoise.training.restoration import (
     design_kernel,
     design_kernels,

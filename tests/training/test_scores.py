@@ -9,10 +9,7 @@ from numpy.testing import assert_allclose
 from torch.nn import functional as F
 
 from astro_denoise.models.denoiser import CCDDenoiser
-from astro_denoise.training.scores import (
-    calibrate_from_noise,
-    squared_errors,
-)
+from astro_denoise.training.scores import calibrate_from_noise, squared_errors
 
 
 class Smoother(torch.nn.Module):

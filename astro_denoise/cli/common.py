@@ -1,0 +1,165 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Options and checks that commands share.
+"""
+
+import argparse
+import sys
+
+from ..io.output import COMPRESSED, FITS_ENDINGS, atomic_output, check_output
+
+__all__ = ['NAME', 'USER_ERRORS', 'add_command', 'add_device', 'add_hdu',
+           'add_model', 'add_overwrite', 'add_progress', 'check_outputs',
+           'describe_error', 'hdu_place', 'new_parser', 'number_or_keyword',
+           'print_error', 'shows_progress', 'table_outputs', 'write_table']
+
+
+NAME = 'astro-denoise'
+# What a user can cause; anything else is a bug and keeps its traceback.
+USER_ERRORS = (OSError, ValueError, TypeError, ImportError, MemoryError)
+
+
+def new_parser(make, *args, example, **options):
+    """
+    Make a parser whose help ends in an example.
+    """
+    def formatter(prog):
+        return argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=30, width=79)
+
+    return make(*args, epilog=f'example:\n  {example}', allow_abbrev=False,
+                formatter_class=formatter, **options)
+
+
+def add_command(commands, name, run, *, summary, example, usage):
+    """
+    Add a command, and the function that runs it.
+    """
+    parser = new_parser(
+        commands.add_parser, name, help=summary[0].lower() + summary[1:-1],
+        description=summary, usage=f'{NAME} {name} {usage}'.rstrip(),
+        example=f'{NAME} {name} {example}'.rstrip())
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_overwrite(parser):
+    """
+    Add the option that replaces outputs.
+    """
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace outputs that exist')
+
+
+def add_progress(parser):
+    """
+    Add the option of the progress bar.
+    """
+    parser.add_argument(
+        '--progress', action=argparse.BooleanOptionalAction,
+        default=None, help='progress bar (default: on a terminal)')
+
+
+def add_hdu(parser, what='the image'):
+    """
+    Add the option that names an HDU.
+    """
+    parser.add_argument('--hdu', type=hdu_place, metavar='HDU',
+                        help=f'{what}: a number, NAME or NAME,VERSION')
+
+
+def add_device(parser):
+    """
+    Add the option that names a device.
+    """
+    parser.add_argument('--device', metavar='NAME',
+                        help='cpu or cuda (default: by itself)')
+
+
+def add_model(parser, default):
+    """
+    Add the option that names a model.
+    """
+    parser.add_argument(
+        '--model', default=default, metavar='NAME',
+        help=f'name or .safetensors file (default: {default})')
+
+
+def check_outputs(options, outputs):
+    """
+    Refuse bad outputs, of which some may not be wanted, before any work.
+    """
+    for name, path, endings in outputs:
+        if path is not None:
+            check_output(path, overwrite=options.overwrite, name=name,
+                         endings=endings,
+                         packed=COMPRESSED if endings is FITS_ENDINGS else ())
+
+
+def shows_progress(options):
+    """
+    Decide on the progress bar: by default, on a terminal.
+    """
+    return (sys.stderr.isatty() if options.progress is None
+            else options.progress)
+
+
+def number_or_keyword(text):
+    """
+    Read a number, or take the text for a header keyword.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def hdu_place(text):
+    """
+    Read the place of an HDU: a number, NAME or NAME,VERSION.
+    """
+    name, comma, version = text.rpartition(',')
+    if not comma:
+        return int(text) if text.isdecimal() else text
+    if not version.isdecimal():
+        msg = f'the version in {text!r} must be a number'
+        raise argparse.ArgumentTypeError(msg)
+    return name, int(version)
+
+
+def describe_error(error):
+    """
+    An error in one line.
+    """
+    if isinstance(error, FileExistsError) and error.filename is not None:
+        return f'{error.filename}: file exists; --overwrite replaces it'
+    if isinstance(error, OSError) and error.filename is not None:
+        return f'{error.filename}: {error.strerror}'
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+def print_error(message):
+    """
+    Print an error on the standard error.
+    """
+    print(f'{NAME}: error: {message}', file=sys.stderr)
+
+
+def table_outputs(options):
+    """What is written, for `check_outputs`."""
+    return (('-o', options.output, ('.ecsv',)),
+            ('--plot', options.plot, ('.png',)))
+
+
+def write_table(options, table, figure):
+    """
+    Write a table and its figure where they are wanted.
+    """
+    if options.output:
+        with atomic_output(options.output,
+                           overwrite=options.overwrite) as temporary:
+            table.write(temporary, format='ascii.ecsv')
+    if options.plot:
+        with atomic_output(options.plot,
+                           overwrite=options.overwrite) as temporary:
+            figure.savefig(temporary, format='png', dpi=150)

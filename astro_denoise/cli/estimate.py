@@ -1,0 +1,101 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The command ``astro-denoise estimate``.
+"""
+
+import argparse
+from pathlib import Path
+
+from ..io.output import FITS_ENDINGS, atomic_output
+from .common import (
+    add_command,
+    add_device,
+    add_hdu,
+    add_model,
+    add_overwrite,
+    add_progress,
+    check_outputs,
+    shows_progress,
+)
+
+__all__ = ['add_estimate']
+
+
+def add_estimate(commands):
+    """
+    Add the command that estimates parameters.
+    """
+    parser = add_command(
+        commands, 'estimate', _run_estimate,
+        summary='Estimate what images of the Galactic Centre are made of.',
+        usage='IN... -o OUT.ecsv [options]',
+        example='counts.fits -o parameters.ecsv --seed 1')
+    add = parser.add_argument
+    add('inputs', nargs='+', metavar='IN', help=argparse.SUPPRESS)
+    add('-o', '--output', required=True, metavar='OUT',
+        help='the parameters, a row for each image, .ecsv')
+    add('--samples', metavar='FILE', help='samples of the posterior, .fits')
+    add_model(parser, 'galactic-center')
+    add('--n-samples', type=int, default=2000, metavar='N',
+        help='samples of the posterior (default: 2000)')
+    add('--seed', type=int, metavar='N', help='same seed, same samples')
+    add_hdu(parser)
+    add_device(parser)
+    add_overwrite(parser)
+    add_progress(parser)
+
+
+def _run_estimate(options):
+    import warnings
+
+    import numpy as np
+    from astropy.io import fits
+    from astropy.table import vstack
+
+    from .. import estimate_parameters, load_model
+    from ..estimation.core import PARAMETER_NAMES
+    from ..exceptions import UnusualImageWarning
+    from ..io.fits_images import read_image
+
+    check_outputs(options, (('-o', options.output, ('.ecsv',)),
+                             ('--samples', options.samples, FITS_ENDINGS)))
+    model = load_model(options.model, task='estimate')
+    tables, samples = [], []
+    for path in options.inputs:
+        image = read_image(Path(path), hdu=options.hdu)
+        try:
+            with warnings.catch_warnings():
+                # Flagged in the table, and told below.
+                warnings.simplefilter('ignore', UnusualImageWarning)
+                result = estimate_parameters(
+                    image, model, n_samples=options.n_samples,
+                    seed=options.seed, device=options.device,
+                    return_samples=options.samples is not None,
+                    progress_bar=shows_progress(options))
+        except (ValueError, TypeError) as error:
+            msg = f'{path}: {error}'
+            raise ValueError(msg) from error
+        if options.samples is not None:
+            result, drawn = result
+            samples.append(drawn)
+        result.add_column(np.arange(len(result)), name='image', index=0)
+        result.add_column(path, name='file', index=0)
+        tables.append(result)
+    table = vstack(tables, metadata_conflicts='silent')
+    with atomic_output(options.output,
+                       overwrite=options.overwrite) as temporary:
+        table.write(temporary, format='ascii.ecsv')
+    if options.samples is not None:
+        header = fits.Header()
+        for number, name in enumerate(PARAMETER_NAMES, 1):
+            header[f'PARAM{number}'] = name
+        with atomic_output(options.samples,
+                           overwrite=options.overwrite) as temporary:
+            fits.PrimaryHDU(np.concatenate(samples), header).writeto(
+                temporary)
+    flagged = ''
+    if 'ood_flag' in table.colnames:
+        flagged = (f', {np.sum(table["ood_flag"])} of them unlike the '
+                   f'training set')
+    print(f'{options.output}: {len(table)} images{flagged}')
+    return 0

@@ -1,0 +1,106 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The command ``astro-denoise``.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+import astro_denoise
+
+from .check import add_check
+from .common import NAME, USER_ERRORS, describe_error, new_parser, print_error
+from .demo import add_demo
+from .denoise import add_denoise
+from .estimate import add_estimate
+from .models import add_models
+from .photometry import add_photometry
+from .segment import add_segment
+from .simulate import add_simulate
+from .train import add_train
+
+__all__ = ['main']
+
+def main(args=None):
+    """
+    Run the command line.
+
+    Parameters
+    ----------
+    args : list of str, optional
+        The arguments; those of the process by default.
+
+    Returns
+    -------
+    status : int
+        0 if all went well, 1 after an error, which stands in one line
+        on the standard error, and 2 for a wrong command line.
+
+    Examples
+    --------
+    >>> from astro_denoise.cli import main
+    >>> status = main(['--version'])  # doctest: +ELLIPSIS
+    astro-denoise ...
+    >>> status
+    0
+    """
+    try:
+        options = _parser().parse_args(args)
+    except SystemExit as stop:  # --help, --version, or a wrong argument
+        return stop.code or 0
+    with _stopped_by_signal():
+        try:
+            return options.run(options)
+        except BrokenPipeError:  # the reader of a pipe has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except KeyboardInterrupt:
+            print_error('stopped')
+            return 1
+        except USER_ERRORS as error:
+            print_error(describe_error(error))
+            return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors say where to look."""
+
+    def error(self, message):
+        super().error(f"{message}\nsee '{self.prog} --help'")
+
+
+def _parser():
+    parser = new_parser(
+        _Parser, prog=NAME,
+        description=('Denoise astronomical images without losing flux.\n'
+                     'Exit status: 0 all went well, 1 an error, 2 a wrong '
+                     'command line.'),
+        example=f'{NAME} denoise frame.fits -o denoised.fits')
+    parser.add_argument(
+        '--version', action='version',
+        version=f'%(prog)s {astro_denoise.__version__}')
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND',
+                                     required=True)
+    for add in (add_denoise, add_segment, add_estimate, add_photometry,
+                add_check, add_demo, add_models, add_simulate, add_train):
+        add(commands)
+    return parser
+
+
+@contextlib.contextmanager
+def _stopped_by_signal():
+    """
+    Let a batch system's SIGTERM clean up as an interrupt does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    original = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, original)

@@ -1,0 +1,48 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The command ``astro-denoise models``.
+"""
+
+import textwrap
+
+from .common import NAME, add_command, describe_error, print_error
+
+__all__ = ['add_models']
+
+
+def add_models(commands):
+    """
+    Add the command that lists models.
+    """
+    parser = add_command(
+        commands, 'models', _run_models,
+        summary='List the models that come with the package, or files.',
+        usage='[FILE...]', example='')
+    parser.add_argument('files', nargs='*', metavar='FILE',
+                        help='.safetensors files, or folders of them')
+
+
+def _run_models(options):
+    from ..models.registry import read_models
+
+    tasks = {'denoise': [], 'segment': [], 'estimate': []}
+    errors = []
+    for name, model in read_models(options.files):
+        if isinstance(model, Exception):
+            errors.append(model)
+        else:
+            tasks.setdefault(model.task, []).append((name, model))
+    for task, found in tasks.items():
+        if found:
+            print(f'{NAME} {task} --model')
+        for name, model in found:
+            # Not folded: the name of a file may be long.
+            print(f'  {name:16s} {model.hash[:8]}  ' + textwrap.fill(
+                model.metadata.get('summary', ''), 50,
+                subsequent_indent=29 * ' '))
+    if any(tasks.values()):
+        print('The number begins the SHA-256 of the weights (DNHASH in '
+              'headers).')
+    for error in errors:
+        print_error(describe_error(error))
+    return int(bool(errors))

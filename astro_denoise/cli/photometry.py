@@ -1,0 +1,149 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The commands ``astro-denoise photometry`` and ``astro-denoise check``.
+"""
+
+import argparse
+from pathlib import Path
+
+from .common import (
+    add_command,
+    add_hdu,
+    add_overwrite,
+    check_outputs,
+    number_or_keyword,
+    table_outputs,
+    write_table,
+)
+
+__all__ = ['add_photometry']
+
+
+def add_photometry(commands):
+    """
+    Add the command that measures fluxes.
+    """
+    parser = add_command(
+        commands, 'photometry', _run_photometry,
+        summary='Measure the fluxes of a catalogue in FITS frames.',
+        usage='FRAME... CATALOG -o OUT.ecsv [options]',
+        example='*.fits catalog.ecsv -o fluxes.ecsv --gain GAIN')
+    add = parser.add_argument
+    add('frames', nargs='+', metavar='FRAME', help=argparse.SUPPRESS)
+    add('catalog', metavar='CATALOG', help=argparse.SUPPRESS)
+    add('-o', '--output', required=True, metavar='OUT',
+        help='the fluxes, .ecsv')
+    add('--plot', metavar='PLOT', help='the apertures on the first frame, '
+        '.png')
+    for name, what in (('gain', 'electron/adu'),
+                       ('saturation', 'level of saturated pixels'),
+                       ('zp', 'zero point, a factor'),
+                       ('zp-error', 'its error')):
+        add(f'--{name}', type=number_or_keyword, metavar='VALUE',
+            help=f'{what}, or the header keyword')
+    add('--image-id', metavar='KEY',
+        help='header keyword (default: the name of the file)')
+    add('--uncertainty', metavar='FILE', help='FITS file of the noise')
+    add('--uncertainty-type', choices=('std', 'var', 'ivar'),
+        metavar='TYPE', help='std, var or ivar (default: by UTYPE, or std)')
+    add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
+    add_hdu(parser)
+    add('--r-in', type=float, default=30.0, metavar='R',
+        help='of the annulus, in pixels (default: 30)')
+    add('--r-out', type=float, default=45.0, metavar='R',
+        help='of the annulus, in pixels (default: 45)')
+    add('--theta-sign', type=int, choices=(1, -1), default=1,
+        metavar='SIGN', help='-1 for the angles of PAUS (default: 1)')
+    add_overwrite(parser)
+
+
+def _run_photometry(options):
+    import numpy as np
+    from astropy.table import vstack
+
+    from ..photometry.tables import read_table
+
+    check_outputs(options, table_outputs(options))
+    catalog = read_table(options.catalog)
+    tables, figure = [], None
+    for path in options.frames:
+        try:
+            frame, table = _measure(path, catalog, options)
+        except (ValueError, TypeError) as error:
+            msg = f'{path}: {error}'
+            raise ValueError(msg) from error
+        _check_frame(path, table, tables)
+        tables.append(table)
+        if options.plot and figure is None:
+            figure = _plot(frame, table, options)
+    table = vstack(tables, metadata_conflicts='silent')
+    table.meta.update(
+        catalog=options.catalog, frames=options.frames, gain=options.gain,
+        theta_sign=options.theta_sign)
+    write_table(options, table, figure)
+    missing = np.sum(~np.isfinite(table['flux']))
+    print(f'{options.output}: {len(table)} fluxes, {missing} of them NaN, '
+          f'{np.sum(table["flag"] != 0)} flagged')
+    return 0
+
+
+def _check_frame(path, table, others):
+    """
+    Raise ValueError unless a frame fits those before it.
+    """
+    image_id, unit = table['image_id'][0], table['flux'].unit
+    if any(other['image_id'][0] == image_id for other in others):
+        msg = (f'{path}: image_id must differ between frames, got {image_id} '
+               'again; --image-id takes it from the header')
+        raise ValueError(msg)
+    if any(other['flux'].unit != unit for other in others):
+        msg = (f'{path}: frames must have one unit, got {unit} after '
+               f'{others[0]["flux"].unit}')
+        raise ValueError(msg)
+
+
+def _measure(path, catalog, options):
+    """
+    A frame and its fluxes with the columns of the catalogue.
+    """
+    from ..io.fits_images import read_image
+    from ..photometry.apertures import annulus_photometry
+
+    frame = read_image(Path(path), hdu=options.hdu, mask=options.mask,
+                       uncertainty=options.uncertainty,
+                       kind=options.uncertainty_type)
+    table = annulus_photometry(
+        frame, catalog, r_in=options.r_in, r_out=options.r_out,
+        gain=options.gain, saturation=options.saturation,
+        theta_sign=options.theta_sign)
+    image_id = (Path(path).name if options.image_id is None else
+                _card(options.image_id, '--image-id', frame))
+    table.add_column(image_id, name='image_id', index=1)
+    for name, value in (('zp', options.zp), ('zp_error', options.zp_error)):
+        if isinstance(value, str):
+            option = f'--{name.replace("_", "-")}'
+            keyword, value = value, _card(value, option, frame)
+            if not isinstance(value, int | float):
+                msg = f'{option} {keyword} must be a number, got {value!r}'
+                raise TypeError(msg)
+        if value is not None:
+            table[name] = value
+    for name in catalog.colnames:
+        if name not in table.colnames:
+            table[name] = catalog[name]
+    return frame, table
+
+
+def _card(keyword, option, frame):
+    if keyword not in frame.meta:
+        msg = f'{option} {keyword} is not a keyword of the header'
+        raise ValueError(msg)
+    return frame.meta[keyword]
+
+
+def _plot(frame, table, options):
+    from ..photometry.plots import plot_apertures
+
+    return plot_apertures(frame, table, r_in=options.r_in,
+                          r_out=options.r_out,
+                          theta_sign=options.theta_sign)

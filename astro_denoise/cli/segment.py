@@ -1,0 +1,121 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The command ``astro-denoise segment``.
+"""
+
+import argparse
+from pathlib import Path
+
+from ..io.output import FITS_ENDINGS, atomic_output
+from .common import (
+    add_command,
+    add_device,
+    add_hdu,
+    add_model,
+    add_overwrite,
+    add_progress,
+    check_outputs,
+    shows_progress,
+)
+
+__all__ = ['add_segment']
+
+
+def add_segment(commands):
+    """
+    Add the command that finds point sources.
+    """
+    parser = add_command(
+        commands, 'segment', _run_segment,
+        summary='Find the point sources of a FITS image.',
+        usage='IN -o OUT.fits [options]',
+        example='counts.fits -o sources.fits --catalog sources.ecsv')
+    add = parser.add_argument
+    add('input', metavar='IN', help=argparse.SUPPRESS)
+    add('-o', '--output', required=True, metavar='OUT',
+        help='probability, segmentation and catalogue, .fits')
+    add('--catalog', metavar='FILE', help='the catalogue, .ecsv')
+    add('--plot', metavar='PLOT', help='map with sources, .png')
+    add_model(parser, 'galactic-center')
+    add('--threshold', type=float, metavar='P',
+        help='probability (default: the one of the model)')
+    add('--n-pixels', type=int, default=1, metavar='N',
+        help='pixels that a source must have (default: 1)')
+    add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
+    add_hdu(parser)
+    add_device(parser)
+    add_overwrite(parser)
+    add_progress(parser)
+
+
+def _run_segment(options):
+    from astropy.io import fits
+
+    from .. import segment_point_sources
+    from ..io.fits_images import read_image
+
+    check_outputs(options, (('-o', options.output, FITS_ENDINGS),
+                             ('--catalog', options.catalog, ('.ecsv',)),
+                             ('--plot', options.plot, ('.png',))))
+    image = read_image(Path(options.input), hdu=options.hdu,
+                       mask=options.mask)
+    if image.data.ndim != 2:
+        msg = (f'{options.input}: the image must have shape (ny, nx), got '
+               f'{image.data.shape}')
+        raise ValueError(msg)
+    sources = _without_warning(
+        segment_point_sources, image, options.model,
+        threshold=options.threshold, n_pixels=options.n_pixels,
+        device=options.device, progress_bar=shows_progress(options))
+    header = (fits.Header() if image.wcs is None
+              else image.wcs.to_header(relax=True))
+    header['THRESH'] = (sources.threshold, 'probability of source pixels')
+    header['MODEL'] = (options.model if len(options.model) < 60
+                       else Path(options.model).name, 'astro_denoise model')
+    hdus = fits.HDUList([
+        fits.PrimaryHDU(sources.probability.data, header)])
+    n = 0
+    if sources.catalog is not None:
+        n = len(sources.catalog)
+        hdus.append(fits.ImageHDU(sources.segmentation.data, header,
+                                  name='SEGMENTATION'))
+        hdus.append(fits.BinTableHDU(_flat(sources.catalog), name='CATALOG'))
+        if options.catalog:
+            with atomic_output(options.catalog,
+                               overwrite=options.overwrite) as temporary:
+                sources.catalog.write(temporary, format='ascii.ecsv')
+    with atomic_output(options.output,
+                       overwrite=options.overwrite) as temporary:
+        hdus.writeto(temporary)
+    if options.plot:
+        with atomic_output(options.plot,
+                           overwrite=options.overwrite) as temporary:
+            sources.plot().savefig(temporary, format='png', dpi=150)
+    where = ' (no catalogue written)' if n == 0 and options.catalog else ''
+    print(f'{options.output}: {n} sources{where}')
+    return 0
+
+
+def _flat(catalog):
+    """A catalogue that FITS can hold: sky positions as two columns."""
+    from astropy.table import QTable
+
+    table = QTable()
+    for name in catalog.colnames:
+        if name == 'sky_centroid':
+            sky = catalog[name].icrs
+            table['ra'], table['dec'] = sky.ra, sky.dec
+        else:
+            table[name] = catalog[name]
+    return table
+
+
+def _without_warning(function, *args, **options):
+    """Call a function; what it has to tell is told in other ways."""
+    import warnings
+
+    from photutils.utils.exceptions import NoDetectionsWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', NoDetectionsWarning)
+        return function(*args, **options)

@@ -1,0 +1,54 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Header cards that say what was done.
+"""
+
+import re
+
+import numpy as np
+
+from .. import __version__
+
+__all__ = ['check_keywords', 'log_cards']
+
+
+def check_keywords(add_keyword):
+    """Refuse what cannot go into a header before anything is computed."""
+    if add_keyword is None or isinstance(add_keyword, bool | np.bool_):
+        return
+    if not isinstance(add_keyword, str | dict):
+        msg = (f'add_keyword must be a bool, a keyword or a dict of cards, '
+               f'got {add_keyword!r}')
+        raise TypeError(msg)
+    keywords = [add_keyword] if isinstance(add_keyword, str) else add_keyword
+    for keyword in keywords:
+        if not (isinstance(keyword, str)
+                and re.fullmatch('[A-Za-z0-9_-]{1,8}', keyword)):
+            msg = (f'add_keyword must name FITS keywords (1 to 8 letters, '
+                   f'digits, - and _), got {keyword!r}')
+            raise ValueError(msg)
+
+
+def log_cards(add_keyword, model, measured):
+    """Header cards that say what was done, as the user wants them."""
+    if not add_keyword:
+        return {}
+    if isinstance(add_keyword, dict):
+        return add_keyword
+    cards = {'DNMODEL': (model.name, 'astro_denoise model'),
+             'DNVERS': (__version__, 'version of astro_denoise'),
+             'DNHASH': model.hash}
+    origin, gain, read_noise, level, _, fwhm = measured
+    noise_cards = {'DNNOISE': (origin, 'origin of the noise map, or its kind'),
+                   'DNGAIN': (gain, 'electron per unit of the frame'),
+                   'DNRDNOIS': (read_noise, 'read noise in electron'),
+                   'DNSIGMA': (level, 'noise of the blank sky'),
+                   'DNFWHM': (fwhm, 'PSF FWHM found, in pixels')}
+    for keyword, (value, comment) in noise_cards.items():
+        if value is not None:
+            if not isinstance(value, str):
+                value = float(f'{value:.6g}')
+            cards[keyword] = (value, comment)
+    if isinstance(add_keyword, str):
+        cards[add_keyword] = (model.name, 'astro_denoise model')
+    return cards

@@ -1,0 +1,277 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+What the user gave: checked at once, read as a whole or in parts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+from astropy.nddata import NDData, NDUncertainty
+from astropy.utils.masked import Masked
+
+__all__ = ['Frame', 'Source', 'inspect', 'plain_parts', 'working_type']
+
+
+@dataclass
+class Frame:
+    """
+    Plain arrays of a frame or a stack of frames.
+
+    Parameters
+    ----------
+    values : 3D `~numpy.ndarray`
+        A copy of the pixels with shape (n, ny, nx), zero where not valid:
+        float32 for integers of up to 16 bits, float16 and float32, else
+        float64.
+
+    valid : 3D bool `~numpy.ndarray`
+        `False` where a pixel is masked, or it or its uncertainty is not
+        finite.
+
+    sigma : 3D `~numpy.ndarray` or `None`
+        The known noise standard deviation in the unit of the frame.  It may
+        be anything where a pixel is not valid.
+
+    unit : `~astropy.units.Unit` or `None`
+        The unit of the frame.
+
+    header : mapping
+        The metadata of the frame, not to be changed.
+
+    source : object
+        What the user gave.
+    """
+
+    values: np.ndarray
+    valid: np.ndarray
+    sigma: np.ndarray | None
+    unit: u.UnitBase | None
+    header: Mapping
+    source: object
+
+
+class Source:
+    """
+    A frame as the user gave it, to be read as a whole or in parts.
+
+    Parameters
+    ----------
+    data : object
+        What the user gave.
+
+    pixels : `~numpy.ndarray`
+        The pixels, of two or three axes.
+
+    masks : list of `~numpy.ndarray`
+        Masks of the same shape, or single values.
+
+    noise : tuple or `None`
+        Array of the uncertainty, the power that makes it a standard
+        deviation, and the factor that gives this the unit of the frame.
+
+    unit : `~astropy.units.Unit` or `None`
+        The unit of the frame.
+    """
+
+    def __init__(self, data, pixels, masks, noise, unit):
+        self.data = data
+        self.pixels = pixels
+        self.masks = masks
+        self.noise = noise
+        self.unit = unit
+
+    @property
+    def header(self):
+        """The metadata of the frame."""
+        return self.data.meta if isinstance(self.data, NDData) else {}
+
+    @property
+    def arrays(self):
+        """All arrays that are read."""
+        noise = [] if self.noise is None else [self.noise[0]]
+        return [self.pixels, *self.masks, *noise]
+
+    def read(self, part=()):
+        """
+        Take plain arrays out of a part of the frame.
+
+        Parameters
+        ----------
+        part : tuple of slice and int, optional
+            What is to be read of each axis; two axes must be left.
+
+        Returns
+        -------
+        frame : `Frame`
+            The arrays, a copy.
+
+        Raises
+        ------
+        ValueError
+            If the uncertainty is negative or zero.
+        """
+        pixels = self.pixels[part]
+        values = np.array(pixels, working_type(pixels.dtype), order='C')
+        valid = np.isfinite(values)
+        for mask in self.masks:
+            valid &= (mask[part] if mask.ndim else mask) == 0
+        sigma = None
+        if self.noise is not None:
+            sigma = _standard_deviation(*self.noise, values, valid, part)
+            valid &= np.isfinite(sigma)
+        values[~valid] = 0
+        shape = (-1, *values.shape[-2:])
+        return Frame(values.reshape(shape), valid.reshape(shape),
+                     None if sigma is None else sigma.reshape(shape),
+                     self.unit, self.header, self.data)
+
+
+def inspect(data, *, uncertainty=None, mask=None):
+    """
+    Check a frame and what belongs to it without reading its pixels.
+
+    Parameters
+    ----------
+    data, uncertainty, mask : object
+        As for `~astro_denoise.frames.unpack`.
+
+    Returns
+    -------
+    source : `Source`
+        The frame, to be read.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `~astro_denoise.frames.unpack`, but for what only the pixels
+        can tell.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_denoise.frames import inspect
+    >>> source = inspect(np.arange(12).reshape(3, 4), mask=True)
+    >>> print(source.read(np.s_[1:, :2]).valid.shape)
+    (1, 2, 2)
+    """
+    pixels, own_mask, unit = plain_parts(data)
+    if pixels.dtype.kind not in 'iuf':
+        msg = ('data must have an integer or floating-point type, got '
+               f'{pixels.dtype}')
+        raise TypeError(msg)
+    if pixels.ndim not in (2, 3) or pixels.size == 0:
+        msg = ('data must have shape (ny, nx) or (n, ny, nx), not empty, got '
+               f'{pixels.shape}')
+        raise ValueError(msg)
+    masks = [_checked_mask(one, pixels.shape) for one in (own_mask, mask)
+             if one is not None and one is not np.ma.nomask]
+    if uncertainty is None and isinstance(data, NDData):
+        uncertainty = data.uncertainty
+    noise = None
+    if uncertainty is not None:
+        noise = _checked_uncertainty(uncertainty, pixels.shape, unit)
+    return Source(data, pixels, masks, noise, unit)
+
+
+def working_type(dtype):
+    """
+    The type to compute in.
+    """
+    working = np.result_type(np.float32, dtype)
+    return np.float32 if working == np.float32 else np.float64
+
+
+def plain_parts(data):
+    """
+    Pixels, mask and unit of whatever the user gave.
+    """
+    mask = unit = None
+    if isinstance(data, NDData):
+        return np.asarray(data.data), data.mask, data.unit
+    if isinstance(data, Masked):
+        mask, data = data.mask, data.unmasked
+    elif isinstance(data, np.ma.MaskedArray):
+        mask, data = data.mask, data.data
+    if isinstance(data, u.Quantity):
+        return data.value, mask, data.unit
+    if not (isinstance(data, list | tuple) or hasattr(data, '__array__')):
+        msg = ('data must be CCDData, NDData, Quantity or an array, got '
+               f'{type(data).__name__} {data!r:.60}')
+        raise TypeError(msg)
+    try:
+        return np.asarray(data), mask, unit
+    except ValueError as exc:
+        msg = f'data must be an array: {exc}'
+        raise ValueError(msg) from exc
+
+
+def _checked_mask(mask, shape):
+    mask = np.asarray(mask)
+    if mask.dtype.kind not in 'biu':
+        msg = f'mask must have a bool or integer type, got {mask.dtype}'
+        raise TypeError(msg)
+    if mask.shape not in ((), shape):
+        msg = f'mask must have the shape of data {shape}, got {mask.shape}'
+        raise ValueError(msg)
+    return mask
+
+
+def _checked_uncertainty(uncertainty, shape, unit):
+    """
+    Array, power and factor that give a standard deviation.
+    """
+    power = 1
+    if isinstance(uncertainty, NDUncertainty):
+        powers = {'std': 1, 'var': 0.5, 'ivar': -0.5}
+        if uncertainty.uncertainty_type not in powers:
+            msg = ('uncertainty must be StdDevUncertainty, '
+                   'VarianceUncertainty or InverseVariance, got '
+                   f'{type(uncertainty).__name__}')
+            raise TypeError(msg)
+        power = powers[uncertainty.uncertainty_type]
+        array, own_unit = uncertainty.array, uncertainty.unit
+    elif isinstance(uncertainty, u.Quantity):
+        array, own_unit = uncertainty.value, uncertainty.unit
+    else:
+        array, own_unit = uncertainty, None
+
+    array = np.asarray(array)
+    if array.dtype.kind not in 'iuf':
+        msg = ('uncertainty must have an integer or floating-point type, '
+               f'got {array.dtype}')
+        raise TypeError(msg)
+    if array.shape not in ((), shape):
+        msg = (f'uncertainty must have the shape of data {shape}, '
+               f'got {array.shape}')
+        raise ValueError(msg)
+    factor = 1.0
+    if own_unit is not None:
+        frame_unit = u.dimensionless_unscaled if unit is None else unit
+        try:
+            factor = (own_unit**power).to(frame_unit)
+        except u.UnitConversionError as exc:
+            msg = (f'uncertainty in {own_unit} cannot be converted to the '
+                   f'unit of data, {frame_unit}')
+            raise ValueError(msg) from exc
+    return array, power, factor
+
+
+def _standard_deviation(array, power, factor, values, valid, part):
+    """
+    Standard deviation in the unit and with the shape of a part.
+    """
+    array = np.broadcast_to(array[part] if array.ndim else array,
+                            values.shape)
+    # no information at all is said with an inverse variance of 0
+    bad = valid & ((array < 0) if power < 0 else (array <= 0))
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        where = f'at pixel {index}' + (f' of {part}' if part else '')
+        msg = (f'uncertainty must be positive, got {array[index]} {where} '
+               f'(mask pixels that are not to be used)')
+        raise ValueError(msg)
+    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+        sigma = array.astype(float)**power * factor
+        return sigma.astype(values.dtype)

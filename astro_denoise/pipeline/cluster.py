@@ -1,0 +1,231 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Denoise files on the workers of a dask cluster.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from ..io.output import remove_leftovers
+from .status import FrameStatus
+from .task import denoise_one
+
+__all__ = ['connected', 'run_on_cluster']
+
+logger = logging.getLogger(__name__)
+
+# Seconds that a worker may take to start.
+_PATIENCE = 60.0
+
+
+@contextlib.contextmanager
+def connected(workers, scheduler):
+    """
+    A client of the cluster, which is made where none is given.
+
+    Parameters
+    ----------
+    workers : int or `None`
+        Processes of a cluster on this computer.
+
+    scheduler : object
+        As for `~astro_denoise.pipeline.denoise_files`.
+
+    Yields
+    ------
+    client : `distributed.Client`
+        The client.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        msg = ("several workers need dask.distributed: pip install "
+               "'astro_denoise[dask]'")
+        raise ImportError(msg) from error
+    if isinstance(scheduler, Client):
+        yield scheduler
+        return
+    if scheduler is not None:
+        with Client(scheduler) as client:
+            yield client
+        return
+    with (_local_cluster(workers) as cluster, Client(cluster) as client,
+          _kept_alive(cluster, client, workers)):
+        yield client
+
+
+def _local_cluster(workers):
+    import dask
+    from distributed import LocalCluster
+
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
+    environment = {name: os.environ.get(name, threads) for name in names}
+    with dask.config.set({'distributed.nanny.pre-spawn-environ': environment}):
+        try:
+            # Two threads: one reads while the other computes.
+            return LocalCluster(
+                n_workers=workers, threads_per_worker=2, processes=True,
+                dashboard_address=None, memory_limit=0)
+        except RuntimeError as error:
+            msg = f'{workers} workers cannot be started: {error}'
+            raise OSError(msg) from error
+
+
+@contextlib.contextmanager
+def _kept_alive(cluster, client, workers):
+    """
+    Replace workers of a local cluster that stay away.
+
+    One that dies is started again by its nanny, but one that dies while
+    it starts is not.
+    """
+    stop, missing = threading.Event(), {}
+
+    def look():
+        while not stop.wait(5.0):
+            # What fails now is tried again.
+            with contextlib.suppress(RuntimeError, OSError):
+                lost = _missing_workers(cluster, client, missing)
+                if lost:
+                    logger.warning('workers %s are replaced', lost)
+                    cluster.sync(cluster.scale_down, lost)
+                    cluster.scale(workers)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _missing_workers(cluster, client, missing):
+    """
+    Names of workers that have been away for too long.
+
+    Parameters
+    ----------
+    cluster, client : object
+        The cluster, and a client of it.
+
+    missing : dict
+        Since when each has been away; renewed here.
+
+    Returns
+    -------
+    lost : list
+        Names; they are not in ``missing`` any more.
+    """
+    present = set(client.nthreads())
+    now = time.monotonic()
+    for name, nanny in list(cluster.workers.items()):
+        if nanny.worker_address in present:
+            missing.pop(name, None)
+        else:
+            missing.setdefault(name, now)
+    lost = [name for name, since in missing.items()
+            if now - since > _PATIENCE]
+    for name in lost:
+        del missing[name]
+    return lost
+
+
+def run_on_cluster(tasks, client, retries):
+    """
+    Do all tasks on the workers of a dask cluster.
+
+    Only some tasks are with the scheduler at a time, which may have
+    thousands of frames to wait for otherwise.
+
+    Parameters
+    ----------
+    tasks : list of `~astro_denoise.pipeline.task.FrameTask`
+        The work.
+
+    client : `distributed.Client`
+        The cluster.
+
+    retries : int
+        How often a task is tried again.
+
+    Yields
+    ------
+    number : int
+        Which task it was.
+
+    row : `~astro_denoise.pipeline.status.FrameStatus`
+        What became of it.
+    """
+    from distributed import as_completed
+
+    waiting = deque((number, 1) for number in range(len(tasks)))
+    running, known = as_completed(), {}
+
+    def submit():
+        most = 2 * max(1, sum(client.nthreads().values()))
+        while waiting and len(known) < most:
+            number, attempt = waiting.popleft()
+            future = client.submit(
+                _denoise_on_worker, tasks[number], pure=False,
+                key=f'denoise-{number}-{attempt}-{os.urandom(4).hex()}')
+            known[future.key] = number, attempt, future
+            running.add(future)
+
+    submit()
+    for future in running:
+        number, attempt, _ = known.pop(future.key)
+        row, transient = _answer(future, tasks[number])
+        future.release()
+        if transient and attempt <= retries:
+            waiting.append((number, attempt + 1))
+        else:
+            if row.attempts:
+                row.attempts = attempt
+            yield number, row
+        submit()
+    # Killed workers may have left something on other computers.
+    client.run(remove_leftovers, Path(tasks[0].output).parent,
+               on_error='ignore')
+
+
+def _answer(future, task):
+    """
+    What a worker said of a task, or that it died of it.
+    """
+    from distributed.scheduler import KilledWorker
+
+    error = future.exception() if future.status == 'error' else None
+    if error is None and not future.cancelled():
+        return future.result()
+    if error is not None and not isinstance(error, KilledWorker):
+        raise error.with_traceback(future.traceback())
+    row = FrameStatus(task.path, task.output, attempts=1,
+                      message=f'{task.path}: its workers died')
+    return row, True
+
+
+def _denoise_on_worker(task):
+    from distributed import get_worker
+
+    device = _shared_device(task.options.get('device'), get_worker().name)
+    return denoise_one(task, device=device)
+
+
+def _shared_device(device, worker):
+    """
+    One of several GPUs for a worker that is known by its number.
+    """
+    import torch
+
+    number = torch.cuda.device_count()
+    if (number < 2 or device not in (None, 'auto', 'cuda')
+            or not str(worker).isdecimal()):
+        return None
+    return f'cuda:{int(worker) % number}'

@@ -1,0 +1,264 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+What became of each of many frames: what is finished, and the table of it.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import time
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from .. import __version__
+from ..io.companions import companion
+from ..io.fits_files import open_fits
+from ..io.output import atomic_output
+
+__all__ = ['STATUS_NAME', 'FrameStatus', 'StatusTable', 'frame_hash',
+           'hash_cards', 'stored_hash']
+
+logger = logging.getLogger(__name__)
+
+STATUS_NAME = 'astro-denoise-status.ecsv'
+
+_KEYWORD = 'DNINPUT'
+
+# Options that are the same whether they are given or not, and those that
+# do not change an output.
+_DEFAULTS = {'companions': True, 'precision': 'auto'}
+_OF_NO_INFLUENCE = ('device', 'progress_bar')
+
+
+@dataclass
+class FrameStatus:
+    """
+    A row of the table.
+
+    Parameters
+    ----------
+    input, output : str
+        The file read, and the name of the file written.
+
+    status : {'finished', 'failed'}
+        What became of it.
+
+    attempts : int
+        How often it was begun by the run that tells; 0 if it was found
+        finished.
+
+    seconds : float
+        What the last attempt took.
+
+    worker : str
+        Who did it.
+
+    hash : str
+        SHA-256 of input, model and options; see `frame_hash`.
+
+    message : str
+        Why it failed.
+    """
+
+    input: str
+    output: str
+    status: str = 'failed'
+    attempts: int = 0
+    seconds: float = float('nan')
+    worker: str = ''
+    hash: str = ''
+    message: str = ''
+
+
+def frame_hash(path, model_hash, options):
+    """
+    SHA-256 of all that makes an output what it is.
+
+    These are the content of the input and of the files that belong to
+    it, the model, the version of this package, and the options.
+
+    Parameters
+    ----------
+    path : path-like
+        The input.
+
+    model_hash : str
+        That of the model.
+
+    options : dict
+        Those of `~astro_denoise.pipeline.denoise_file`.
+
+    Returns
+    -------
+    digest : str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    """
+    files, stated = [path], {}
+    for name, value in sorted(options.items()):
+        if name in _OF_NO_INFLUENCE or _is_default(name, value):
+            continue
+        if isinstance(value, str | os.PathLike) and name in (
+                'mask', 'uncertainty'):
+            files.append(value)
+            value = 'file'
+        elif isinstance(value, np.ndarray):
+            value = hashlib.sha256(
+                np.ascontiguousarray(value).tobytes()).hexdigest()
+        stated[name] = repr(value)
+    if options.get('companions', True):
+        files += [beside for kind in ('mask', 'weight')
+                  if (beside := companion(path, kind))]
+    digest = hashlib.sha256(json.dumps(
+        [__version__, model_hash, stated, len(files)]).encode())
+    for each in files:
+        with Path(each).open('rb') as file:
+            part = hashlib.file_digest(file, 'sha256')
+        digest.update(part.digest())
+    return digest.hexdigest()
+
+
+def _is_default(name, value):
+    default = _DEFAULTS.get(name)
+    return value is default or (isinstance(value, str) and value == default)
+
+
+def hash_cards(digest):
+    """
+    The header cards by which an output is known to be finished.
+    """
+    return {_KEYWORD: digest}
+
+
+def stored_hash(path):
+    """
+    The hash that a finished output was written with.
+
+    Parameters
+    ----------
+    path : path-like
+        The output.
+
+    Returns
+    -------
+    digest : str or `None`
+        `None` if there is no such file, or it is none of ours, or damaged.
+    """
+    with contextlib.suppress(OSError), open_fits(Path(path)) as hdus:
+        for hdu in hdus:
+            if _KEYWORD in hdu.header:
+                return hdu.header[_KEYWORD]
+    return None
+
+
+class StatusTable:
+    """
+    The table of a folder, in a file that is always complete.
+
+    Rows of other outputs stay, so that several runs, also at the same
+    time, may share the folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the outputs are.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.path = self.folder / STATUS_NAME
+        self._new = {}
+        self._written = 0.0
+        self._pause = 1.0
+
+    def add(self, row):
+        """
+        Take a row in; the file follows within about a second.
+
+        If it cannot be written now, it is tried again with a later row:
+        a disk that is full is no reason to stop.
+        """
+        self._new[row.output] = row
+        if time.monotonic() - self._written > self._pause:
+            try:
+                self.write()
+            except OSError as error:
+                logger.warning('%s cannot be written: %s', self.path, error)
+                self._written = time.monotonic()
+
+    def write(self):
+        """
+        Write the file.
+
+        Raises
+        ------
+        OSError
+            If that fails.
+        """
+        start = time.monotonic()
+        with _locked(self.folder):
+            rows = self._read()
+            for name, row in self._new.items():
+                old = rows.get(name)
+                found = row.status == 'finished' and row.attempts == 0
+                if found and old and (old.status, old.hash) == (
+                        row.status, row.hash):
+                    continue  # it tells more
+                rows[name] = row
+            rows = [asdict(rows[name]) for name in sorted(rows)]
+            # astropy 6 takes no empty list of rows.
+            table = Table(rows or None, names=[each.name for each
+                                               in fields(FrameStatus)])
+            table['seconds'].info.format = '.3f'
+            table.meta['version'] = __version__
+            with atomic_output(self.path, overwrite=True) as temporary:
+                table.write(temporary, format='ascii.ecsv')
+        self._written = time.monotonic()
+        # Large tables are not to take the time of the frames.
+        self._pause = max(1.0, 20.0 * (self._written - start))
+
+    def _read(self):
+        names = [each.name for each in fields(FrameStatus)]
+        try:
+            table = Table.read(self.path, format='ascii.ecsv')
+            rows = [FrameStatus(*(_plain(row[name]) for name in names))
+                    for row in table]
+        except (FileNotFoundError, ValueError, KeyError):
+            # None yet, or not one of ours: it is made anew.
+            return {}
+        return {row.output: row for row in rows}
+
+
+def _plain(value):
+    if np.ma.is_masked(value):
+        return ''  # how an empty text is read
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@contextlib.contextmanager
+def _locked(folder):
+    """
+    Let one process at a time at the table, where the system can.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Network file systems may know no locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

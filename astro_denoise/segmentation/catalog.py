@@ -1,0 +1,233 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+From what is known of each pixel to a catalogue of sources.
+"""
+
+import numpy as np
+from astropy.table import QTable
+
+__all__ = ['label_sources', 'measure_sources', 'measure_stars']
+
+# What is taken for the full width at half maximum of stars where none can be
+# measured.
+_UNKNOWN_FWHM = 3.5
+
+# Stars of this probability and this signal-to-noise ratio, so many of them,
+# show what share of the light the filter sees: the rest of what is within so
+# many widths of them.
+_CERTAIN, _BRIGHT, _N_NEEDED, _WIDE = 0.5, 20.0, 3, 2.0
+
+# What all light is to that of the filter without looking, and how far from
+# it in a frame: the wings of stars are not known, nor quite their width. And
+# how much the neighbours of a star add to what is seen of that, and the wings
+# farther out to what is not seen.
+_SHARE, _SHARE_ERROR, _NEIGHBORS, _WINGS = 1.05, 0.05, 0.05, 0.025
+
+
+def label_sources(probability, height, threshold, *, own=None, n_pixels=1):
+    """
+    Tell the sources of a probability map apart.
+
+    Pixels above the threshold belong to the first source that is reached
+    from them by steepest ascent, so that sources that touch are separate:
+    a local maximum, or a pixel that is known to be a source of its own.
+
+    Parameters
+    ----------
+    probability : 2D `~numpy.ndarray`
+        Probability of a source in each pixel.
+
+    height : 2D `~numpy.ndarray`
+        What is climbed, such as the flux in each pixel.
+
+    threshold : float
+        Pixels must be more probable than this.
+
+    own : 2D bool `~numpy.ndarray`, optional
+        Pixels that are sources of their own even beside a higher one.
+
+    n_pixels : int, optional
+        Pixels that a source must have.
+
+    Returns
+    -------
+    labels : 2D `~numpy.ndarray`
+        Number of the source of each pixel, 0 for none; int32.
+
+    peaks : 1D `~numpy.ndarray`
+        Index of the highest pixel of each source in the flattened map,
+        in increasing order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_denoise.segmentation.catalog import label_sources
+    >>> flux = np.array([[1.0, 5.0, 3.0, 6.0, 2.0, 0.0, 4.0]])
+    >>> labels, peaks = label_sources(flux / 10, flux, 0.05)
+    >>> print(labels, peaks)
+    [[1 1 2 2 2 0 3]] [1 3 6]
+    """
+    ny, nx = probability.shape
+    labels = np.zeros((ny, nx), np.int32)
+    chosen = probability > threshold
+    # A border that nobody climbs makes all neighbours exist.
+    padded = np.full((ny + 2, nx + 2), -np.inf)
+    padded[1:-1, 1:-1][chosen] = height[chosen]
+    ground = padded.ravel()
+    inner = np.zeros(padded.shape, bool)
+    inner[1:-1, 1:-1] = chosen
+    pixels = np.flatnonzero(inner)
+    best, highest = pixels.copy(), ground[pixels]
+    for step in (-nx - 3, -nx - 2, -nx - 1, -1, 1, nx + 1, nx + 2, nx + 3):
+        other = ground[pixels + step]
+        # Of two of one height the later, so that nobody goes in circles.
+        better = (other > highest) | ((other == highest)
+                                      & (pixels + step > best))
+        best[better] = (pixels + step)[better]
+        highest[better] = other[better]
+    if own is not None:
+        alone = np.zeros(padded.shape, bool)
+        alone[1:-1, 1:-1] = own
+        best = np.where(alone.ravel()[pixels], pixels, best)
+    target = np.searchsorted(pixels, best)
+    while True:
+        farther = target[target]
+        if np.array_equal(farther, target):
+            break
+        target = farther
+    tops, number, sizes = np.unique(target, return_inverse=True,
+                                    return_counts=True)
+    kept = sizes >= n_pixels
+    new = np.where(kept, np.cumsum(kept), 0)
+    labels[chosen] = new[number]
+    row, column = np.divmod(pixels[tops[kept]], nx + 2)
+    return labels, (row - 1) * nx + column - 1
+
+
+def measure_sources(labels, peaks, answers, *, whole=False):
+    """
+    Measure labelled sources.
+
+    Parameters
+    ----------
+    labels, peaks : `~numpy.ndarray`
+        Of `label_sources`.
+
+    answers : 3D `~numpy.ndarray`
+        Probability, flux, its variance, and offsets of the light in x
+        and y from the middle of the pixel, shape (5, ny, nx).
+
+    whole : bool, optional
+        Sum the flux over all pixels of a source, and take the middle of
+        its light. Otherwise the highest pixel counts alone: of a map in
+        which the flux of each source is in one pixel, the others hold
+        that of sources too faint to be told.
+
+    Returns
+    -------
+    catalog : `~astropy.table.QTable`
+        A row for each source: ``label``, ``x_centroid``, ``y_centroid``,
+        ``probability`` (its maximum), ``flux`` and ``flux_error``.
+    """
+    n = len(peaks)
+    inside = np.flatnonzero(labels)
+    number = labels.flat[inside] - 1
+    catalog = QTable()
+    catalog['label'] = np.arange(1, n + 1)
+    most = np.zeros(n)
+    np.maximum.at(most, number, answers[0].ravel()[inside])
+    pixel = inside if whole else peaks
+    number = number if whole else np.arange(n)
+    _, flux, variance, dx, dy = (plane.ravel()[pixel].astype(float)
+                                 for plane in answers)
+    y, x = np.divmod(pixel, labels.shape[1])
+    weight = np.maximum(flux, 0.0)
+    dark = np.bincount(number, weight, n) <= 0
+    weight[dark[number] & (pixel == peaks[number])] = 1.0
+    total = np.bincount(number, weight, n)
+    for name, place in (('x_centroid', x + dx), ('y_centroid', y + dy)):
+        catalog[name] = np.bincount(number, weight * place, n) / total
+    catalog['probability'] = most
+    catalog['flux'] = np.bincount(number, flux, n)
+    catalog['flux_error'] = np.sqrt(np.bincount(number, variance, n))
+    return catalog
+
+
+def _all_light(values, apertures, expected, plane):
+    """
+    All light of the stars of a frame over that of the filter, with error.
+
+    What is seen in wide apertures, as far as it is known, and what is
+    usual.
+    """
+    from ..photometry.apertures import annulus_photometry
+
+    if len(apertures) < _N_NEEDED:
+        return _SHARE, _SHARE_ERROR
+    light = annulus_photometry(values, apertures, **plane)
+    ratio, scatter = (np.asarray(light[name]) / expected
+                      for name in ('flux', 'flux_error'))
+    known = np.isfinite(ratio)
+    if known.sum() < _N_NEEDED:
+        return _SHARE, _SHARE_ERROR
+    # The light of neighbours makes some too large: the median.
+    error = 1.25 * np.median(np.hypot(scatter[known], _NEIGHBORS)
+                             ) / np.sqrt(known.sum())
+    weights = np.array([np.hypot(error, _WINGS), _SHARE_ERROR])**-2.0
+    return (np.average([np.median(ratio[known]), _SHARE], weights=weights),
+            weights.sum()**-0.5)
+
+
+def measure_stars(catalog, values, sigma, valid):
+    """
+    Measure the fluxes of stars by a matched filter, on the frame itself.
+
+    What a network says of the flux of a star is little where it is not
+    sure that there is one. The filter's share of their light is measured
+    on the surest stars; how well it is known is a part of all errors, but
+    not of the signal-to-noise ratio.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+        Of `measure_sources`; ``flux`` and ``flux_error`` are changed, and
+        ``snr`` is added. NaN where a star reaches over the edge of the
+        frame.
+
+    values, sigma : 2D `~numpy.ndarray`
+        The frame less its background, and its noise.
+
+    valid : 2D bool `~numpy.ndarray`
+        Pixels that count.
+    """
+    from photutils.psf import MoffatPSF
+
+    from ..noise.seeing import estimate_fwhm
+    from ..photometry.profile import START_BETA, profile_photometry
+
+    certain = np.asarray(catalog['probability'] > _CERTAIN)
+    stars = [catalog[name][certain] for name in ('x_centroid', 'y_centroid')]
+    fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid,
+                          stars=stars) or _UNKNOWN_FWHM)
+    alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0)
+    plane = {'error': sigma, 'mask': ~valid}
+    circles = QTable({
+        'ref_id': catalog['label'], 'aperture_x': catalog['x_centroid'],
+        'aperture_y': catalog['y_centroid'],
+        'aperture_a': np.full(len(catalog), fwhm),
+        'aperture_b': np.full(len(catalog), fwhm),
+        'aperture_theta': np.zeros(len(catalog))})
+    measured = profile_photometry(
+        values, circles, MoffatPSF(alpha=alpha, beta=START_BETA), **plane)
+    flux, error = (np.asarray(measured[name], dtype=float)
+                   for name in ('flux', 'flux_error'))
+    sure = (certain & (flux > _BRIGHT * error)
+            & np.asarray(measured['flag'] == 0))
+    wide = circles[sure]
+    for name in ('aperture_a', 'aperture_b'):
+        wide[name] *= _WIDE
+    within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - START_BETA)
+    share, share_error = _all_light(values, wide, within * flux[sure], plane)
+    catalog['snr'] = flux / error
+    catalog['flux'] = flux * share
+    catalog['flux_error'] = np.hypot(error * share, flux * share_error)

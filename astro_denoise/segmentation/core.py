@@ -1,0 +1,423 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Find point sources: where they are, how sure that is, and their flux.
+"""
+
+import copy
+import warnings
+from dataclasses import dataclass
+from functools import partial
+
+import astropy.units as u
+import numpy as np
+from astropy.nddata import NDData
+from astropy.table import QTable
+from astropy.utils.masked import Masked
+from tqdm import tqdm
+
+from ..exceptions import UnusualImageWarning
+from ..frames.checks import check_counts, check_counts_unit
+from ..frames.inputs import plain_parts
+from ..frames.results import unpack
+from ..sky_maps.galactic_grid import celestial_wcs, position_planes
+
+__all__ = ['PointSourceFinder', 'PointSources', 'segment_point_sources']
+
+# Pixels of a stack that are worked on before catalogues are made of them.
+_STACK_PIXELS = 2**22
+
+# The cut of the source document, for models that state none.
+_DOCUMENT_THRESHOLD = 0.02
+
+# Median counts of an image that the models for counts know nothing like: in
+# their training it is 6 to 24, and up to four times that.
+_MANY_COUNTS = 500.0
+
+# From this many errors on, the flux of a pixel is a source of its own.
+_SIGNIFICANT = 2.5
+
+
+@dataclass(eq=False)
+class PointSources:
+    """
+    The point sources of an image.
+
+    Attributes
+    ----------
+    probability : same type as the input
+        Probability that a pixel holds a source; 0 where the input is
+        masked or not finite.
+
+    flux : same type as the input
+        Flux of the point sources in each pixel, in the unit of the
+        input, what the point-spread function took elsewhere included.
+
+    segmentation : `~photutils.segmentation.SegmentationImage` or `None`
+        Pixels of each source; `None` if there are none.
+
+    catalog : `~astropy.table.QTable` or `None`
+        A row for each source, in the order of the labels: ``label``,
+        ``x_centroid``, ``y_centroid``, ``sky_centroid`` where the input
+        has a WCS, ``probability`` (the maximum), ``flux`` and
+        ``flux_error`` in the unit of the input, and ``snr``, the
+        signal-to-noise ratio, see `~astro_denoise.segment_point_sources`.
+
+    threshold : float
+        Pixels of sources are more probable than this.
+
+    Examples
+    --------
+    >>> from astro_denoise import segment_point_sources
+    >>> from astro_denoise.data import load_fermi_map
+    >>> sources = segment_point_sources(load_fermi_map())
+    >>> len(sources.catalog) == sources.segmentation.n_labels
+    True
+    """
+
+    probability: object
+    flux: object
+    segmentation: object
+    catalog: QTable | None
+    threshold: float
+
+    def __repr__(self):
+        n = 0 if self.catalog is None else len(self.catalog)
+        return (f'<PointSources: {n} source{"s"[:n != 1]} above a probability '
+                f'of {self.threshold:.3g}>')
+
+    def plot(self, **options):
+        """
+        Show the probability map with the sources.
+
+        Parameters
+        ----------
+        **options
+            Passed to `~astro_denoise.segmentation.plot_sources`.
+
+        Returns
+        -------
+        figure : `~matplotlib.figure.Figure`
+            The picture.
+        """
+        from .plots import plot_sources
+
+        return plot_sources(self, **options)
+
+
+def segment_point_sources(data, model='galactic-center', *, mask=None,
+                          threshold=None, n_pixels=1, device=None,
+                          precision='auto', progress_bar=False):
+    """
+    Find the point sources of an image.
+
+    Parameters
+    ----------
+    data : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData`, \
+            `~astropy.units.Quantity` or `~numpy.ndarray`
+        Shape (ny, nx), or (n, ny, nx) for a stack of images, each taken
+        on its own. Any real type and byte order; never changed. The
+        models for gamma rays want counts. With a celestial WCS they know
+        where in the sky the pixels are; without one, an image of 64x64
+        pixels is taken to be on the grid of
+        `~astro_denoise.simulation.GalacticCenterSimulator`, and the
+        position of any other is unknown.
+
+    model : str, path-like or `~astro_denoise.models.Model`, optional
+        A name of `~astro_denoise.list_models`, the path of a
+        ``.safetensors`` file, or a model. ``'galactic-center'`` is for
+        gamma-ray counts, ``'ccd-stars'`` for stars in optical frames.
+        The recipe ``unet-paper`` makes a file of the network of the
+        source document.
+
+    mask : `~numpy.ndarray`, optional
+        Shape of ``data``, true (non-zero) on bad pixels; added to its
+        own. Masked and non-finite pixels influence no other and hold no
+        source.
+
+    threshold : float, optional
+        Probability above which pixels belong to a source. `None` takes
+        the one with the best F1 score of the pixels on simulated
+        images; the document cuts at 0.02.
+
+    n_pixels : int, optional
+        Pixels that a source must have.
+
+    device : str or `torch.device`, optional
+        Default: a CUDA device where there is one, else the processor.
+
+    precision : {'auto', 'float32', 'bfloat16'}, optional
+        Of the convolutions; ``'auto'`` takes bfloat16 where the
+        hardware has it.
+
+    progress_bar : bool, optional
+        Show a progress bar.
+
+    Returns
+    -------
+    sources : `~astro_denoise.segmentation.PointSources` or list of them
+        Probability map, segmentation image and catalogue; for a stack,
+        a list of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be; the message names it.
+        For the models for gamma rays: counts that are negative, or all
+        zero.
+
+    Warns
+    -----
+    CountsWarning
+        For the models for gamma rays, if counts are not integers.
+
+    NoDetectionsWarning
+        If nothing was found.
+
+    UnusualImageWarning
+        For the models for gamma rays, if the median of an image is above
+        500 counts, as in optical frames.
+
+    Notes
+    -----
+    The networks say of each pixel how much flux the point sources in it
+    have, what the point-spread function took elsewhere included. A local
+    maximum of this map is a source, and so is a pixel whose flux is
+    above 2.5 times its error; the other pixels above the threshold
+    belong to the source that is reached by steepest ascent. Flux and
+    error of a source are those of its highest pixel: what is beside it
+    is the light of sources too faint to be told. The table holds these
+    too; ``snr`` above 3.8 makes a catalogue of the bright ones, see the
+    user guide.
+
+    ``flux_error`` is the width of what is not known of the flux, the
+    light of other sources in the same place included. ``snr`` tells how
+    far a source stands above the noise of the counts alone: the flux over
+    its Cramér-Rao error, ``flux * sqrt(sum(P**2 / counts))`` with the
+    point-spread function P of the model.
+
+    In optical frames flux and error are those of a matched filter on the
+    frame, see `~astro_denoise.photometry.profile_photometry`, NaN where a
+    star reaches over the edge; ``snr`` is flux over error. The share of
+    the light that the filter sees is measured on the surest stars, and
+    ``flux_error`` holds besides what is not known of that, some per cent
+    of the flux, the same for all stars of a frame.
+
+    ``'unet-paper'`` has no fluxes: for it, they are sums over all pixels
+    of the source of the counts above the median of their surroundings.
+
+    Examples
+    --------
+    >>> from astro_denoise import segment_point_sources
+    >>> from astro_denoise.simulation import GalacticCenterSimulator
+    >>> images, *_ = GalacticCenterSimulator().sample(1, seed=1)
+    >>> sources = segment_point_sources(images[0], threshold=0.5)
+    >>> print(sources.probability.shape, sources.catalog.colnames[1:3])
+    (64, 64) ['x_centroid', 'y_centroid']
+    """
+    # torch is slow to import: not before it is needed.
+    from ..inference.devices import resolve_device, resolve_precision
+    from ..inference.engine import placed
+    from ..models.registry import load_model
+    from .maps import source_maps
+
+    model = load_model(model, task='segment')
+    threshold = _checked_threshold(threshold, model)
+    if isinstance(n_pixels, bool) or not isinstance(n_pixels,
+                                                    int | np.integer):
+        msg = f'n_pixels must be an integer, got {n_pixels!r}'
+        raise TypeError(msg)
+    if n_pixels < 1:
+        msg = f'n_pixels must be at least 1, got {n_pixels}'
+        raise ValueError(msg)
+    device = resolve_device(device)
+    dtype = resolve_precision(precision, device)
+    frame = unpack(data, mask=mask)
+    wcs = celestial_wcs(data)
+    network = placed(model.network, device)
+    position = None
+    if getattr(network, 'kind', 'counts') != 'ccd':
+        check_counts_unit(frame.unit)
+        check_counts(frame.values, frame.valid, 'data')
+        _check_level(frame, model)
+        position = position_planes(wcs, frame.values.shape[1:])
+
+    n = len(frame.values)
+    step = max(1, _STACK_PIXELS // frame.values[0].size)
+    found = []
+    with tqdm(total=n, disable=not progress_bar, desc='segment',
+              unit='frame') as bar:
+        for start in range(0, n, step):
+            part = slice(start, start + step)
+            answers, height, finish = source_maps(
+                frame, part, network, position, device=device, dtype=dtype)
+            answers *= frame.valid[part]
+            for index in range(answers.shape[1]):
+                found.append(_sources(
+                    data, frame, start + index, answers[:, index],
+                    None if height is None else height[index],
+                    partial(finish, index), wcs, threshold=threshold,
+                    n_pixels=n_pixels, model=model))
+                bar.update()
+    missing = sum(sources.catalog is None for sources in found)
+    if missing:
+        from photutils.utils.exceptions import NoDetectionsWarning
+
+        where = f' in {missing} of {n} images' if n > 1 else ''
+        msg = (f'no source was found{where} above the threshold '
+               f'{threshold:.3g}')
+        warnings.warn(msg, NoDetectionsWarning, stacklevel=2)
+    return found if plain_parts(data)[0].ndim == 3 else found[0]
+
+
+def _checked_threshold(threshold, model):
+    if threshold is None:
+        return float(model.metadata.get('threshold', _DOCUMENT_THRESHOLD))
+    if isinstance(threshold, bool | str) or np.ndim(threshold) > 0:
+        msg = f'threshold must be a number, got {threshold!r}'
+        raise TypeError(msg)
+    if not 0 <= threshold < 1:
+        msg = f'threshold must be from 0 to below 1, got {threshold!r}'
+        raise ValueError(msg)
+    return float(threshold)
+
+
+def _check_level(frame, model):
+    """
+    Warn of images with far more counts than gamma-ray images have.
+    """
+    for index, (values, valid) in enumerate(zip(frame.values, frame.valid,
+                                                strict=True)):
+        level = np.median(values[valid]) if valid.any() else 0.0
+        if level > _MANY_COUNTS:
+            msg = (f'data: the median of image {index} is {level:.0f}: the '
+                   f'model {model.name!r} is for gamma-ray images of up to '
+                   f'some hundred counts; for stars in optical frames take '
+                   f"model='ccd-stars'")
+            warnings.warn(msg, UnusualImageWarning, stacklevel=3)
+            return
+
+
+def _sources(data, frame, index, answers, height, finish, wcs, *, threshold,
+             n_pixels, model):
+    """Everything about one image; ``finish`` completes its catalogue."""
+    from photutils.segmentation import SegmentationImage
+
+    from ..photometry.tables import table_meta
+    from .catalog import label_sources, measure_sources
+
+    invalid = ~frame.valid[index]
+    maps = [_like(data, plane, invalid, index, wcs, unit) for plane, unit in
+            ((answers[0], u.dimensionless_unscaled),
+             (answers[1], frame.unit or u.dimensionless_unscaled))]
+    # Without a height of its own, the map is one of whole sources.
+    whole = height is None
+    own = None
+    if not whole:
+        own = answers[1] > _SIGNIFICANT * np.sqrt(answers[2])
+    labels, peaks = label_sources(
+        answers[0], answers[0] if whole else height, threshold, own=own,
+        n_pixels=n_pixels)
+    if not len(peaks):
+        return PointSources(*maps, None, None, threshold)
+    catalog = measure_sources(labels, peaks, answers, whole=whole)
+    finish(catalog, peaks)
+    if wcs is not None:
+        catalog.add_column(wcs.pixel_to_world(catalog['x_centroid'],
+                                              catalog['y_centroid']),
+                           name='sky_centroid', index=3)
+    if frame.unit is not None:
+        for name in ('flux', 'flux_error'):
+            catalog[name] = catalog[name] << frame.unit
+    catalog.meta.update(table_meta(), model=model.name,
+                        model_hash=model.hash, threshold=threshold)
+    return PointSources(*maps, SegmentationImage(labels), catalog, threshold)
+
+
+def _like(data, plane, invalid, index, wcs, unit):
+    """A map, of the type that the user gave."""
+    if isinstance(data, NDData):
+        mask = data.mask
+        if mask is not None:
+            mask = np.array(np.broadcast_to(mask, data.data.shape))
+            mask = mask[index] if mask.ndim == 3 else mask
+            mask[invalid & (mask == 0)] = 1
+        elif invalid.any():
+            mask = invalid
+        return type(data)(plane, unit=unit, mask=mask,
+                          wcs=copy.deepcopy(wcs),
+                          meta=copy.deepcopy(data.meta))
+    if isinstance(getattr(data, 'unmasked', data), u.Quantity):
+        plane = u.Quantity(plane, unit, dtype=plane.dtype)
+    for kind in (Masked, np.ma.MaskedArray):
+        if isinstance(data, kind):
+            plane = kind(plane, mask=invalid)
+    return plane
+
+
+class PointSourceFinder:
+    """
+    Find point sources for the photometry of photutils.
+
+    Takes the place of a star finder in
+    `~photutils.psf.PSFPhotometry`. What is given to it must be an image
+    as its model wants it: counts for ``'galactic-center'``.
+
+    Parameters
+    ----------
+    model, threshold, n_pixels, device, precision : optional
+        As for `~astro_denoise.segment_point_sources`.
+
+    Examples
+    --------
+    >>> from astro_denoise.segmentation import PointSourceFinder
+    >>> from astro_denoise.simulation import GalacticCenterSimulator
+    >>> images, *_ = GalacticCenterSimulator().sample(1, seed=1)
+    >>> finder = PointSourceFinder(threshold=0.9)
+    >>> table = finder(images[0])
+    >>> table.colnames[:3]
+    ['id', 'x_centroid', 'y_centroid']
+    """
+
+    def __init__(self, model='galactic-center', *, threshold=None,
+                 n_pixels=1, device=None, precision='auto'):
+        self.model = model
+        self.threshold = threshold
+        self.n_pixels = n_pixels
+        self.device = device
+        self.precision = precision
+
+    def __repr__(self):
+        return (f'{type(self).__name__}({self.model!r}, '
+                f'threshold={self.threshold!r}, n_pixels={self.n_pixels!r})')
+
+    def __call__(self, data, mask=None):
+        """
+        Find the point sources of an image.
+
+        Parameters
+        ----------
+        data : `~numpy.ndarray` or other image
+            Shape (ny, nx), see `~astro_denoise.segment_point_sources`.
+
+        mask : 2D bool `~numpy.ndarray`, optional
+            `True` on bad pixels.
+
+        Returns
+        -------
+        table : `~astropy.table.QTable` or `None`
+            ``id``, ``x_centroid``, ``y_centroid``, ``sky_centroid`` where
+            there is a WCS, ``probability``, ``flux``, ``flux_error`` and
+            ``snr``;
+            `None`, with a warning, if nothing was found.
+        """
+        if plain_parts(data)[0].ndim != 2:
+            msg = (f'data must have shape (ny, nx), got '
+                   f'{plain_parts(data)[0].shape}')
+            raise ValueError(msg)
+        sources = segment_point_sources(
+            data, self.model, mask=mask, threshold=self.threshold,
+            n_pixels=self.n_pixels, device=self.device,
+            precision=self.precision)
+        if sources.catalog is not None:
+            sources.catalog.rename_column('label', 'id')
+        return sources.catalog

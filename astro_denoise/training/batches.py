@@ -1,0 +1,329 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Patches of a survey's own frames, and what is done to them before a
+network learns from them.
+"""
+
+import numpy as np
+
+from ..models.denoiser import psf_context
+
+__all__ = ['PatchSampler', 'blind_spots', 'pair', 'recorrupted']
+
+_HELD_OUT = 0.1  # share of the frames, or of the rows of a single one
+_LEAST_VALID = 0.2  # share of a patch
+
+
+class PatchSampler:
+    """
+    Cut patches out of frames, in all orientations.
+
+    Parameters
+    ----------
+    frames : list of `~astro_denoise.training.frame_store.TrainingFrame`
+        The frames.
+
+    prepare : callable
+        ``prepare(planes, rng)`` makes the arrays of a batch of one
+        patch; see `blind_spots`.
+
+    patch : int, optional
+        Pixels per side.
+
+    n_patches : int, optional
+        Patches of a batch.
+
+    seed : int, optional
+        Of the choice of the frames that are held out.
+
+    pairs : bool, optional
+        Whether a second exposure of the same group goes with each patch.
+
+    rank, size : int, optional
+        Of the patches of a batch, this process takes every ``size``-th.
+    """
+
+    def __init__(self, frames, prepare, *, patch=128, n_patches=8, seed=0,
+                 pairs=False, rank=0, size=1):
+        self.frames = frames
+        self.prepare = prepare
+        self.patch = patch
+        self.n_patches = n_patches
+        self.pairs = pairs
+        self.mine = range(rank, n_patches, size)
+        self.training, self.held_out = self._split(seed)
+        self._shares = {}
+        for name, areas in (('training', self.training),
+                            ('held_out', self.held_out)):
+            room = np.array([self._room(area).prod() for area in areas],
+                            float)
+            self._shares[name] = room / room.sum()
+
+    def _split(self, seed):
+        """
+        Areas to train on and areas held out: a frame and its rows.
+
+        Whole groups are held out, or, where there is one, the last rows.
+        """
+        whole = [(index, 0, frame.shape[0])
+                 for index, frame in enumerate(self.frames)]
+        groups = sorted({self._unit(index) for index, _, _ in whole})
+        if len(groups) > 1:
+            rng = np.random.default_rng([seed, 2])
+            n_out = max(1, round(_HELD_OUT * len(groups)))
+            out = set(rng.permutation(groups)[:n_out].tolist())
+            return ([area for area in whole if self._unit(area[0]) not in out],
+                    [area for area in whole if self._unit(area[0]) in out])
+        training, held_out = [], []
+        for index, _, n_rows in whole:
+            rows = max(self.patch, round(_HELD_OUT * n_rows))
+            if n_rows - rows < self.patch:
+                # Too small to be divided: better some overlap than nothing.
+                rows, first = self.patch, max(self.patch, n_rows // 2)
+                training.append((index, 0, first))
+            else:
+                training.append((index, 0, n_rows - rows))
+            held_out.append((index, n_rows - rows, n_rows))
+        return training, held_out
+
+    def _unit(self, index):
+        """What is held out as a whole: a group of exposures, or a frame."""
+        return self.frames[index].group if self.pairs else index
+
+    def _room(self, area):
+        index, first, last = area
+        return np.array([last - first - self.patch + 1,
+                         self.frames[index].shape[1] - self.patch + 1])
+
+    def batch(self, seed):
+        """
+        Draw a batch.
+
+        Parameters
+        ----------
+        seed : sequence of int
+            Same seed, same batch.
+
+        Returns
+        -------
+        batch : dict of `~numpy.ndarray`
+            What ``prepare`` makes of each patch, one after the other.
+        """
+        parts = []
+        for number in self.mine:
+            rng = np.random.default_rng([*seed, number])
+            parts.append(self.prepare(self._draw('training', rng), rng))
+        return {name: np.concatenate([part[name] for part in parts])
+                for name in parts[0]}
+
+    def validation(self, n_patches=16, *, seed=0):
+        """
+        Patches that are never trained on.
+
+        Parameters
+        ----------
+        n_patches : int, optional
+            How many.
+
+        seed : int, optional
+            Of their places.
+
+        Returns
+        -------
+        batch : dict of `~numpy.ndarray`
+            Planes as in `standardised`.
+        """
+        rng = np.random.default_rng([seed, 3])
+        parts = [standardised(self._draw('held_out', rng))
+                 for _ in range(n_patches)]
+        return {name: np.concatenate([part[name] for part in parts])
+                for name in parts[0]}
+
+    def _draw(self, name, rng):
+        """A patch as planes; one with enough valid pixels, if found."""
+        areas = getattr(self, name)
+        for _ in range(20):
+            index, first, last = areas[
+                rng.choice(len(areas), p=self._shares[name])]
+            frame = self.frames[index]
+            top, left = rng.integers(0, self._room((index, first, last)))
+            cut = (slice(first + top, first + top + self.patch),
+                   slice(left, left + self.patch))
+            n_turns, mirrored = rng.integers(4), rng.random() < 0.5
+
+            def turned(plane, cut=cut, n_turns=n_turns, mirrored=mirrored):
+                part = np.rot90(plane[cut], n_turns)
+                return np.ascontiguousarray(part[::-1] if mirrored else part)
+
+            planes = {'signal': turned(frame.signal),
+                      'log_sigma': turned(frame.log_sigma),
+                      'context': np.float32(psf_context(frame.fwhm))}
+            if self.pairs:
+                other = self._other(index, rng)
+                scale = np.float32(other.flux_scale / frame.flux_scale)
+                planes['target'] = scale * turned(other.signal)
+                planes['target_log_sigma'] = turned(
+                    other.log_sigma) + np.log(scale)
+            if np.isfinite(planes['signal']).mean() > _LEAST_VALID:
+                break
+        return planes
+
+    def _other(self, index, rng):
+        """Another exposure of the same group."""
+        group = self.frames[index].group
+        others = [frame for number, frame in enumerate(self.frames)
+                  if frame.group == group and number != index]
+        return others[rng.integers(len(others))]
+
+
+def standardised(planes):
+    """
+    A patch as networks take it.
+
+    Parameters
+    ----------
+    planes : dict of `~numpy.ndarray`
+        ``signal``, ``log_sigma``, ``context``, and for pairs ``target``
+        and ``target_log_sigma``.
+
+    Returns
+    -------
+    batch : dict of `~numpy.ndarray`
+        ``x``, ``log_sigma``, ``valid`` of shape (1, 1, ny, nx),
+        ``context`` of shape (1, 2), and for pairs ``target`` (in units
+        of the noise of ``x``), ``target_variance`` and ``weight``.
+    """
+    valid = np.isfinite(planes['signal'])
+    log_sigma = np.where(valid, planes['log_sigma'], 0.0)
+    inverse = np.exp(-log_sigma)
+    batch = {'x': np.where(valid, planes['signal'], 0.0) * inverse,
+             'log_sigma': log_sigma, 'valid': valid}
+    if 'target' in planes:
+        both = valid & np.isfinite(planes['target'])
+        batch['target'] = np.where(both, planes['target'], 0.0) * inverse
+        batch['target_variance'] = np.exp(
+            2.0 * np.where(both, planes['target_log_sigma'], 0.0)
+            ) * inverse**2
+        batch['weight'] = both
+    batch = {name: plane[None, None].astype(np.float32)
+             for name, plane in batch.items()}
+    return {**batch, 'context': planes['context'][None]}
+
+
+def pair(planes, rng):
+    """
+    A patch and another exposure of it, the batch of Noise2Noise.
+
+    Parameters
+    ----------
+    planes : dict of `~numpy.ndarray`
+        As for `standardised`, with ``target``.
+
+    rng : `~numpy.random.Generator`
+        Not used.
+
+    Returns
+    -------
+    batch : dict of `~numpy.ndarray`
+        See `standardised`.
+    """
+    return standardised(planes)
+
+
+def recorrupted(tau):
+    """
+    The batch of generalised recorrupted-to-recorrupted.
+
+    ``y + tau sigma w`` and ``y - sigma w / tau`` have independent noise
+    (Pang et al. 2021, CVPR; Monroy et al. 2025, arXiv:2412.04648). Both
+    are given in units of the noise of the first, as a network sees it
+    that is used on ``y`` itself in units of sigma.
+
+    Parameters
+    ----------
+    tau : float
+        How much noise is added; small values make targets noisier.
+
+    Returns
+    -------
+    prepare : callable
+        For `PatchSampler`.
+    """
+    def prepare(planes, rng):
+        batch = standardised(planes)
+        noise = rng.standard_normal(batch['x'].shape, np.float32)
+        unit = np.float32(1.0 / np.hypot(1.0, tau))
+        y, valid = batch['x'], batch['valid']
+        batch['x'] = (y + np.float32(tau) * noise) * unit * valid
+        batch['target'] = (y - noise / np.float32(tau)) * unit * valid
+        batch['target_variance'] = np.full_like(y, 1.0 / tau**2)
+        batch['weight'] = valid
+        return batch
+
+    return prepare
+
+
+def blind_spots(fraction, radius, *, median=False):
+    """
+    The batch of Noise2Void.
+
+    In each patch, pixels at random places lose their value to that of a
+    random neighbour, and are to be predicted.
+
+    Parameters
+    ----------
+    fraction : float
+        Share of the pixels.
+
+    radius : int
+        Neighbours are at most so far away, along both axes.
+
+    median : bool, optional
+        Take the median of all neighbours instead.
+
+    Returns
+    -------
+    prepare : callable
+        For `PatchSampler`; its batch holds ``x``, ``log_sigma``,
+        ``valid`` and ``context`` as in `standardised`, ``target``, the
+        signal that was there in units of the blank sky's noise, and
+        ``weight``, 1 on the pixels to predict.
+    """
+    steps = np.arange(-radius, radius + 1)
+    offsets = np.stack(np.meshgrid(steps, steps, indexing='ij'),
+                       -1).reshape(-1, 2)
+    offsets = offsets[(offsets != 0).any(1)]
+    spacing = fraction**-0.5
+
+    def prepare(planes, rng):
+        signal = planes['signal']
+        size = len(signal)
+        # One place in each box of a grid, so that they keep apart.
+        corner = np.arange(0.0, size, spacing)
+        places = np.stack(np.meshgrid(corner, corner, indexing='ij'),
+                          -1).reshape(-1, 2)
+        places = (places + spacing * rng.random(places.shape)).astype(int)
+        places = places[(places < size).all(1)
+                        & np.isfinite(signal[tuple(
+                            np.minimum(places, size - 1).T)])]
+        if median:
+            near = places[:, None] + offsets
+        else:
+            near = places[:, None] + offsets[
+                rng.integers(len(offsets), size=(len(places), 1))]
+        # Beyond the patch, neighbours are those on the other side.
+        near = np.where((near < 0) | (near >= size),
+                        2 * places[:, None] - near, near)
+        values = signal[near[..., 0], near[..., 1]]
+        known = np.isfinite(values).any(1)
+        places, values = places[known], values[known]
+        replaced = signal.copy()
+        rows, columns = places.T
+        replaced[rows, columns] = np.nanmedian(values, axis=1)
+        batch = standardised({**planes, 'signal': replaced})
+        weight = np.zeros_like(batch['x'])
+        weight[0, 0, rows, columns] = 1.0
+        target = np.nan_to_num(signal)[None, None]
+        return {**batch, 'target': target, 'weight': weight}
+
+    return prepare

@@ -1,0 +1,353 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+A survey's own frames as training data: read one by one, standardised
+like `astro_denoise.denoise` does, and kept on disk.
+"""
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.nddata import NDData
+from scipy.ndimage import uniform_filter
+
+from ..frames.results import unpack
+from ..frames.scaling import in_range, sample_exponent
+from ..io.fits_images import read_image
+from ..noise.gain import resolve_gain
+from ..noise.model import noise_model
+from ..noise.seeing import estimate_fwhm
+
+__all__ = ['FrameFolder', 'TrainingFrame', 'measure_noise', 'open_images']
+
+
+@dataclass
+class TrainingFrame:
+    """
+    One frame, standardised.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+
+    signal : 2D `~numpy.ndarray`
+        The frame without its background in units of the noise of the
+        blank sky, float32, NaN where it is not valid; mapped from disk.
+
+    log_sigma : 2D `~numpy.ndarray`
+        Logarithm of the noise in the same units, float32; mapped.
+
+    group : int
+        Number of the field, for exposures that show the same sky.
+
+    flux_scale : float
+        Signal of the first frame of the group over that of this one.
+
+    noise : dict
+        Origin of the noise, gain, read noise, level, correlation.
+
+    fwhm : float or `None`
+        Of the point-spread function in pixels.
+    """
+
+    name: str
+    signal: np.ndarray
+    log_sigma: np.ndarray
+    group: int
+    flux_scale: float
+    noise: dict
+    fwhm: float | None
+
+    @property
+    def shape(self):
+        """Shape of the frame."""
+        return self.signal.shape
+
+
+def open_images(images, *, hdu=None, grouped=False):
+    """
+    Go through images of whatever kind, holding one at a time.
+
+    Parameters
+    ----------
+    images : object
+        One image or several: `~astropy.nddata.NDData`, arrays of shape
+        (ny, nx) or (n, ny, nx), paths of FITS files, in a list, from a
+        generator, or as an ``ImageFileCollection`` of ccdproc.
+
+    hdu : int, str or tuple, optional
+        Which image of each file.
+
+    grouped : bool, optional
+        Whether images that belong together come in lists of their own;
+        a flat list is then one group.
+
+    Yields
+    ------
+    name : str
+        What to call the image in messages.
+
+    image : object
+        For `~astro_denoise.frames.unpack`.
+
+    group : int
+        Number of its group.
+
+    Raises
+    ------
+    TypeError
+        If ``images`` is nothing of this.
+    """
+    if isinstance(images, NDData | np.ndarray | str | os.PathLike):
+        images = [images]
+    elif hasattr(images, 'files_filtered'):
+        images = images.files_filtered(include_path=True)
+    try:
+        images = iter(images)
+    except TypeError as error:
+        msg = (f'images must be frames, paths, or several of them, got an '
+               f'object of type {type(images).__name__}')
+        raise TypeError(msg) from error
+    number = 0
+    for group, entry in enumerate(images):
+        members = [entry]
+        if grouped and isinstance(entry, list | tuple):
+            members = entry
+        elif grouped:
+            group = 0
+        for image in members:
+            number += 1
+            name = f'image {number}'
+            if isinstance(image, str | os.PathLike):
+                name = Path(image).name
+                image = read_image(Path(image), hdu=hdu)
+            yield name, image, group
+
+
+class FrameFolder:
+    """
+    Standardised frames in a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the planes go: 8 bytes a pixel.
+
+    patch : int
+        Pixels per side that each frame must have at least.
+
+    gain, read_noise, saturation : float, Quantity or str, optional
+        As in `~astro_denoise.train_denoiser`.
+    """
+
+    def __init__(self, folder, *, patch, gain=None, read_noise=None,
+                 saturation=None):
+        self.folder = Path(folder)
+        self.patch = patch
+        self.gain = gain
+        self.read_noise = read_noise
+        self.saturation = saturation
+        self.frames = []
+        self.unit = None
+        self._digest = hashlib.sha256()
+
+    @property
+    def hash(self):
+        """SHA-256 of the pixels of all frames."""
+        return self._digest.hexdigest()
+
+    def read(self, images):
+        """
+        Take images in.
+
+        Parameters
+        ----------
+        images : iterable
+            From `open_images`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a frame cannot be used; the message names it.
+        """
+        for name, image, group in images:
+            try:
+                frame = unpack(image)
+                self._check(frame)
+                self._add(name, frame, group)
+            except (ValueError, TypeError) as error:
+                msg = f'images: {name}: {error}'
+                raise type(error)(msg) from error
+        if not self.frames:
+            msg = 'images must hold at least one frame, got none'
+            raise ValueError(msg)
+
+    def _check(self, frame):
+        shape = frame.values.shape[1:]
+        if min(shape) < self.patch:
+            msg = (f'a frame of shape {shape} is smaller than a patch of '
+                   f'{self.patch} pixels per side; give a smaller patch')
+            raise ValueError(msg)
+        if self.frames and frame.unit != self.unit:
+            msg = (f'its unit is {frame.unit}, that of {self.frames[0].name} '
+                   f'is {self.unit}: all frames must have one')
+            raise ValueError(msg)
+        self.unit = frame.unit
+
+    def _add(self, name, frame, group):
+        gain = resolve_gain(self.gain, frame.header, frame.unit)
+        read_noise = resolve_gain(
+            self.read_noise, frame.header, frame.unit, name='read_noise',
+            default_unit=u.electron)
+        saturation = resolve_gain(
+            self.saturation, frame.header, frame.unit, name='saturation',
+            default_unit=frame.unit or u.dimensionless_unscaled)
+        for index, valid in enumerate(frame.valid):
+            values = frame.values[index]
+            if saturation is not None:
+                valid &= values < saturation
+            if not valid.any():
+                msg = 'no pixel is valid'
+                raise ValueError(msg)
+            self._digest.update(np.where(valid, values, 0).tobytes())
+            self._digest.update(np.packbits(valid).tobytes())
+            exponent = sample_exponent(values[valid]) or 0
+            values, sigma = in_range(
+                values, valid, None if frame.sigma is None
+                else frame.sigma[index], exponent)
+            noise = noise_model(
+                values, valid, sigma=sigma, read_noise=read_noise,
+                gain=None if gain is None else math.ldexp(gain, exponent),
+                unit=frame.unit)
+            fwhm = estimate_fwhm(values, noise.background, noise.sigma,
+                                 valid)
+            signal = (values - noise.background) / noise.level
+            signal[~valid] = np.nan
+            log_sigma = np.log(noise.sigma / np.float32(noise.level))
+            described = {
+                'origin': noise.origin, 'correlation': noise.correlation,
+                'level': math.ldexp(noise.level, exponent),
+                'gain': noise.gain and math.ldexp(noise.gain, -exponent),
+                'read_noise': noise.read_noise}
+            label = (name if len(frame.values) == 1
+                     else f'{name}, plane {index + 1}')
+            self.frames.append(TrainingFrame(
+                label, self._stored(signal), self._stored(log_sigma), group,
+                self._flux_scale(signal, group), described, fwhm))
+
+    def _stored(self, plane):
+        """A plane, mapped from the disk it was written to."""
+        path = self.folder / f'{len(list(self.folder.iterdir())):06d}.npy'
+        np.save(path, plane.astype(np.float32))
+        return np.load(path, mmap_mode='r')
+
+    def _flux_scale(self, signal, group):
+        """
+        Signal of the first frame of the group over that of a new one.
+
+        From the pixels that are bright in both, those within a factor
+        of two of their median ratio.
+        """
+        first = next((frame for frame in self.frames
+                      if frame.group == group), None)
+        if first is None or first.shape != signal.shape:
+            return 1.0
+        smooth = [uniform_filter(np.nan_to_num(plane), 3)
+                  for plane in (first.signal, signal)]
+        bright = (smooth[0] > 10.0) & (smooth[1] > 5.0)
+        if np.count_nonzero(bright) < 50:
+            return 1.0
+        return float(np.median(smooth[0][bright] / smooth[1][bright]))
+
+    def description(self):
+        """
+        What the header of a model says of its training frames.
+
+        Returns
+        -------
+        description : dict
+            Numbers, hash, and medians of noise and seeing.
+        """
+        def median(values):
+            known = [value for value in values if value is not None]
+            return float(f'{np.median(known):.4g}') if known else None
+
+        noise = {name: median([frame.noise[name] for frame in self.frames])
+                 for name in ('gain', 'read_noise', 'level', 'correlation')}
+        return {
+            'n_frames': len(self.frames),
+            'n_pixels': int(sum(frame.signal.size for frame in self.frames)),
+            'sha256': self.hash,
+            'unit': None if self.unit is None else str(self.unit),
+            'noise': sorted({frame.noise['origin']
+                             for frame in self.frames}),
+            **noise, 'psf_fwhm': median([frame.fwhm
+                                         for frame in self.frames])}
+
+
+def measure_noise(frames, *, n_parts=3, n_iterations=200):
+    """
+    Measure the histogram of the noise and describe it by Gaussians.
+
+    The histogram is that of the blank sky in units of the noise map:
+    pixels whose 24 neighbours have no mean signal.
+
+    Parameters
+    ----------
+    frames : list of `TrainingFrame`
+        The frames.
+
+    n_parts : int, optional
+        How many Gaussians.
+
+    n_iterations : int, optional
+        Of the expectation-maximisation.
+
+    Returns
+    -------
+    mixture : list of list of float
+        Weight, mean and standard deviation of each part; the mean of
+        all is 0.
+
+    Raises
+    ------
+    ValueError
+        If there is too little blank sky.
+    """
+    edges = np.linspace(-8.0, 8.0, 321)
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    counts = np.zeros(len(centre))
+    for frame in frames:
+        signal = np.asarray(frame.signal)
+        valid = np.isfinite(signal)
+        filled = np.where(valid, signal, 0.0)
+        near = (uniform_filter(filled, 5) * 25.0 - filled) / 24.0
+        blank = valid & (np.abs(near) < 0.3) & (
+            uniform_filter(valid.astype(np.float32), 5) > 0.99)
+        counts += np.histogram((filled * np.exp(-frame.log_sigma))[blank],
+                               edges)[0]
+    if counts.sum() < 5000:
+        msg = (f'noise_model must be "map" for frames with so little blank '
+               f'sky, {int(counts.sum())} pixels')
+        raise ValueError(msg)
+    share = counts / counts.sum()
+    weight = np.full(n_parts, 1.0 / n_parts)
+    mean = np.zeros(n_parts)
+    width = np.geomspace(0.7, 2.0, n_parts)
+    for _ in range(n_iterations):
+        density = weight / width * np.exp(
+            -0.5 * ((centre[:, None] - mean) / width)**2)
+        density *= (share / density.sum(1).clip(1e-30))[:, None]
+        weight = density.sum(0).clip(1e-6)
+        mean = (density * centre[:, None]).sum(0) / weight
+        width = np.sqrt((density * (centre[:, None] - mean)**2).sum(0)
+                        / weight).clip(0.1)
+        weight /= weight.sum()
+    mean -= (weight * mean).sum()
+    return [[float(value) for value in part]
+            for part in zip(weight, mean, width, strict=True)]

@@ -1,0 +1,108 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tests of `denoise` with the models for gamma-ray images.
+"""
+
+import numpy as np
+import pytest
+from astropy.nddata import CCDData
+from numpy.testing import assert_array_equal
+
+from astro_denoise import denoise, load_model
+from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
+from astro_denoise.simulation.image_noise import IMAGE_NOISES, add_image_noise
+
+AUTOENCODERS = [f'gc-{kind}' for kind in IMAGE_NOISES]
+
+
+@pytest.fixture(scope='module')
+def images():
+    simulator = GalacticCenterSimulator('legacy', rotation=True)
+    images, _, _ = simulator.sample(48, seed=11)
+    return images / images.max((1, 2), keepdims=True)
+
+
+def error(result, images):
+    return np.mean((result - images)**2)
+
+
+@pytest.mark.parametrize('kind', IMAGE_NOISES)
+def test_noise_is_removed(images, kind):
+    noisy = add_image_noise(images, kind, seed=3)
+    best = min(error(noisy, images), error(
+        np.broadcast_to(images.mean((1, 2), keepdims=True), images.shape),
+        images))
+    one = error(denoise(noisy, f'gc-{kind}'), images)
+    mixed = error(denoise(noisy, 'gc-mixed'), images)
+    assert one < 0.5 * best
+    assert mixed < one
+
+
+@pytest.mark.parametrize('kind', IMAGE_NOISES)
+def test_noise_is_named(images, kind):
+    noisy = add_image_noise(images, kind, seed=4)
+    named = [denoise(CCDData(image, unit='count'), 'gc-mixed').meta['DNNOISE']
+             for image in noisy[:12]]
+    assert named.count(kind) >= 11
+
+
+def test_errors_are_about_right(images):
+    noisy = add_image_noise(images, 'gaussian', seed=5)
+    for model in ('gc-gaussian', 'gc-mixed'):
+        result, sigma = denoise(noisy, model, return_uncertainty=True)
+        pull = (result - images) / sigma
+        assert 0.8 < np.sqrt(np.mean(pull**2)) < 1.3
+
+
+def test_holes_are_filled(images):
+    image = images[0].copy()
+    image[20:26, 20:26] = np.nan
+    mask = np.zeros(image.shape, bool)
+    mask[40:44, 50:60] = True
+    ccd = CCDData(image, unit='count', mask=mask)
+    result = denoise(ccd, 'gc-mixed')
+    assert np.isfinite(result.data).all()
+    assert_array_equal(result.mask, mask | np.isnan(image))
+    hole = np.isnan(image) | mask
+    filled = error(result.data[hole], images[0][hole])
+    assert filled < 0.5 * error(0.0, images[0][hole])
+    # What is under the mask does not matter, and stays in the input.
+    other = CCDData(np.where(mask, 1.0, image), unit='count', mask=mask)
+    assert_array_equal(denoise(other, 'gc-mixed').data, result.data)
+    assert_array_equal(ccd.data, image)
+
+
+def test_other_models_leave_holes(images):
+    image = images[0].copy()
+    image[20:26, 20:26] = np.nan
+    result = denoise(CCDData(image, unit='count'), 'gc-gaussian')
+    assert_array_equal(np.isnan(result.data), np.isnan(image))
+    assert_array_equal(result.mask, np.isnan(image))
+
+
+@pytest.mark.parametrize('model', AUTOENCODERS)
+def test_sizes_of_the_autoencoders(model):
+    with pytest.raises(ValueError, match=r'64x64 pixels .* got 32x64'):
+        denoise(np.ones((32, 64)), model)
+
+
+def test_any_size_for_the_mixed_model(images):
+    result = denoise(np.tile(images[0], (2, 1))[:100], 'gc-mixed')
+    assert result.shape == (100, 64)
+
+
+def test_arguments_for_frames_are_refused(images):
+    with pytest.raises(ValueError, match=r"output_array .* 'gc-mixed'"):
+        denoise(images[0], 'gc-mixed', output_array=images[0].copy())
+    with pytest.raises(ValueError, match='must not be negative'):
+        denoise(-images[0], 'gc-mixed')
+
+
+def test_dask_is_refused(images):
+    dask = pytest.importorskip('dask.array')
+    with pytest.raises(ValueError, match='not for dask'):
+        denoise(dask.from_array(images[0]), 'gc-gaussian')
+
+
+def test_noises_of_the_shipped_model():
+    assert set(IMAGE_NOISES) < set(load_model('gc-mixed').network.noises)

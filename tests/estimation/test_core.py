@@ -1,0 +1,330 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tests of estimating parameters, mostly with networks made by hand.
+"""
+
+import warnings
+
+import astropy.units as u
+import numpy as np
+import pytest
+import torch
+from astropy.nddata import CCDData, NDData
+from astropy.table import QTable
+from astropy.wcs import WCS
+from numpy.testing import assert_allclose, assert_array_equal
+
+from astro_denoise import estimate_parameters
+from astro_denoise.data.examples import load_fermi_map
+from astro_denoise.estimation.core import PARAMETER_NAMES
+from astro_denoise.exceptions import CountsWarning, UnusualImageWarning
+from astro_denoise.models.registry import Model
+from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
+from astro_denoise.sky_maps.galactic_grid import grid_wcs
+
+
+class Levels(torch.nn.Module):
+    """
+    A posterior that hangs on the mean of the image.
+    """
+
+    ood_threshold = 2.0
+
+    def __init__(self):
+        super().__init__()
+        self.width = torch.nn.Parameter(torch.tensor(0.1))
+        self.seen = []
+
+    def sample(self, counts, n_samples, generator):
+        self.seen.append(counts)
+        level = counts.mean((1, 2))[:, None, None] / 100
+        noise = torch.rand((len(counts), n_samples, 6), generator=generator)
+        scale = torch.tensor([1.0, 1, 1, 1, 600, 3000])
+        low = torch.tensor([0.0, 0, 0, 0, 200, 1000])
+        return low + scale * (level + self.width * noise).clamp(0, 1)
+
+    def ood_score(self, counts):
+        return counts.amax((1, 2)) / 100
+
+
+class Points(torch.nn.Module):
+    """
+    Point values, as of the document's networks.
+    """
+
+    outputs = ('a_dm', 'n_ps_total')
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(2.0))
+
+    def point_values(self, counts):
+        level = counts.mean((1, 2))
+        return self.weight.detach() * torch.stack([level / 100, level], 1)
+
+
+def model(network=None):
+    return Model(network or Levels(), {'name': 'by-hand',
+                                       'task': 'estimate'})
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(1).poisson(
+        [[[10.0]], [[30.0]], [[50.0]]], (3, 64, 64))
+
+
+def test_columns(images):
+    table, samples = estimate_parameters(images, model(), n_samples=500,
+                                         return_samples=True, seed=1)
+    assert isinstance(table, QTable)
+    suffixes = ['', '_mean', '_std', '_q025', '_q16', '_q84', '_q975']
+    assert table.colnames == [
+        *(name + suffix for name in PARAMETER_NAMES for suffix in suffixes),
+        'ood_score', 'ood_flag']
+    assert len(table) == 3
+    assert samples.shape == (3, 500, 7)
+    assert PARAMETER_NAMES[:6] == GalacticCenterSimulator.parameter_names
+    for number, name in enumerate(PARAMETER_NAMES):
+        column = samples[..., number]
+        assert_allclose(table[name], np.median(column, 1), rtol=1e-6)
+        assert_allclose(table[f'{name}_mean'], column.mean(1), rtol=1e-5)
+        assert_allclose(table[f'{name}_std'], column.std(1), rtol=1e-4)
+        for suffix, level in (('q025', 2.5), ('q16', 16), ('q84', 84),
+                              ('q975', 97.5)):
+            assert_allclose(table[f'{name}_{suffix}'],
+                            np.percentile(column, level, axis=1), rtol=1e-6)
+    assert_allclose(samples[..., 6], samples[..., 4] + samples[..., 5])
+    assert_allclose(table['a_dm'], [0.15, 0.35, 0.55], atol=0.01)
+    assert_allclose(table['ood_score'], images.max((1, 2)) / 100)
+    assert not table['ood_flag'].any()
+    assert table.meta['model'] == 'by-hand'
+    assert table.meta['seed'] == 1
+    assert table.meta['n_samples'] == 500
+
+
+def test_seed(images):
+    first, second, other = (
+        estimate_parameters(images, model(), n_samples=50, seed=seed)
+        for seed in (1, 1, 2))
+    assert_array_equal(first['a_dm'], second['a_dm'])
+    assert not np.array_equal(first['a_dm'], other['a_dm'])
+    free = estimate_parameters(images, model(), n_samples=50)
+    again = estimate_parameters(images, model(), n_samples=50,
+                                seed=free.meta['seed'])
+    assert_array_equal(free['a_dm'], again['a_dm'])
+
+
+def test_no_global_random_state(images):
+    before = torch.get_rng_state()
+    estimate_parameters(images, model(), n_samples=50)
+    assert_array_equal(torch.get_rng_state(), before)
+
+
+def test_one_image(images):
+    table, samples = estimate_parameters(images[0], model(), n_samples=10,
+                                         return_samples=True)
+    assert len(table) == 1
+    assert samples.shape == (1, 10, 7)
+
+
+def test_batches(images):
+    # 2**18 samples at once: here one image, and many.
+    network = Levels()
+    table = estimate_parameters(images, model(network), n_samples=2**17 + 1,
+                                seed=1)
+    assert [len(part) for part in network.seen] == [1, 1, 1]
+    few = estimate_parameters(np.repeat(images, 100, 0), model(network),
+                              n_samples=3, seed=1)
+    assert [len(part) for part in network.seen[3:]] == [256, 44]
+    assert len(few) == 300
+    assert (np.diff(table['a_dm']) > 0.1).all()
+
+
+@pytest.mark.parametrize('dtype', ['>i2', 'uint8', '>f4', 'float64'])
+def test_types(images, dtype):
+    expected = estimate_parameters(images, model(), n_samples=5, seed=1)
+    data = images.astype(dtype)
+    before = data.copy()
+    table = estimate_parameters(data, model(), n_samples=5, seed=1)
+    assert_array_equal(data, before)
+    assert_array_equal(table['a_dm'], expected['a_dm'])
+    for same in (images * u.ct, NDData(images), CCDData(images, unit='adu')):
+        table = estimate_parameters(same, model(), n_samples=5, seed=1)
+        assert_array_equal(table['a_dm'], expected['a_dm'])
+
+
+def test_unusual_images(images):
+    images[1, 5, 6] = 250
+    with pytest.warns(UnusualImageWarning, match=r'1 of 3 images .* 2\.5 '
+                      r'\(image 1\), above 2'):
+        table = estimate_parameters(images, model(), n_samples=5)
+    assert_array_equal(table['ood_flag'], [False, True, False])
+
+
+def test_documents_networks(images):
+    table = estimate_parameters(images, model(Points()))
+    assert table.colnames == ['a_dm', 'n_ps_total']
+    assert_allclose(table['n_ps_total'], 2 * images.mean((1, 2)), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"return_samples=True .* 'by-hand'"):
+        estimate_parameters(images, model(Points()), return_samples=True)
+
+
+def test_mirrored_wcs(images):
+    network = Levels()
+    wcs = grid_wcs()
+    wcs.wcs.cdelt = -wcs.wcs.cdelt[0], wcs.wcs.cdelt[1]
+    estimate_parameters(CCDData(images[0], unit='ct', wcs=wcs),
+                        model(network), n_samples=5)
+    assert_array_equal(network.seen[0][0], images[0][:, ::-1])
+
+
+def test_another_grid():
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = 'RA---TAN', 'DEC--TAN'
+    wcs.wcs.crval = 266.405, -28.936
+    wcs.wcs.cdelt = -0.3, 0.3
+    wcs.wcs.crpix = 75.5, 75.5
+    counts = np.random.default_rng(1).poisson(9, (150, 150))
+    network = Levels()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # integers were given
+        estimate_parameters(CCDData(counts, unit='ct', wcs=wcs),
+                            model(network), n_samples=5)
+    density = 9 / 0.3**2 * 0.46875**2
+    assert network.seen[0].mean() == pytest.approx(density, rel=0.07)
+    stack = NDData(np.stack([counts, 2 * counts]), wcs=wcs)
+    estimate_parameters(stack, model(network), n_samples=5)
+    assert_allclose(network.seen[1][1], 2 * network.seen[1][0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(('image', 'match'), [
+    (np.ones((64, 65)), r'shape \(64, 64\) .* got the shape \(64, 65\)'),
+    (np.ones(64), r'data must have shape .*\(64,\)'),
+    (np.ones((2, 3, 64, 64)), r'\(2, 3, 64, 64\)'),
+    (np.zeros((64, 64)), 'image must hold counts, got 0 in all pixels'),
+    (-np.ones((64, 64)), 'image must hold counts.* got -1 at pixel'),
+    (np.ones((64, 64)) * u.ct / u.s, "got the unit 'ct / s'"),
+    (CCDData(np.ones((64, 70)), unit='ct', wcs=WCS(naxis=2)),
+     r'\(64, 70\) \(its WCS is not celestial\)'),
+])
+def test_bad_images(image, match):
+    with pytest.raises(ValueError, match=match):
+        estimate_parameters(image, model())
+
+
+def test_holes(images):
+    data = images.astype(float)
+    data[2, 3, 4] = np.nan
+    with pytest.raises(ValueError, match=r'got a number that is not finite at '
+                       r'pixel \(3, 4\) of image 2'):
+        estimate_parameters(data, model())
+    mask = np.zeros((64, 64), bool)
+    mask[5, 6] = True
+    with pytest.raises(ValueError, match=r'got a mask at pixel \(5, 6\)'):
+        estimate_parameters(CCDData(images[0], unit='ct', mask=mask),
+                            model())
+
+
+def test_rates(images):
+    with pytest.warns(CountsWarning, match='image holds .* not integers'):
+        estimate_parameters(images / 7, model(), n_samples=5)
+
+
+@pytest.mark.parametrize(('options', 'error', 'match'), [
+    ({'n_samples': 0}, ValueError, 'n_samples .* 0'),
+    ({'n_samples': 1.5}, TypeError, 'n_samples .* 1.5'),
+    ({'device': 'abacus'}, ValueError, 'abacus'),
+])
+def test_bad_options(images, options, error, match):
+    with pytest.raises(error, match=match):
+        estimate_parameters(images, model(), **options)
+
+
+def test_wrong_model(images):
+    with pytest.raises(ValueError, match="'denoise', not 'estimate'"):
+        estimate_parameters(images, 'ccd')
+
+
+def test_progress_bar(images, capsys):
+    estimate_parameters(images, model(), n_samples=5, progress_bar=True)
+    assert '3/3' in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+def test_gpu(images):
+    table = estimate_parameters(images, device='cuda', seed=1)
+    expected = estimate_parameters(images, device='cpu', seed=1)
+    assert_allclose(table['ood_score'], expected['ood_score'], rtol=1e-3)
+
+
+@pytest.fixture(scope='module')
+def skies():
+    """
+    Simulated images, their parameters, and what the shipped model says.
+    """
+    images, truth, _ = GalacticCenterSimulator().sample(600, seed=80)
+    with warnings.catch_warnings():
+        # One in 200 is unusual.
+        warnings.simplefilter('ignore', UnusualImageWarning)
+        return images, truth, estimate_parameters(
+            images, n_samples=200, return_samples=True, seed=1)
+
+
+def test_shipped_model(skies):
+    _, truth, (table, samples) = skies
+    lower, upper = GalacticCenterSimulator().bounds
+    assert (samples[..., :6] >= lower.astype(np.float32)).all()
+    assert (samples[..., :6] <= upper.astype(np.float32)).all()
+    for name in PARAMETER_NAMES:
+        for low, high, share in (('q16', 'q84', 0.68),
+                                 ('q025', 'q975', 0.95)):
+            inside = ((table[f'{name}_{low}'] <= truth[name])
+                      & (truth[name] <= table[f'{name}_{high}']))
+            # Three standard errors of 600 images.
+            assert inside.mean() == pytest.approx(
+                share, abs=3 * (share * (1 - share) / 600)**0.5)
+    errors = abs(table['a_dm'] - truth['a_dm'])
+    assert errors.mean() < 0.09  # the constant has 0.25
+    assert table['ood_flag'].mean() < 0.03
+
+
+def test_dark_matter_and_sources_stand_for_each_other(skies):
+    _, _, (_, samples) = skies
+    correlation = [np.corrcoef(one[:, 0], one[:, 4])[0, 1]
+                   for one in samples]
+    assert np.median(correlation) < -0.3
+
+
+def test_real_sky():
+    image = load_fermi_map()
+    with pytest.warns(UnusualImageWarning, match='ood_score'):
+        table = estimate_parameters(image, seed=1)
+    assert table['ood_flag'][0]
+    # The model's grid has longitude the other way round.
+    with pytest.warns(UnusualImageWarning):
+        plain = estimate_parameters(image.data[:, ::-1], seed=1)
+    assert_array_equal(plain['a_dm'], table['a_dm'])
+
+
+def test_signal_added_to_the_real_sky():
+    # With light that no parameter describes taken into account.
+    counts = load_fermi_map().data[:, ::-1].astype(np.float32)
+    template = GalacticCenterSimulator().sample(
+        1, seed=1, parameters={'a_dm': 1.0}, components=True)[3]['dm'][0]
+    rng = np.random.default_rng(11)
+    images = counts + rng.poisson(0.3 * template, (20, 64, 64))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UnusualImageWarning)
+        before, after = (estimate_parameters(
+            part.astype(np.float32), 'galactic-sky', n_samples=2000, seed=1)
+            for part in (counts, images))
+    start = before['a_dm'][0]
+    assert 0.02 < start < 0.8
+    moved = after['a_dm'] - start
+    assert (moved > 0.03).all()
+    right = ((after['a_dm_q025'] - start <= 0.3)
+             & (after['a_dm_q975'] - start >= 0.3))
+    assert right.sum() >= 18
+    # Not because the posterior says nothing.
+    assert (after['a_dm_q975'] - after['a_dm_q025'] < 0.8).all()
