@@ -179,12 +179,12 @@ def run_demo(output='.', *, model='ccd', overwrite=False,
 
     raw = load_example_pair()
     denoised = [CCDData.read(path) for path in paths]
-    noise = [_noise(ccd) for ccd in raw]
-    figure = plot_denoised(raw[0], denoised[0], uncertainty=noise[0].sigma)
+    noise, (fwhm, _) = zip(*map(_measure, raw), strict=True)
+    figure = plot_denoised(raw[0], denoised[0], uncertainty=noise[0].noise_map)
     with atomic_output(picture, overwrite=overwrite) as temporary:
         figure.savefig(temporary, format='png', dpi=150)
 
-    catalog, blank = _detect(raw[0], noise[0])
+    catalog, blank = _detect(raw[0], noise[0], fwhm)
     before, after = (
         float(np.sqrt(np.mean([
             mad_std((ccd.data - model.background)[blank])**2
@@ -198,30 +198,27 @@ def run_demo(output='.', *, model='ccd', overwrite=False,
     return report
 
 
-def _noise(ccd):
+def _measure(ccd):
     """
-    Noise and background of an example frame.
+    Noise and background of an example frame, and its seeing.
     """
-    from .noise.model import noise_model
+    from .frames.inputs import open_frame
+    from .noise.measurement import measure_plane
 
-    values = ccd.data.astype(np.float32)
-    return noise_model(values, np.isfinite(values))
+    measurement, whole = measure_plane(open_frame(ccd).plane(), keep=True)
+    return whole, measurement.fwhm
 
 
-def _detect(ccd, noise):
+def _detect(ccd, noise, fwhm):
     """
     Sources of a frame as a catalogue of apertures, and its blank sky.
     """
     from photutils.segmentation import SourceCatalog, detect_sources
 
-    from .noise.seeing import estimate_fwhm
-
     values = ccd.data.astype(np.float32)
-    fwhm = estimate_fwhm(values, noise.background, noise.sigma,
-                         np.isfinite(values))
     # The matched filter of a point source, about.
     smooth = ndimage.gaussian_filter(
-        (values - noise.background) / noise.sigma, fwhm / 2.355)
+        (values - noise.background) / noise.noise_map, fwhm / 2.355)
     segmentation = detect_sources(smooth, 3.5 * mad_std(smooth), n_pixels=4)
     sources = SourceCatalog(smooth, segmentation)
     catalog = QTable()
@@ -249,7 +246,7 @@ def _compare(raw, denoised, noise, catalog):
     from .photometry.response import flux_response
 
     def measure(frames):
-        tables = [annulus_photometry(ccd.data, catalog, error=model.sigma,
+        tables = [annulus_photometry(ccd.data, catalog, error=model.noise_map,
                                      saturation=_SATURATION)
                   for ccd, model in zip(frames, noise, strict=True)]
         return (np.array([table['flux'] for table in tables]),

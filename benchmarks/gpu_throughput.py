@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from astro_denoise import denoise, load_model
+from astro_denoise.frames import open_frame
+from astro_denoise.inference import Runtime, denoise_windows
 from astro_denoise.inference.devices import resolve_precision
-from astro_denoise.inference.engine import denoise_plane, placed
-from astro_denoise.noise.model import noise_model
+from astro_denoise.noise import measure_plane
 from astro_denoise.simulation.survey import SurveySimulator
 
 GAIN, READ_NOISE = 0.65, 9.0
@@ -94,20 +95,21 @@ def main():
         shape=tuple(options.shape), gain=GAIN,
         read_noise=READ_NOISE).exposures(1, seed=1)
     values = frame.data.astype(np.float32)
-    valid = np.isfinite(values)
-    noise = noise_model(values, valid, gain=GAIN, read_noise=READ_NOISE)
+    measurement, planes = measure_plane(
+        open_frame(values).plane(), gain=GAIN, read_noise=READ_NOISE,
+        keep=True)
     print('model     precision  whole [s]  Mpix/s  network [s]  Mpix/s  '
           'share of bandwidth')
     for name in options.models:
         model = load_model(name)
         for precision in options.precision:
             dtype = resolve_precision(precision, device)
-            network = placed(model.network, device)
+            runtime = Runtime(device, dtype)
+            network = runtime.place(model.network)
 
-            def run(network=network, dtype=dtype):
-                denoise_plane(network, values, valid, noise.background,
-                              noise.sigma, noise.level, fwhm=3.0,
-                              device=device, dtype=dtype)
+            def run(network=network, runtime=runtime):
+                denoise_windows(network, planes, measurement,
+                                lambda *part: None, runtime=runtime)
 
             def whole(model=model, precision=precision):
                 denoise(values, model, gain=GAIN, read_noise=READ_NOISE,

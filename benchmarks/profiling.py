@@ -106,25 +106,24 @@ def profile_denoise(path, model, *, precision, repeats=3):
     from astropy.nddata import CCDData
 
     from astro_denoise import denoise
-    from astro_denoise.frames import results as frames
+    from astro_denoise.frames import FrameReader, FrameWriter
     from astro_denoise.inference import engine, rows
     from astro_denoise.models.denoiser import CCDDenoiser
-    from astro_denoise.noise import levels as _sky
-    from astro_denoise.noise import model as noise
-    from astro_denoise.noise import seeing
+    from astro_denoise.noise import levels, measurement
 
     functions = [
-        ('read', frames.unpack), ('background', _sky.Sky, '__init__'),
-        ('background', _sky.Sky, 'background'),
-        ('noise map', noise.noise_model), ('seeing', seeing.estimate_fwhm),
-        ('rows', engine.denoise_plane), ('rows', rows.RowStream, 'push'),
+        ('read', FrameReader, 'read'), ('background', levels.Sky, '__init__'),
+        ('background', levels.Sky, 'background'),
+        ('noise map', measurement.noise_model),
+        ('seeing', measurement.estimate_fwhm),
+        ('rows', engine.denoise_windows), ('rows', rows.RowStream, 'push'),
         ('features', CCDDenoiser, 'features'),
         ('network', CCDDenoiser, 'encoded'),
         ('network', CCDDenoiser, 'enlarged'),
         ('network', CCDDenoiser, 'decoded'),
         ('restoring', CCDDenoiser, 'estimated'),
         ('restoring', CCDDenoiser, 'finished'),
-        ('write', frames.repack)]
+        ('write', FrameWriter, 'write')]
     output = f'{path}.out.fits'
 
     def call(stages):

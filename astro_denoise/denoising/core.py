@@ -3,24 +3,21 @@
 Denoise frames.
 """
 
-import functools
-import math
-from dataclasses import replace
+import contextlib
 
 import astropy.units as u
 import numpy as np
 from astropy.nddata import NDData
 from tqdm import tqdm
 
-from ..frames.inputs import inspect, plain_parts
+from ..frames.inputs import open_frame
 from ..frames.memory_maps import check_output_array
-from ..frames.results import merge, repack, result_type, unpack, wrap
-from ..frames.scaling import in_range, sample_exponent, sample_step
+from ..frames.results import FrameWriter, nothing_valid, result_type
 from ..noise.gain import resolve_gain
-from ..noise.measurement import WHOLE, measure_sample, warn_of_correlation
-from .blockwise import denoise_strips
+from ..noise.measurement import warn_of
 from .dask_arrays import denoise_lazily, is_lazy
 from .header_log import check_keywords, log_cards
+from .route import denoise_plane
 
 __all__ = ['denoise']
 
@@ -143,12 +140,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     >>> denoise(frame, output_array=output)  # doctest: +SKIP
     """
     # torch is slow to import: not before it is needed.
-    from ..inference.devices import (
-        resolve_device,
-        resolve_precision,
-        survive_fork,
-    )
-    from ..inference.engine import placed
+    from ..inference.devices import Runtime, survive_fork
     from ..inference.images import denoises_images
     from ..models.registry import load_model
 
@@ -163,130 +155,107 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
             data, model, uncertainty=uncertainty, mask=mask, gain=gain,
             read_noise=read_noise, device=device, precision=precision,
             return_uncertainty=return_uncertainty)
-    source = inspect(data, uncertainty=uncertainty, mask=mask)
-    read = list(source.arrays)
+    reader = open_frame(data, uncertainty=uncertainty, mask=mask)
+    outputs = output_array, output_uncertainty
+    _check_outputs(reader, *outputs)
+    model = load_model(model, task='denoise')
+    runtime = Runtime.resolve(device, precision)
+    network = runtime.place(model.network)
+    with _progress(reader, shown=progress_bar) as advance:
+        if denoises_images(network):
+            writer, noise = _denoise_images(reader, model, network, outputs,
+                                            runtime)
+        else:
+            writer = FrameWriter(reader, *_arrays(reader, *outputs,
+                                                  return_uncertainty))
+            measurements = _denoise_planes(
+                reader, network, writer, runtime=runtime, progress=advance,
+                in_memory=all(array is None for array in outputs),
+                **_electrons(reader, gain, read_noise))
+            warn_of(measurements)
+            noise = measurements[0].describe()
+    return writer.wrap(log=log_cards(add_keyword, model, noise),
+                       return_uncertainty=return_uncertainty)
+
+
+@contextlib.contextmanager
+def _progress(reader, *, shown):
+    """Show a bar; what is called with shares of a plane moves it."""
+    with tqdm(total=len(reader.indices), disable=not shown, desc='denoise',
+              bar_format=_PROGRESS) as bar:
+        # Many small shares may add up to a little more than all.
+        yield lambda share: bar.update(min(share, bar.total - bar.n))
+
+
+def _check_outputs(reader, output_array, output_uncertainty):
+    """Refuse arrays that cannot take the result."""
+    read = list(reader.arrays)
     for name, array in (('output_array', output_array),
                         ('output_uncertainty', output_uncertainty)):
         if array is not None:
-            check_output_array(name, array, source.pixels.shape, read)
+            check_output_array(name, array, reader.pixels.shape, read)
             read.append(array)
-    model = load_model(model, task='denoise')
-    device = resolve_device(device)
-    if denoises_images(model.network):
-        if output_array is not None or output_uncertainty is not None:
-            msg = (f'output_array and output_uncertainty are not for the '
-                   f'model {model.name!r}, which is for small images')
-            raise ValueError(msg)
-        return _denoise_images(
-            unpack(data, mask=mask), model, placed(model.network, device),
-            device, add_keyword, return_uncertainty)
-    options = {
-        'gain': resolve_gain(gain, source.header, source.unit),
+
+
+def _electrons(reader, gain, read_noise):
+    """Gain and read noise as numbers."""
+    return {
+        'gain': resolve_gain(gain, reader.header, reader.unit),
         'read_noise': resolve_gain(
-            read_noise, source.header, source.unit, name='read_noise',
-            default_unit=u.electron),
-        'device': device, 'dtype': resolve_precision(precision, device)}
-    network = placed(model.network, device)
-
-    shape = source.pixels.shape
-    in_strips = (output_array is not None or output_uncertainty is not None
-                 or shape[-2] * shape[-1] > WHOLE)
-    with tqdm(total=math.prod(shape[:-2]), disable=not progress_bar,
-              desc='denoise', bar_format=_PROGRESS) as bar:
-        advance = functools.partial(_advance, bar)
-        if in_strips:
-            outputs = _outputs(source, output_array, output_uncertainty,
-                               return_uncertainty)
-            measured, invalid = denoise_strips(
-                source, network, *outputs, progress=advance, **options)
-            finish = functools.partial(wrap, data, *outputs, invalid)
-        else:
-            frame = unpack(data, uncertainty=uncertainty, mask=mask)
-            measured, *planes = _denoise_planes(
-                frame, network, progress=advance, **options)
-            finish = functools.partial(repack, frame, *planes)
-
-    warn_of_correlation(measured)
-    return finish(log=log_cards(add_keyword, model, measured[0].log()),
-                  return_uncertainty=return_uncertainty)
+            read_noise, reader.header, reader.unit, name='read_noise',
+            default_unit=u.electron)}
 
 
-def _advance(bar, share):
-    """Many small shares may add up to a little more than all."""
-    bar.update(min(share, bar.total - bar.n))
-
-
-def _outputs(source, array, uncertainty, return_uncertainty):
+def _arrays(reader, array, uncertainty, return_uncertainty):
     """
-    The arrays that take the result of a frame denoised in strips.
+    The arrays that take the result.
 
     Who gives an array for the pixels means to save memory: the
     uncertainties then take none unless they are asked for.
     """
-    shape, dtype = source.pixels.shape, result_type(source.pixels.dtype)
+    shape, dtype = reader.pixels.shape, result_type(reader.pixels.dtype)
     wanted = return_uncertainty or (array is None
-                                    and isinstance(source.data, NDData))
+                                    and isinstance(reader.data, NDData))
     if wanted and uncertainty is None:
         uncertainty = np.empty(shape, dtype)
     return np.empty(shape, dtype) if array is None else array, uncertainty
 
 
-def _denoise_planes(frame, network, *, gain, read_noise, device, dtype,
-                    progress):
-    """
-    Denoise each plane of a frame as a whole.
-    """
-    from ..inference.engine import denoise_plane
+def _denoise_planes(reader, network, writer, **options):
+    """Denoise each plane of a frame, and mask the pixels not used."""
+    from ..noise.sampling import is_measured_whole
 
-    denoised = np.empty_like(frame.values)
-    error = np.empty_like(frame.values)
-    everything = []
-    for index, valid in enumerate(frame.valid):
-        values = frame.values[index]
-        exponent = _exponent(values, valid)
-        values, sigma = in_range(
-            values, valid, None if frame.sigma is None else
-            frame.sigma[index], exponent)
-        measured, noise = measure_sample(
-            values, valid, sigma, gain=gain, read_noise=read_noise,
-            unit=frame.unit, exponent=exponent)
-        denoised[index], error[index] = denoise_plane(
-            network, values, valid, noise.background, noise.sigma,
-            noise.level, fwhm=measured.fwhm, electrons=measured.electrons,
-            device=device, dtype=dtype, progress=progress)
-        if exponent:
-            for plane in (denoised[index], error[index]):
-                np.ldexp(plane, exponent, out=plane)
-        everything.append(measured)
-        del noise  # its planes are not needed while the next are made
-    return everything, denoised, error
+    options['in_memory'] &= is_measured_whole(reader.pixels.shape)
+    measurements = [
+        denoise_plane(reader.plane(index), network, writer, **options)
+        for index in reader.indices]
+    if not writer.any_valid:
+        raise ValueError(nothing_valid(reader))
+    return measurements
 
 
-def _denoise_images(frame, model, network, device, add_keyword,
-                    return_uncertainty):
+def _denoise_images(reader, model, network, outputs, runtime):
     """
     Denoise gamma-ray images, whose noise is not known in advance.
     """
     from ..inference.images import denoise_images
 
+    if any(array is not None for array in outputs):
+        msg = (f'output_array and output_uncertainty are not for the '
+               f'model {model.name!r}, which is for small images')
+        raise ValueError(msg)
+    frame = reader.read()
+    if not frame.valid.any():
+        raise ValueError(nothing_valid(reader))
     denoised, error, filled, noise = denoise_images(
-        network, frame.values, frame.valid, device=device)
-    invalid = ~frame.valid
-    if filled:
-        frame = replace(frame, valid=np.ones_like(frame.valid))
-    shape = plain_parts(frame.source)[0].shape
-    result, error = (plane.reshape(shape)
-                     for plane in merge(frame, denoised, error))
-    return wrap(frame.source, result, error, invalid.reshape(shape),
-                log=log_cards(add_keyword, model,
-                               (noise, None, None, None, None, None)),
-                return_uncertainty=return_uncertainty)
-
-
-def _exponent(values, valid):
-    step = sample_step(values.size)
-    for every in (slice(None, None, step), slice(None)):
-        exponent = sample_exponent(values[every, every][valid[every, every]])
-        if exponent is not None:
-            return exponent
-    return 0
+        network, frame.values, frame.valid, device=runtime.device)
+    shape, dtype = reader.pixels.shape, result_type(reader.pixels.dtype)
+    writer = FrameWriter(reader, np.empty(shape, dtype),
+                         np.empty(shape, dtype))
+    whole = tuple(slice(0, n) for n in shape[-2:])
+    for number, index in enumerate(reader.indices):
+        valid = frame.valid[number]
+        writer.write(reader.plane(index), whole, denoised[number],
+                     error[number], valid | filled)
+        writer.mark((*index, *whole), ~valid)
+    return writer, {'origin': noise}

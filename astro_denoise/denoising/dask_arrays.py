@@ -5,32 +5,31 @@ Denoise dask arrays: nothing is computed before the result is.
 
 import math
 import sys
-from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
 
-from ..frames.inputs import Source, inspect
-from ..frames.results import merge, result_type
-from ..frames.scaling import in_range, sample_exponent, sample_step
-from ..frames.windows import Tile
+from ..frames.inputs import FrameReader, PlaneReader, open_frame
+from ..frames.results import FrameWriter, result_type
+from ..frames.scaling import sample_exponent, sample_step
+from ..frames.windows import grown
+from ..noise.background import mesh_of_window, mesh_plan
 from ..noise.gain import resolve_gain
 from ..noise.levels import MESH
 from ..noise.measurement import (
     MAP_HALO,
-    WHOLE,
-    background_mesh,
-    map_parameters,
+    complete,
+    measure_plane,
     measure_sample,
-    mesh_plan,
-    sample_parts,
-    stacked,
-    warn_of_correlation,
+    read_scaled,
+    warn_of,
 )
-from .blockwise import denoise_part, measure_plane, part_of
+from ..noise.sampling import is_measured_whole, sample_parts
+from .route import denoise_measured
 
 __all__ = ['denoise_lazily', 'is_lazy']
 
+_WHOLE = (slice(None), slice(None))
 _BLOCK = 2048  # pixels that a task answers for, a side
 
 
@@ -114,37 +113,31 @@ def _checked(data, uncertainty, mask):
         # Type and shape of an array without its memory.
         return np.broadcast_to(np.ones((), array.dtype), array.shape)
 
-    source = inspect(
+    reader = open_frame(
         template(data),
         uncertainty=(template(uncertainty) if is_lazy(uncertainty)
                      else uncertainty),
         mask=template(mask) if is_lazy(mask) else mask)
     arrays = [data, None, None]
-    if source.masks:
-        arrays[1] = asarray(mask if is_lazy(mask) else source.masks[0])
-    if source.noise is not None:
+    if reader.masks:
+        arrays[1] = asarray(mask if is_lazy(mask) else reader.masks[0])
+    if reader.noise is not None:
         arrays[2] = asarray(uncertainty if is_lazy(uncertainty)
-                            else source.noise[0])
+                            else reader.noise[0])
     for number, array in enumerate(arrays):
         if array is not None and array.ndim == 0:
             from dask.array import broadcast_to
 
             arrays[number] = broadcast_to(array, data.shape)
-    return arrays, source.noise and source.noise[1:]
+    return arrays, reader.noise and reader.noise[1:]
 
 
-def _source(pixels, mask, noise, noise_kind):
-    """One chunk of each, as numpy arrays, put together."""
-    return Source(pixels, pixels, [] if mask is None else [mask],
-                  None if noise is None else (noise, *noise_kind), None)
-
-
-def _read(pixels, mask, noise, noise_kind, exponent):
-    frame = _source(pixels, mask, noise, noise_kind).read()
-    valid = frame.valid[0]
-    sigma = None if frame.sigma is None else frame.sigma[0]
-    values, sigma = in_range(frame.values[0], valid, sigma, exponent)
-    return values, valid, sigma
+def _opened(pixels, mask, noise, noise_kind, **place):
+    """One chunk of each, as numpy arrays, as a plane."""
+    frame = FrameReader(
+        pixels, pixels, [] if mask is None else [mask],
+        None if noise is None else (noise, *noise_kind), None)
+    return PlaneReader(frame, **place)
 
 
 def _lazy_plane(arrays, noise_kind, model, options, device, precision):
@@ -155,7 +148,7 @@ def _lazy_plane(arrays, noise_kind, model, options, device, precision):
     from dask.array import map_overlap
 
     known = arrays[2] is not None
-    measured = _lazy_measure(arrays, noise_kind, options)
+    measurement = _lazy_measure(arrays, noise_kind, options)
     align = math.lcm(MESH, model.network.stride)
     reach = -(-model.network.reach // align) * align
     depth = reach if known else reach + -(-MAP_HALO // align) * align
@@ -168,7 +161,7 @@ def _lazy_plane(arrays, noise_kind, model, options, device, precision):
         meta=np.empty((0, 0, 0), dtype),
         which=tuple(each is not None for each in arrays),
         noise_kind=noise_kind, all_chunks=chunks, halo=(reach, depth),
-        measured=measured, device=device, precision=precision,
+        measurement=measurement, device=device, precision=precision,
         model=delayed(_Carried(model), traverse=False))
 
 
@@ -194,11 +187,12 @@ class _Carried:
 
 
 def _lazy_measure(arrays, noise_kind, options):
+    """Measure a plane as `~astro_denoise.noise.measure_plane` does."""
     from dask import delayed
     from dask.array import block
 
     shape = arrays[0].shape
-    if shape[0] * shape[1] <= WHOLE:
+    if is_measured_whole(shape):
         return delayed(_measure_whole)(*arrays, noise_kind, options)
 
     def parts(part):
@@ -210,74 +204,70 @@ def _lazy_measure(arrays, noise_kind, options):
     sample = [each if each is None else
               block([[part[number] for part in row] for row in rows])
               for number, each in enumerate(arrays)]
-    measured = delayed(_measure_sample)(*sample, noise_kind, exponent,
-                                        options)
+    measurement = delayed(_measure_sample)(*sample, noise_kind, exponent,
+                                           options)
     plan = mesh_plan(shape)
     meshes = [delayed(_measure_mesh)(
-        *parts(part_of(tile.window, shape, known=True)), noise_kind, exponent,
-        shape, tile) for tile in plan]
-    return delayed(_complete)(measured, meshes, plan)
+        *parts(grown(tile.window, 0, shape)), noise_kind, exponent, shape,
+        tile) for tile in plan]
+    return delayed(_complete)(measurement, meshes, plan)
 
 
 def _measure_whole(pixels, mask, noise, noise_kind, options):
-    measured = measure_plane(_source(pixels, mask, noise, noise_kind), (),
-                             **options)
-    warn_of_correlation([measured])
-    return measured
+    measurement, _ = measure_plane(
+        _opened(pixels, mask, noise, noise_kind), **options)
+    warn_of([measurement])
+    return measurement
 
 
 def _sample_exponent(pixels, mask, noise, noise_kind):
-    frame = _source(pixels, mask, noise, noise_kind).read()
-    return sample_exponent(frame.values[frame.valid]) or 0
+    values, valid, _ = _opened(pixels, mask, noise, noise_kind).read()
+    return sample_exponent(values[valid]) or 0
 
 
 def _measure_sample(pixels, mask, noise, noise_kind, exponent, options):
-    planes = _read(pixels, mask, noise, noise_kind, exponent)
+    planes = read_scaled(_opened(pixels, mask, noise, noise_kind),
+                         _WHOLE, exponent)
     return measure_sample(*planes, unit=None, exponent=exponent,
                           **options)[0]
 
 
 def _measure_mesh(pixels, mask, noise, noise_kind, exponent, shape, tile):
-    values, valid, _ = _read(pixels, mask, noise, noise_kind, exponent)
-    return background_mesh(values, valid, shape, tile)
+    values, valid, _ = read_scaled(_opened(pixels, mask, noise, noise_kind),
+                                   _WHOLE, exponent)
+    return mesh_of_window(values, valid, shape, tile)
 
 
-def _complete(measured, meshes, plan):
-    warn_of_correlation([measured])
-    return map_parameters(measured, stacked(meshes, plan))
+def _complete(measurement, meshes, plan):
+    warn_of([measurement])
+    return complete(measurement, meshes, plan)
 
 
-def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measured,
+def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
                    device, precision, model, block_info=None):
     """
-    The task: one chunk with its halo.
+    Denoise one chunk, which comes with its halo.
     """
-    from ..inference.devices import (
-        resolve_device,
-        resolve_precision,
-        survive_fork,
-    )
-    from ..inference.engine import placed
+    from ..inference.devices import Runtime, survive_fork
+    from ..inference.plane_rows import PlaneRows
 
     survive_fork()
+    shape = tuple(sum(sizes) for sizes in all_chunks)
+    place = block_info[0]['chunk-location']
+    core = tuple(slice(sum(sizes[:number]), sum(sizes[:number + 1]))
+                 for sizes, number in zip(all_chunks, place, strict=True))
+    window, part = (grown(core, margin, shape) for margin in halo)
     rest = iter(chunks)
-    source = _source(*(next(rest) if there else None for there in which),
-                     noise_kind)
-    core, window, part = [], [], []
-    for sizes, place in zip(all_chunks, block_info[0]['chunk-location'],
-                            strict=True):
-        start, length = sum(sizes[:place]), sum(sizes)
-        stop = start + sizes[place]
-        core.append(slice(start, stop))
-        for out, margin in zip((window, part), halo, strict=True):
-            out.append(slice(max(0, start - margin),
-                             min(length, stop + margin)))
-    device = resolve_device(device)
-    frame, denoised, error = denoise_part(
-        measured, placed(model.model.network, device), source.read(), part,
-        Tile(tuple(window), tuple(core)), device=device,
-        dtype=resolve_precision(precision, device))
-    inside = tuple(slice(inner.start - outer.start, inner.stop - outer.start)
-                   for inner, outer in zip(core, part, strict=True))
-    return np.concatenate(merge(replace(frame, source=source.data),
-                                denoised, error, inside))
+    plane = _opened(*(next(rest) if there else None for there in which),
+                    noise_kind, origin=[side.start for side in part],
+                    shape=shape)
+    runtime = Runtime.resolve(device, precision)
+    results = np.empty((2, *(side.stop - side.start for side in core)),
+                       result_type(plane.frame.pixels.dtype))
+    denoise_measured(
+        plane, PlaneRows(plane, measurement, window=window,
+                         strip_rows=-(-shape[0] // MESH) * MESH),
+        measurement, runtime.place(model.model.network),
+        FrameWriter(plane.frame, *results, area=core), runtime=runtime,
+        origin=[side.start for side in window])
+    return results

@@ -12,6 +12,14 @@ from .. import __version__
 __all__ = ['check_keywords', 'log_cards']
 
 
+_NOISE_CARDS = {
+    'DNNOISE': ('origin', 'origin of the noise map, or its kind'),
+    'DNGAIN': ('gain', 'electron per unit of the frame'),
+    'DNRDNOIS': ('read_noise', 'read noise in electron'),
+    'DNSIGMA': ('level', 'noise of the blank sky'),
+    'DNFWHM': ('fwhm', 'PSF FWHM found, in pixels')}
+
+
 def check_keywords(add_keyword):
     """Refuse what cannot go into a header before anything is computed."""
     if add_keyword is None or isinstance(add_keyword, bool | np.bool_):
@@ -29,8 +37,27 @@ def check_keywords(add_keyword):
             raise ValueError(msg)
 
 
-def log_cards(add_keyword, model, measured):
-    """Header cards that say what was done, as the user wants them."""
+def log_cards(add_keyword, model, noise):
+    """
+    Say in header cards what was done, as the user wants it.
+
+    Parameters
+    ----------
+    add_keyword : bool, str or dict
+        As for `astro_denoise.denoise`.
+
+    model : `~astro_denoise.models.Model`
+        The model.
+
+    noise : dict
+        What `~astro_denoise.noise.Measurement.describe` gives, or a part
+        of it.
+
+    Returns
+    -------
+    cards : dict
+        Values, or values and comments, by keyword.
+    """
     if not add_keyword:
         return {}
     if isinstance(add_keyword, dict):
@@ -38,13 +65,8 @@ def log_cards(add_keyword, model, measured):
     cards = {'DNMODEL': (model.name, 'astro_denoise model'),
              'DNVERS': (__version__, 'version of astro_denoise'),
              'DNHASH': model.hash}
-    origin, gain, read_noise, level, _, fwhm = measured
-    noise_cards = {'DNNOISE': (origin, 'origin of the noise map, or its kind'),
-                   'DNGAIN': (gain, 'electron per unit of the frame'),
-                   'DNRDNOIS': (read_noise, 'read noise in electron'),
-                   'DNSIGMA': (level, 'noise of the blank sky'),
-                   'DNFWHM': (fwhm, 'PSF FWHM found, in pixels')}
-    for keyword, (value, comment) in noise_cards.items():
+    for keyword, (name, comment) in _NOISE_CARDS.items():
+        value = noise.get(name)
         if value is not None:
             if not isinstance(value, str):
                 value = float(f'{value:.6g}')

@@ -122,22 +122,21 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
     # torch is slow to import: not before it is needed.
     import torch
 
-    from ..inference.devices import resolve_device
-    from ..inference.engine import placed
+    from ..inference.devices import Runtime
     from ..models.registry import load_model
 
     model = load_model(model, task='estimate')
     is_point = hasattr(model.network, 'point_values')
     _check_sampling(n_samples, return_samples, model, is_point)
-    device = resolve_device(device)
-    counts = torch.from_numpy(_on_model_grid(image)).to(device)
-    network = placed(model.network, device)
+    runtime = Runtime.resolve(device)
+    counts = torch.from_numpy(_on_model_grid(image)).to(runtime.device)
+    network = runtime.place(model.network)
     if is_point:
         table = _point_table(network, counts)
         table.meta.update(_meta(model))
         return table
 
-    rng = torch.Generator(device)
+    rng = torch.Generator(runtime.device)
     if seed is None:
         seed = int(np.random.SeedSequence().entropy % 2**62)
     rng.manual_seed(seed)

@@ -6,6 +6,6 @@ Take plain arrays out of what the user gave, and put results back.
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    'inputs': ['Frame', 'inspect'],
-    'results': ['repack', 'unpack'],
+    'inputs': ['Frame', 'FrameReader', 'PlaneReader', 'open_frame'],
+    'results': ['FrameWriter', 'unpack'],
 })

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What the user gave: checked at once, read as a whole or in parts.
+Readers: a frame as the user gave it, checked at once, read window by window.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,10 @@ import numpy as np
 from astropy.nddata import NDData, NDUncertainty
 from astropy.utils.masked import Masked
 
-__all__ = ['Frame', 'Source', 'inspect', 'plain_parts', 'working_type']
+from .memory_maps import release
+
+__all__ = ['Frame', 'FrameReader', 'PlaneReader', 'open_frame',
+           'plain_parts', 'working_type']
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Frame:
     header : mapping
         The metadata of the frame, not to be changed.
 
-    source : object
+    data : object
         What the user gave.
     """
 
@@ -49,12 +52,12 @@ class Frame:
     sigma: np.ndarray | None
     unit: u.UnitBase | None
     header: Mapping
-    source: object
+    data: object
 
 
-class Source:
+class FrameReader:
     """
-    A frame as the user gave it, to be read as a whole or in parts.
+    A frame or a stack as the user gave it, read as a whole or in windows.
 
     Parameters
     ----------
@@ -93,6 +96,53 @@ class Source:
         noise = [] if self.noise is None else [self.noise[0]]
         return [self.pixels, *self.masks, *noise]
 
+    @property
+    def indices(self):
+        """What picks each plane out of the frame: ``()`` if it is one."""
+        if self.pixels.ndim == 2:
+            return [()]
+        return [(number,) for number in range(len(self.pixels))]
+
+    def plane(self, index=()):
+        """
+        Read one plane.
+
+        Parameters
+        ----------
+        index : tuple of int, optional
+            One of ``indices``.
+
+        Returns
+        -------
+        plane : `PlaneReader`
+            The plane, of which nothing has been read.
+        """
+        return PlaneReader(self, index)
+
+    def sigma(self, part):
+        """
+        Read the noise that came with a part of the frame.
+
+        Parameters
+        ----------
+        part : tuple of slice and int
+            What is to be read of each axis.
+
+        Returns
+        -------
+        sigma : `~numpy.ndarray` or `None`
+            Standard deviation in the unit of the frame, whatever it is;
+            `None` if no uncertainty came with the frame.
+        """
+        if self.noise is None:
+            return None
+        array, power, factor = self.noise
+        array = np.broadcast_to(array[part] if array.ndim else array,
+                                self.pixels[part].shape)
+        with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+            sigma = array.astype(float)**power * factor
+            return sigma.astype(working_type(self.pixels.dtype))
+
     def read(self, part=()):
         """
         Take plain arrays out of a part of the frame.
@@ -117,9 +167,9 @@ class Source:
         valid = np.isfinite(values)
         for mask in self.masks:
             valid &= (mask[part] if mask.ndim else mask) == 0
-        sigma = None
-        if self.noise is not None:
-            sigma = _standard_deviation(*self.noise, values, valid, part)
+        sigma = self.sigma(part)
+        if sigma is not None:
+            self._check_noise(valid, part)
             valid &= np.isfinite(sigma)
         values[~valid] = 0
         shape = (-1, *values.shape[-2:])
@@ -127,8 +177,109 @@ class Source:
                      None if sigma is None else sigma.reshape(shape),
                      self.unit, self.header, self.data)
 
+    def _check_noise(self, valid, part):
+        """Refuse noise that is not positive where a pixel is valid."""
+        array, power, _ = self.noise
+        array = np.broadcast_to(array[part] if array.ndim else array,
+                                valid.shape)
+        # no information at all is said with an inverse variance of 0
+        bad = valid & ((array < 0) if power < 0 else (array <= 0))
+        if bad.any():
+            index = tuple(int(i) for i in np.argwhere(bad)[0])
+            where = f'at pixel {index}' + (f' of {part}' if part else '')
+            msg = (f'uncertainty must be positive, got {array[index]} '
+                   f'{where} (mask pixels that are not to be used)')
+            raise ValueError(msg)
 
-def inspect(data, *, uncertainty=None, mask=None):
+
+class PlaneReader:
+    """
+    One plane, read window by window.
+
+    Parameters
+    ----------
+    frame : `FrameReader`
+        The frame that holds the plane, or the part of it that is at hand.
+
+    index : tuple of int, optional
+        Number of the plane in a stack; empty for a single one.
+
+    origin : tuple of int, optional
+        First row and column of what ``frame`` holds, if that is a part of
+        the plane, such as one chunk of a dask array.
+
+    shape : tuple of int, optional
+        Shape of the plane, if ``frame`` holds a part of it.
+    """
+
+    def __init__(self, frame, index=(), *, origin=(0, 0), shape=None):
+        self.frame = frame
+        self.index = index
+        self.origin = origin
+        self.shape = frame.pixels.shape[-2:] if shape is None else shape
+
+    @property
+    def unit(self):
+        """The unit of the frame."""
+        return self.frame.unit
+
+    @property
+    def dtype(self):
+        """The type that values are read in."""
+        return working_type(self.frame.pixels.dtype)
+
+    @property
+    def knows_noise(self):
+        """Whether an uncertainty came with the frame."""
+        return self.frame.noise is not None
+
+    def part(self, window):
+        """
+        Turn a window of the plane into an index of what the frame holds.
+
+        Parameters
+        ----------
+        window : tuple of slice
+            Rows and columns, within what the frame holds.
+
+        Returns
+        -------
+        part : tuple
+            For the arrays of the frame.
+        """
+        if not any(self.origin):
+            return (*self.index, *window)
+        return (*self.index, *(
+            slice(side.start - first, side.stop - first)
+            for side, first in zip(window, self.origin, strict=True)))
+
+    def read(self, window=(slice(None), slice(None))):
+        """
+        Take plain arrays out of a window.
+
+        Parameters
+        ----------
+        window : tuple of slice, optional
+            Rows and columns; the whole plane by default.
+
+        Returns
+        -------
+        values, valid : 2D `~numpy.ndarray`
+            As in `Frame`, copies.
+
+        sigma : 2D `~numpy.ndarray` or `None`
+            The noise, if an uncertainty came with the frame.
+        """
+        frame = self.frame.read(self.part(window))
+        return (frame.values[0], frame.valid[0],
+                None if frame.sigma is None else frame.sigma[0])
+
+    def release(self):
+        """Give back the memory that pages of mapped files take."""
+        release(self.frame.arrays)
+
+
+def open_frame(data, *, uncertainty=None, mask=None):
     """
     Check a frame and what belongs to it without reading its pixels.
 
@@ -139,7 +290,7 @@ def inspect(data, *, uncertainty=None, mask=None):
 
     Returns
     -------
-    source : `Source`
+    reader : `FrameReader`
         The frame, to be read.
 
     Raises
@@ -151,9 +302,9 @@ def inspect(data, *, uncertainty=None, mask=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from astro_denoise.frames import inspect
-    >>> source = inspect(np.arange(12).reshape(3, 4), mask=True)
-    >>> print(source.read(np.s_[1:, :2]).valid.shape)
+    >>> from astro_denoise.frames import open_frame
+    >>> reader = open_frame(np.arange(12).reshape(3, 4), mask=True)
+    >>> print(reader.read(np.s_[1:, :2]).valid.shape)
     (1, 2, 2)
     """
     pixels, own_mask, unit = plain_parts(data)
@@ -172,7 +323,7 @@ def inspect(data, *, uncertainty=None, mask=None):
     noise = None
     if uncertainty is not None:
         noise = _checked_uncertainty(uncertainty, pixels.shape, unit)
-    return Source(data, pixels, masks, noise, unit)
+    return FrameReader(data, pixels, masks, noise, unit)
 
 
 def working_type(dtype):
@@ -256,22 +407,3 @@ def _checked_uncertainty(uncertainty, shape, unit):
                    f'unit of data, {frame_unit}')
             raise ValueError(msg) from exc
     return array, power, factor
-
-
-def _standard_deviation(array, power, factor, values, valid, part):
-    """
-    Standard deviation in the unit and with the shape of a part.
-    """
-    array = np.broadcast_to(array[part] if array.ndim else array,
-                            values.shape)
-    # no information at all is said with an inverse variance of 0
-    bad = valid & ((array < 0) if power < 0 else (array <= 0))
-    if bad.any():
-        index = tuple(int(i) for i in np.argwhere(bad)[0])
-        where = f'at pixel {index}' + (f' of {part}' if part else '')
-        msg = (f'uncertainty must be positive, got {array[index]} {where} '
-               f'(mask pixels that are not to be used)')
-        raise ValueError(msg)
-    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-        sigma = array.astype(float)**power * factor
-        return sigma.astype(values.dtype)

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Take plain arrays out of what the user gave, and put the result back.
+Take plain arrays out of what the user gave, and put results back.
 """
 
 import copy
@@ -10,9 +10,11 @@ from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
 from astropy.utils.masked import Masked
 
-from .inputs import Frame, inspect, plain_parts, working_type
+from .inputs import open_frame, plain_parts, working_type
+from .memory_maps import release
+from .windows import within
 
-__all__ = ['Frame', 'merge', 'repack', 'result_type', 'unpack', 'wrap']
+__all__ = ['FrameWriter', 'nothing_valid', 'result_type', 'unpack']
 
 
 def unpack(data, *, uncertainty=None, mask=None):
@@ -60,109 +62,188 @@ def unpack(data, *, uncertainty=None, mask=None):
     >>> print(frame.values.shape, frame.values.dtype, frame.sigma[0, 0, 0])
     (1, 2, 2) float32 0.5
     """
-    frame = inspect(data, uncertainty=uncertainty, mask=mask).read()
+    reader = open_frame(data, uncertainty=uncertainty, mask=mask)
+    frame = reader.read()
     if not frame.valid.any():
-        pixels, sigma = frame.values, frame.sigma
-        msg = f'data must have valid pixels, all {pixels.size} are masked'
-        if not np.isfinite(plain_parts(data)[0]).any():
-            msg = f'data must have finite pixels, got none of {pixels.size}'
-        elif sigma is not None and not np.isfinite(sigma).any():
-            msg = ('uncertainty must be finite for some valid pixel, got '
-                   f'{sigma.flat[0]} and the like')
-        raise ValueError(msg)
+        raise ValueError(nothing_valid(reader))
     return frame
 
 
-def repack(frame, denoised, sigma, *, log=None, return_uncertainty=False):
+def nothing_valid(reader):
     """
-    Put a result into an object of the type the user gave.
+    Say why no pixel of a frame is valid.
+
+    Parameters
+    ----------
+    reader : `~astro_denoise.frames.FrameReader`
+        The frame.
+
+    Returns
+    -------
+    message : str
+        For an error.
+    """
+    pixels = reader.pixels
+    planes = [pixels[index] for index in reader.indices]
+    if not any(np.isfinite(plane).any() for plane in planes):
+        return f'data must have finite pixels, got none of {pixels.size}'
+    for index in reader.indices:
+        sigma = reader.sigma(index)
+        if sigma is None or np.isfinite(sigma).any():
+            return (f'data must have valid pixels, all {pixels.size} are '
+                    f'masked')
+    return (f'uncertainty must be finite for some valid pixel, got '
+            f'{sigma.flat[0]} and the like')
+
+
+class FrameWriter:
+    """
+    Take finished windows, and make an object of the type the user gave.
 
     Pixels that are not valid come back as they were, with the mask set
     where the type has one.
 
     Parameters
     ----------
-    frame : `Frame`
-        What `unpack` returned.
+    reader : `~astro_denoise.frames.FrameReader`
+        The frame.
 
-    denoised, sigma : 3D `~numpy.ndarray`
-        The new pixels and their standard deviation, (n, ny, nx).
+    output : `~numpy.ndarray`
+        Takes the new pixels.
 
-    log : dict, optional
-        Cards for the header: a value, or a value and a comment, for each
-        keyword of at most 8 characters.  Only `~astropy.nddata.NDData` and
-        its subclasses have a header.
+    error : `~numpy.ndarray`, optional
+        Takes their standard deviation; where a pixel is not valid that of
+        the input, or NaN.
 
-    return_uncertainty : bool, optional
-        Whether to return the uncertainty of an array or
-        `~astropy.units.Quantity` too.  `~astropy.nddata.NDData` holds it
-        anyway.
-
-    Returns
-    -------
-    result : same type as the input
-        A new object with the shape, unit, wcs and metadata of the input.
-        Floating-point types are kept, in native byte order and with float32
-        at least; integers become float32, those above 16 bits float64.
-
-    uncertainty : same type as the input
-        The standard deviation; where a pixel is not valid that of the
-        input, or NaN.  Only with ``return_uncertainty``.
-
-    Raises
-    ------
-    ValueError
-        If a shape is not that of the frame, or a keyword of ``log`` is
-        longer than 8 characters.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from astro_denoise.frames import repack, unpack
-    >>> frame = unpack(np.array([[1.0, np.nan], [3.0, 4.0]]))
-    >>> print(repack(frame, frame.values + 1, frame.values))
-    [[ 2. nan]
-     [ 4.  5.]]
+    area : tuple of slice, optional
+        Rows and columns of the plane that the arrays are for, where that
+        is not all of it; the rest is not written.
     """
-    for name, array in (('denoised', denoised), ('sigma', sigma)):
-        if array.shape != frame.values.shape:
-            msg = (f'{name} must have the shape {frame.values.shape}, got '
-                   f'{array.shape}')
-            raise ValueError(msg)
-    shape = plain_parts(frame.source)[0].shape
-    result, error = merge(frame, denoised, sigma)
-    return wrap(frame.source, result.reshape(shape), error.reshape(shape),
-                ~frame.valid.reshape(shape), log=log,
-                return_uncertainty=return_uncertainty)
 
+    def __init__(self, reader, output, error=None, *, area=None):
+        self.reader = reader
+        self.output = output
+        self.error = error
+        self.area = area
+        self.invalid = None
+        self.any_valid = False
+        self._has_mask = isinstance(
+            reader.data, NDData | Masked | np.ma.MaskedArray)
 
-def merge(frame, denoised, sigma, part=()):
-    """
-    Put the pixels that are not valid back into a result.
+    def write(self, plane, window, denoised, sigma, valid):
+        """
+        Take a window of a plane.
 
-    Parameters
-    ----------
-    frame : `Frame`
-        What was denoised.
+        Parameters
+        ----------
+        plane : `~astro_denoise.frames.PlaneReader`
+            The plane, one of the reader's.
 
-    denoised, sigma : 3D `~numpy.ndarray`
-        The new pixels and their standard deviation, (n, ny, nx).
+        window : tuple of slice
+            Rows and columns.
 
-    part : tuple of slice and int, optional
-        The part of what the user gave that ``frame`` was read from.
+        denoised, sigma : 2D `~numpy.ndarray`
+            The new pixels and their standard deviation.
 
-    Returns
-    -------
-    result, error : 3D `~numpy.ndarray`
-        The pixels and their standard deviation, in the type of `repack`.
-    """
-    pixels = plain_parts(frame.source)[0]
-    dtype = result_type(pixels.dtype)
-    result = np.where(frame.valid, denoised,
-                      pixels[part].reshape(frame.values.shape))
-    old = np.nan if frame.sigma is None else frame.sigma
-    error = np.where(frame.valid, sigma, old)
-    return result.astype(dtype, copy=False), error.astype(dtype, copy=False)
+        valid : 2D bool `~numpy.ndarray`
+            `False` where a pixel comes back as it was.
+        """
+        here = (*plane.index, *window)
+        if self.area is not None:
+            inner = tuple(
+                slice(max(side.start, limit.start), min(side.stop, limit.stop))
+                for side, limit in zip(window, self.area, strict=True))
+            if any(side.start >= side.stop for side in inner):
+                return
+            seen = within(inner, window)
+            denoised, sigma, valid = (each[seen] for each in
+                                      (denoised, sigma, valid))
+            window, here = inner, within(inner, self.area)
+        self.output[here] = denoised
+        if self.error is not None:
+            self.error[here] = sigma
+        self.any_valid |= bool(valid.any())
+        if not valid.all():
+            self._put_back(here, plane.part(window), ~valid)
+
+    def _put_back(self, here, part, bad):
+        self.output[here][bad] = self.reader.pixels[part][bad]
+        if self.error is not None:
+            old = self.reader.sigma(part)
+            self.error[here][bad] = np.nan if old is None else old[bad]
+        self.mark(here, bad)
+
+    def mark(self, here, bad):
+        """
+        Set the mask of some pixels, where the type of the frame has one.
+
+        Parameters
+        ----------
+        here : tuple of slice and int
+            A part of the frame.
+
+        bad : bool `~numpy.ndarray`
+            Pixels of that part.
+        """
+        if self._has_mask and bad.any():
+            if self.invalid is None:
+                self.invalid = np.zeros(self.output.shape, bool)
+            self.invalid[here] |= bad
+
+    def release(self):
+        """Give back the memory that pages of mapped files take."""
+        release([*self.reader.arrays, self.output, self.error])
+
+    def wrap(self, *, log=None, return_uncertainty=False):
+        """
+        Make an object of the type the user gave.
+
+        Parameters
+        ----------
+        log : dict, optional
+            Cards for the header: a value, or a value and a comment, for
+            each keyword of at most 8 characters. Only
+            `~astropy.nddata.NDData` and its subclasses have a header.
+
+        return_uncertainty : bool, optional
+            Whether to return the uncertainty of an array or
+            `~astropy.units.Quantity` too. `~astropy.nddata.NDData` holds
+            it anyway.
+
+        Returns
+        -------
+        result : same type as the input
+            A new object with the shape, unit, wcs and metadata of the
+            input. Floating-point types are kept, in native byte order and
+            with float32 at least; integers become float32, those above 16
+            bits float64.
+
+        uncertainty : same type as the input
+            The standard deviation. Only with ``return_uncertainty``.
+
+        Raises
+        ------
+        ValueError
+            If a keyword of ``log`` is longer than 8 characters.
+        """
+        data = self.reader.data
+        _, own_mask, unit = plain_parts(data)
+        if isinstance(data, NDData):
+            return _new_nddata(
+                data, self.output, self.error,
+                _new_mask(own_mask, self.invalid, self.output.shape), log)
+        results = [self.output]
+        if return_uncertainty:
+            results.append(self.error)
+        if unit is not None:
+            kind = type(getattr(data, 'unmasked', data))
+            results = [kind(array, unit=unit, copy=False)
+                       for array in results]
+        for kind in (Masked, np.ma.MaskedArray):
+            if isinstance(data, kind):
+                mask = False if self.invalid is None else self.invalid
+                results = [kind(array, mask=mask) for array in results]
+        return tuple(results) if return_uncertainty else results[0]
 
 
 def result_type(dtype):
@@ -181,48 +262,6 @@ def result_type(dtype):
     return np.dtype(working_type(dtype))
 
 
-def wrap(data, result, error, invalid, *, log=None,
-         return_uncertainty=False):
-    """
-    Make an object of the type the user gave.
-
-    Parameters
-    ----------
-    data : object
-        What the user gave.
-
-    result : `~numpy.ndarray`
-        The pixels of the new object.
-
-    error : `~numpy.ndarray` or `None`
-        Their standard deviation.
-
-    invalid : bool `~numpy.ndarray` or `None`
-        Pixels that were not used, `None` if all were.
-
-    log, return_uncertainty : optional
-        As for `repack`.
-
-    Returns
-    -------
-    result, uncertainty : same type as the input
-        As for `repack`.
-    """
-    _, own_mask, unit = plain_parts(data)
-    if isinstance(data, NDData):
-        return _new_nddata(data, result, error,
-                           _new_mask(own_mask, invalid, result.shape), log)
-    results = (result, error) if return_uncertainty else (result,)
-    if unit is not None:
-        kind = type(getattr(data, 'unmasked', data))
-        results = [kind(array, unit=unit, copy=False) for array in results]
-    for kind in (Masked, np.ma.MaskedArray):
-        if isinstance(data, kind):
-            mask = False if invalid is None else invalid
-            results = [kind(array, mask=mask) for array in results]
-    return tuple(results) if return_uncertainty else results[0]
-
-
 def _new_mask(mask, invalid, shape):
     """
     The mask of the input with the pixels that are not valid added.
@@ -238,8 +277,8 @@ def _new_mask(mask, invalid, shape):
     return mask
 
 
-def _new_nddata(source, values, sigma, mask, log):
-    meta = copy.deepcopy(source.meta)
+def _new_nddata(data, values, sigma, mask, log):
+    meta = copy.deepcopy(data.meta)
     for keyword, card in (log or {}).items():
         if len(keyword) > 8:
             msg = ('log must have keywords of at most 8 characters, got '
@@ -251,12 +290,12 @@ def _new_nddata(source, values, sigma, mask, log):
             meta[keyword] = (value, comment)
         else:
             meta[keyword] = value
-    result = type(source)(
+    result = type(data)(
         values, mask=mask, meta=meta,
         uncertainty=None if sigma is None else StdDevUncertainty(
             sigma, copy=False),
-        unit=source.unit, wcs=copy.deepcopy(source.wcs),
-        psf=copy.deepcopy(source.psf))
-    if getattr(source, 'flags', None) is not None:
-        result.flags = copy.deepcopy(source.flags)
+        unit=data.unit, wcs=copy.deepcopy(data.wcs),
+        psf=copy.deepcopy(data.psf))
+    if getattr(data, 'flags', None) is not None:
+        result.flags = copy.deepcopy(data.flags)
     return result

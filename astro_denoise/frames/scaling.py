@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-__all__ = ['in_range', 'sample_exponent', 'sample_step']
+__all__ = ['in_range', 'sample_exponent', 'sample_step', 'scaled']
 
 
 # Single precision, in which noise maps and networks compute, holds squares
@@ -53,3 +53,12 @@ def in_range(values, valid, sigma, exponent):
         valid &= held
         values = np.where(held, values, 0)
     return values, sigma
+
+
+def scaled(array, exponent):
+    """
+    Multiply by a power of two, in double precision where it is not 0.
+    """
+    if not exponent:
+        return array
+    return np.ldexp(np.asarray(array, float), exponent)

@@ -5,7 +5,7 @@ How a frame is cut into tiles: pure geometry.
 
 from dataclasses import dataclass
 
-__all__ = ['Tile', 'TilePlan', 'plan_tiles']
+__all__ = ['Tile', 'TilePlan', 'grown', 'outwards', 'plan_tiles', 'within']
 
 
 @dataclass(frozen=True)
@@ -127,3 +127,47 @@ def plan_tiles(shape, size, *, halo, stride):
              (slice(*core_y), slice(*core_x)))
         for window_y, core_y in rows for window_x, core_x in columns)
     return TilePlan((height, width), tiles)
+
+
+def grown(window, halo, shape):
+    """
+    A window with a halo, as far as the plane goes.
+
+    Parameters
+    ----------
+    window : tuple of slice
+        Rows and columns; may end beyond the plane.
+
+    halo : int
+        Pixels to add on every side.
+
+    shape : tuple of int
+        Shape of the plane.
+
+    Returns
+    -------
+    window : tuple of slice
+        Within the plane.
+    """
+    return tuple(slice(max(0, side.start - halo), min(side.stop + halo, n))
+                 for side, n in zip(window, shape, strict=True))
+
+
+def outwards(window, step, shape):
+    """
+    A window that begins at multiples of ``step`` pixels, within the plane.
+    """
+    return tuple(slice(side.start // step * step, min(side.stop, n))
+                 for side, n in zip(window, shape, strict=True))
+
+
+def within(inner, outer):
+    """
+    The slices of an outer window that give an inner one.
+
+    Both are given as slices of the plane; what of the inner one lies
+    outside is left out.
+    """
+    return tuple(slice(max(a.start, b.start) - b.start,
+                       min(a.stop, b.stop) - b.start)
+                 for a, b in zip(inner, outer, strict=True))

@@ -3,13 +3,87 @@
 Which device computes, and in which precision.
 """
 
+import copy
 import os
+from dataclasses import dataclass
 
 import torch
 
-__all__ = ['resolve_device', 'resolve_precision', 'survive_fork']
+__all__ = ['Runtime', 'resolve_device', 'resolve_precision', 'survive_fork']
 
 _process = os.getpid()
+
+@dataclass(frozen=True)
+class Runtime:
+    """
+    A device to compute on, and the precision of convolutions.
+
+    Parameters
+    ----------
+    device : `torch.device`
+        The device.
+
+    dtype : `torch.dtype`, optional
+        The precision.
+    """
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+
+    @classmethod
+    def resolve(cls, device=None, precision='auto'):
+        """
+        Choose device and precision.
+
+        Parameters
+        ----------
+        device : str, `torch.device` or `None`, optional
+            As for `resolve_device`.
+
+        precision : {'auto', 'float32', 'bfloat16'}, optional
+            As for `resolve_precision`.
+
+        Returns
+        -------
+        runtime : `Runtime`
+            Both.
+
+        Examples
+        --------
+        >>> from astro_denoise.inference import Runtime
+        >>> Runtime.resolve('cpu', 'float32').dtype
+        torch.float32
+        """
+        device = resolve_device(device)
+        return cls(device, resolve_precision(precision, device))
+
+    def place(self, network):
+        """
+        Put a network on the device, laid out as convolutions are fastest.
+
+        Parameters
+        ----------
+        network : `torch.nn.Module`
+            The network; stays where it is.
+
+        Returns
+        -------
+        network : `torch.nn.Module`
+            The network itself if it is there already, else a copy.
+        """
+        if next(network.parameters()).device == self.device:
+            return network
+        return copy.deepcopy(network).to(device=self.device,
+                                         memory_format=torch.channels_last)
+
+    def send(self, stack):
+        """
+        Put a tensor on the device; the processor does not wait for a GPU.
+        """
+        if self.device.type == 'cuda':
+            return stack.pin_memory().to(self.device, non_blocking=True)
+        return stack.to(self.device)
+
 
 _PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 

@@ -7,19 +7,15 @@ nothing is computed twice; a frame too wide for that is cut into tiles, as
 is any for a network that knows no rows.
 """
 
-import copy
-import logging
-
 import numpy as np
 import torch
 
 from ..frames.windows import plan_tiles
 from ..models.denoiser import psf_context
+from .memory import run_within_memory
 from .rows import RowStream
 
-__all__ = ['denoise_plane', 'denoise_windows', 'placed']
-
-logger = logging.getLogger(__name__)
+__all__ = ['denoise_windows']
 
 # Pixels of the rows worked on at a time. On the processor, no plane is then
 # larger than 32 MiB: larger ones are given back to the system and asked for
@@ -27,45 +23,12 @@ logger = logging.getLogger(__name__)
 # more work at once.
 _WINDOW_PIXELS = {'cpu': 5 * 2**17, 'cuda': 2**24}
 
-_SMALLEST_WINDOW = 2**14
-
 # Pixels of a tile for a network that cannot go down a frame.
 _LARGEST_TILE = 2**21
 
 # With fewer rows, the few that each layer computes twice would count for
 # more than the halo of a tile.
 _FEWEST_ROWS = 128
-
-
-def placed(network, device):
-    """
-    A network on a device, laid out as its convolutions are fastest.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        The network; stays where it is.
-
-    device : `torch.device`
-        Where to compute.
-
-    Returns
-    -------
-    network : `torch.nn.Module`
-        The network itself if it is there already, else a copy.
-    """
-    here = next(network.parameters()).device
-    if device == here:
-        return network
-    return copy.deepcopy(network).to(device=device,
-                                     memory_format=torch.channels_last)
-
-
-def _is_out_of_memory(error):
-    """Whether torch ran out of memory, on a GPU or on the processor."""
-    return (isinstance(error, (torch.OutOfMemoryError, MemoryError))
-            or "can't allocate memory" in str(error)
-            or 'not enough memory' in str(error))
 
 
 def _cut(plane, rows, columns, shape, fill=0.0):
@@ -78,128 +41,62 @@ def _cut(plane, rows, columns, shape, fill=0.0):
     return whole
 
 
-def denoise_plane(network, values, valid, background, sigma, level, *,
-                  fwhm=None, electrons=None, device, dtype,
-                  window_pixels=None, progress=None):
+def denoise_windows(network, planes, measurement, write, *, runtime,
+                    window_pixels=None, progress=None):
     """
-    Denoise one frame.
+    Denoise one plane, and hand over each part when it is done.
 
     Parameters
     ----------
     network : `torch.nn.Module`
-        As `~astro_denoise.models.denoiser.CCDDenoiser`, on ``device``.
+        As `~astro_denoise.models.denoiser.CCDDenoiser`, on the device.
 
-    values, valid, background, sigma : 2D `~numpy.ndarray`
-        The frame, its valid pixels, background and noise map.
+    planes : `~astro_denoise.noise.measurement.Window` or \
+            `~astro_denoise.inference.plane_rows.PlaneRows`
+        The plane, its valid pixels, background and noise map: arrays, or
+        what gives arrays for slices of rows and columns.
 
-    level : float
-        Noise of the blank sky.
-
-    fwhm, electrons, device, dtype, window_pixels, progress : optional
-        As for `denoise_windows`.
-
-    Returns
-    -------
-    denoised, error : 2D `~numpy.ndarray`
-        The denoised frame in the type of ``values``, and the standard
-        deviation of its error (float32).
-    """
-    denoised = np.empty(values.shape, dtype=values.dtype)
-    error = np.empty(values.shape, dtype=np.float32)
-
-    def write(rows, columns, *answer):
-        denoised[rows, columns], error[rows, columns] = answer
-
-    denoise_windows(network, (values, valid, background, sigma), level,
-                    write, fwhm=fwhm, electrons=electrons, device=device,
-                    dtype=dtype, window_pixels=window_pixels,
-                    progress=progress)
-    return denoised, error
-
-
-def denoise_windows(network, planes, level, write, *, fwhm=None,
-                    electrons=None, device, dtype, window_pixels=None,
-                    progress=None):
-    """
-    Denoise one frame, and hand over each part when it is done.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        As `~astro_denoise.models.denoiser.CCDDenoiser`, on ``device``.
-
-    planes : tuple
-        The frame, its valid pixels, background and noise map: arrays, or
-        what else has a ``shape`` and gives arrays for slices of rows and
-        columns.
-
-    level : float
-        Noise of the blank sky.
+    measurement : `~astro_denoise.noise.measurement.Measurement`
+        Of the plane: the noise of blank sky, the seeing, and gain, read
+        noise and pedestal where the noise map was made from the frame.
 
     write : callable
         Called with slices of rows and of columns, the denoised pixels
         there, and the standard deviation of their error. Where memory
-        does not suffice the frame is begun anew, and parts come again.
+        does not suffice the plane is begun anew, and parts come again.
 
-    fwhm : float, optional
-        Full width at half maximum of the point sources in pixels.
-
-    electrons : tuple of float, optional
-        Gain, read noise and pedestal, where the noise map was made from the
-        frame: it does not know the photons of faint compact sources.
-
-    device : `torch.device`
-        Where to compute.
-
-    dtype : `torch.dtype`
-        Precision of the convolutions.
+    runtime : `~astro_denoise.inference.Runtime`
+        Where to compute, and the precision of the convolutions.
 
     window_pixels : int, optional
         Pixels of the rows worked on at a time; halved for as long as
         memory does not suffice.
 
     progress : callable, optional
-        Called with the share of the frame that each step finished.
+        Called with the share of the plane that each step finished.
     """
-    shape = planes[0].shape
     if window_pixels is None:
-        window_pixels = _WINDOW_PIXELS.get(device.type, 2**20)
-    context = torch.tensor([psf_context(fwhm)], dtype=torch.float32,
-                           device=device)
-
+        window_pixels = _WINDOW_PIXELS.get(runtime.device.type, 2**20)
+    context = torch.tensor([psf_context(measurement.fwhm)],
+                           dtype=torch.float32, device=runtime.device)
     in_rows = hasattr(network, 'encoded')
-    while True:
-        size = _window_size(shape, window_pixels, in_rows)
-        plan = plan_tiles(shape, size, halo=network.reach,
+    answers_of = _go_down if in_rows else _at_once
+
+    def run(window_pixels):
+        size = _window_size(planes.shape, window_pixels, in_rows)
+        plan = plan_tiles(planes.shape, size, halo=network.reach,
                           stride=network.stride)
         n_rows = window_pixels // plan.window_shape[1]
         n_rows = max(n_rows // network.stride, 1) * network.stride
-        answers_of = _go_down if in_rows else _at_once
-        done = 0.0
-        try:
-            for tile in plan.tiles:
-                for part in _denoised_rows(
-                        answers_of(network, tile, plan.window_shape, n_rows,
-                                   planes, level, context, device, dtype),
-                        tile, planes, level, electrons, write):
-                    share = part / len(plan.tiles)
-                    done += share
-                    if progress is not None:
-                        progress(share)
-        except (RuntimeError, MemoryError) as failure:
-            if (not _is_out_of_memory(failure)
-                    or window_pixels <= _SMALLEST_WINDOW):
-                raise
-            if device.type == 'cuda':
-                torch.cuda.empty_cache()
-            # The frame is cut anew: what is done is done again.
-            if progress is not None:
-                progress(-done)
-            window_pixels //= 2
-            logger.warning('out of memory on %s: going on with windows of '
-                           '%d pixels', device, window_pixels)
-        else:
-            return
+        for tile in plan.tiles:
+            answers = answers_of(network, tile, plan.window_shape, n_rows,
+                                 planes, measurement.level, context, runtime)
+            for part in _denoised_rows(answers, tile, planes, measurement,
+                                       write):
+                yield part / len(plan.tiles)
+
+    run_within_memory(run, window_pixels, device=runtime.device,
+                      progress=progress)
 
 
 def _window_size(shape, n_pixels, in_rows):
@@ -215,13 +112,13 @@ def _window_size(shape, n_pixels, in_rows):
 
 def _standardised(planes, rows, columns, shape, level):
     """The input of a network, for the part of a frame in a window."""
-    values, valid, background, sigma = planes
-    rows = slice(rows.start, min(rows.stop, values.shape[0]))
-    columns = slice(columns.start, min(columns.stop, values.shape[1]))
+    values, background = planes.values, planes.background
+    rows = slice(rows.start, min(rows.stop, planes.shape[0]))
+    columns = slice(columns.start, min(columns.stop, planes.shape[1]))
     stack = np.empty((1, 3, *shape), np.float32)
     x, log_sigma, weight = stack[0]
-    noise_map = _cut(sigma, rows, columns, shape, fill=level)
-    weight[...] = _cut(valid, rows, columns, shape)
+    noise_map = _cut(planes.noise_map, rows, columns, shape, fill=level)
+    weight[...] = _cut(planes.valid, rows, columns, shape)
     # The difference is taken in the precision of the frame.
     x[...] = _cut(values[rows, columns] - background[rows, columns],
                   slice(None), slice(None), shape)
@@ -233,54 +130,45 @@ def _standardised(planes, rows, columns, shape, level):
     return torch.from_numpy(stack)
 
 
-def _sent(stack, device):
-    """A stack on its device; the processor does not wait for a GPU."""
-    if device.type == 'cuda':
-        return stack.pin_memory().to(device, non_blocking=True)
-    return stack.to(device)
-
-
-def _go_down(network, tile, shape, n_rows, planes, level, context, device,
-             dtype):
+def _go_down(network, tile, shape, n_rows, planes, level, context, runtime):
     """Noise and log variance of a window, some rows at a time."""
-    stream = RowStream(network, shape[0], context, dtype)
+    stream = RowStream(network, shape[0], context, runtime.dtype)
     for start in range(0, shape[0], n_rows):
         rows = slice(start, min(start + n_rows, shape[0]))
         stack = _standardised(planes, rows, tile.window[1],
                               (rows.stop - start, shape[1]), level)
         with torch.inference_mode():
-            yield stream.push(_sent(stack, device))
+            yield stream.push(runtime.send(stack))
 
 
-def _at_once(network, tile, shape, n_rows, planes, level, context, device,
-             dtype):
+def _at_once(network, tile, shape, n_rows, planes, level, context, runtime):
     """Noise and log variance of a window as a whole."""
-    stack = _sent(_standardised(planes, *tile.window, shape, level), device)
+    stack = runtime.send(_standardised(planes, *tile.window, shape, level))
     with torch.inference_mode():
-        answers = network(*stack.split(1, 1), context, dtype=dtype)
+        answers = network(*stack.split(1, 1), context, dtype=runtime.dtype)
     core, start = tile.core[0], tile.window[0].start
     inside = slice(core.start - start, core.stop - start)
     yield core, *(answer[:, :, inside] for answer in answers)
 
 
-def _denoised_rows(answers, tile, planes, level, electrons, write):
+def _denoised_rows(answers, tile, planes, measurement, write):
     """Write answers for a tile, and yield the share of it that is done."""
-    values, _, background, sigma = planes
     core, start = tile.core[1], tile.window[1].start
     inside = slice(core.start - start, core.stop - start)
     height = tile.core[0].stop - tile.core[0].start
     for done, *answer in answers:
-        done = slice(done.start, min(done.stop, values.shape[0]))
+        done = slice(done.start, min(done.stop, planes.shape[0]))
         n_done = done.stop - done.start
         if not n_done:
             continue
         noise, log_variance = (plane[0, 0, :n_done, inside].cpu().numpy()
                                for plane in answer)
-        noise_map = sigma[done, core]
-        denoised = values[done, core] - noise_map * noise
-        if electrons is not None:
-            noise_map = _with_photons(noise_map, denoised, background[
-                done, core], level, *electrons)
+        noise_map = planes.noise_map[done, core]
+        denoised = planes.values[done, core] - noise_map * noise
+        if measurement.electrons is not None:
+            noise_map = _with_photons(
+                noise_map, denoised, planes.background[done, core],
+                measurement.level, *measurement.electrons)
         write(done, core, denoised, noise_map * np.exp(0.5 * log_variance))
         yield n_done / height
 

@@ -3,27 +3,22 @@
 Run a network that looks for point sources over frames of any size.
 """
 
-import logging
-
 import numpy as np
 import torch
 
 from ..frames.windows import plan_tiles
-from .engine import _is_out_of_memory
+from .memory import run_within_memory
 
 __all__ = ['ANSWERS', 'find_in_planes']
-
-logger = logging.getLogger(__name__)
 
 # What is known of each pixel, in the order of the planes.
 ANSWERS = ('probability', 'flux', 'variance', 'dx', 'dy')
 
 # Pixels that go through the network at once.
 _WINDOW_PIXELS = {'cpu': 2**20, 'cuda': 2**23}
-_SMALLEST_WINDOW = 2**14
 
 
-def find_in_planes(network, values, valid, position, *, device, dtype,
+def find_in_planes(network, values, valid, position, *, runtime,
                    window_pixels=None, progress=None):
     """
     Look for point sources in frames of one shape.
@@ -42,11 +37,8 @@ def find_in_planes(network, values, valid, position, *, device, dtype,
         Shape (3, ny, nx), see
         `~astro_denoise.sky_maps.galactic_grid.position_planes`.
 
-    device : `torch.device`
-        Where to compute.
-
-    dtype : `torch.dtype`
-        Precision of the convolutions.
+    runtime : `~astro_denoise.inference.Runtime`
+        Where to compute, and the precision of the convolutions.
 
     window_pixels : int, optional
         Pixels that go through the network at once; halved for as long
@@ -62,41 +54,28 @@ def find_in_planes(network, values, valid, position, *, device, dtype,
     """
     answers = np.empty((len(ANSWERS), *values.shape), np.float32)
     if window_pixels is None:
-        window_pixels = _WINDOW_PIXELS.get(device.type, 2**20)
-    while True:
+        window_pixels = _WINDOW_PIXELS.get(runtime.device.type, 2**20)
+
+    def run(window_pixels):
         side = max(int(window_pixels**0.5), network.stride)
         plan = plan_tiles(values.shape[1:], side, halo=network.reach,
                           stride=network.stride)
         batch = max(window_pixels // int(np.prod(plan.window_shape)), 1)
-        done = 0.0
-        try:
-            for start in range(0, len(values), batch):
-                frames = slice(start, start + batch)
-                for tile in plan.tiles:
-                    _find_in_tile(network, tile, plan.window_shape,
-                                  (values[frames], valid[frames], position),
-                                  answers[:, frames], device, dtype)
-                    share = (len(values[frames]) / len(values)
-                             / len(plan.tiles))
-                    done += share
-                    if progress is not None:
-                        progress(share)
-        except (RuntimeError, MemoryError) as failure:
-            if (not _is_out_of_memory(failure)
-                    or window_pixels <= _SMALLEST_WINDOW):
-                raise
-            if device.type == 'cuda':
-                torch.cuda.empty_cache()
-            if progress is not None:
-                progress(-done)  # all of it is done again
-            window_pixels //= 2
-            logger.warning('out of memory on %s: going on with windows of '
-                           '%d pixels', device, window_pixels)
-        else:
-            return answers
+        for start in range(0, len(values), batch):
+            frames = slice(start, start + batch)
+            for tile in plan.tiles:
+                _find_in_tile(network, tile, plan.window_shape,
+                              (values[frames], valid[frames], position),
+                              answers[:, frames], runtime)
+                yield (len(values[frames]) / len(values)
+                       / len(plan.tiles))
+
+    run_within_memory(run, window_pixels, device=runtime.device,
+                      progress=progress)
+    return answers
 
 
-def _find_in_tile(network, tile, shape, planes, answers, device, dtype):
+def _find_in_tile(network, tile, shape, planes, answers, runtime):
     """One tile of some frames."""
     n = len(planes[0])
     tensors = []
@@ -104,11 +83,11 @@ def _find_in_tile(network, tile, shape, planes, answers, device, dtype):
         part = plane[..., tile.window[0], tile.window[1]]
         whole = np.zeros((*part.shape[:-2], *shape), np.float32)
         whole[..., :part.shape[-2], :part.shape[-1]] = part
-        tensors.append(torch.from_numpy(whole).to(device))
+        tensors.append(torch.from_numpy(whole).to(runtime.device))
     values, valid, position = tensors
     with torch.inference_mode():
         found = network(values[:, None], valid[:, None],
-                        position.expand(n, -1, -1, -1), dtype=dtype)
+                        position.expand(n, -1, -1, -1), dtype=runtime.dtype)
         found = torch.cat([torch.sigmoid(found['logit']), found['flux'],
                            torch.exp(found['log_variance']), found['dx'],
                            found['dy']], 1).float()

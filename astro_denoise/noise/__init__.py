@@ -7,7 +7,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'gain': ['resolve_gain'],
-    'measurement': ['Measured'],
+    'measurement': ['Measurement', 'measure_plane'],
     'model': [
         'NoiseModel', 'estimate_background', 'estimate_gain',
         'estimate_noise_level', 'noise_model'],

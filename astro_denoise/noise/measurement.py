@@ -1,10 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What has to be known of a whole plane before a part of it is denoised.
+Measure a plane: noise, background and seeing, for everyone who asks.
 
-Noise level, gain and seeing are numbers of the plane, and the background is
-a mesh of 64 x 64 pixels: all of it is small, whatever the size of the plane.
-With it, each part is denoised as it is in the plane, and no seam can show.
+What comes out is small, whatever the size of the plane: the background is
+a mesh, all else are numbers. With it, each window is worked on as it is in
+the plane, and no seam can show.
 """
 
 import math
@@ -14,27 +14,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..exceptions import CorrelatedNoiseWarning
-from ..frames.windows import plan_tiles
-from .levels import MESH, Sky
+from ..frames.scaling import in_range, sample_exponent, sample_step
+from ..frames.windows import grown, within
+from .background import (
+    BackgroundMesh,
+    mesh_of_window,
+    mesh_of_windows,
+    mesh_plan,
+)
+from .levels import MESH
 from .model import noise_model
 from .photon_map import electrons_of_sky, photon_noise_map
+from .sampling import is_measured_whole, sample_parts
 from .seeing import estimate_fwhm
-from .strips import fill_holes, upsample
 
-__all__ = ['MAP_HALO', 'WHOLE', 'Measured', 'background_mesh',
-           'map_parameters', 'measure_sample', 'mesh_plan', 'sample_parts',
-           'stacked', 'warn_of_correlation']
-
-# A plane of up to this many pixels is measured as a whole. Of a larger one
-# noise and seeing are measured on as many pixels, in pieces from all over it.
-WHOLE = 2**24
-_PIECE = 256  # pixels a side
-_N_PIECES = WHOLE // _PIECE**2
-
-# Pixels that the background mesh is measured on at once, a side, and what
-# of them is only there for its filter.
-_MESH_WINDOW = 2304
-_MESH_HALO = 2 * MESH
+__all__ = ['MAP_HALO', 'Measurement', 'Window', 'complete', 'measure_plane',
+           'measure_sample', 'read_scaled', 'read_window', 'warn_of']
 
 MAP_HALO = 4 * MESH  # reach of a photon noise map
 
@@ -44,7 +39,7 @@ _LARGEST_CORRELATION = 0.05
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """
     Noise, background and seeing of a plane.
 
@@ -73,12 +68,11 @@ class Measured:
         Gain, read noise and pedestal of the photon noise map, where the
         noise is not known and not the same in all pixels.
 
-    mesh : 2D `~numpy.ndarray`
-        The background in cells of 64 x 64 pixels, as a multiple of
-        ``scale`` above ``centre``.
+    background : `~astro_denoise.noise.background.BackgroundMesh` or `None`
+        The background.
 
-    centre, scale : float
-        What the mesh is counted in.
+    n_valid : int
+        Number of valid pixels that were measured.
     """
 
     origin: str
@@ -89,63 +83,54 @@ class Measured:
     fwhm: float | None
     exponent: int
     electrons: tuple | None = None
-    mesh: np.ndarray | None = None
-    centre: float = 0.0
-    scale: float = 1.0
+    background: BackgroundMesh | None = None
+    n_valid: int = 1
 
-    def log(self):
-        """What is logged of it, in the unit of the frame."""
-        return (self.origin,
-                self.gain and math.ldexp(self.gain, -self.exponent),
-                self.read_noise, math.ldexp(self.level, self.exponent),
-                self.correlation, self.fwhm)
-
-    def background(self, start, shape, dtype):
+    def describe(self):
         """
-        The background in a part of the plane.
-
-        Parameters
-        ----------
-        start : tuple of int
-            First row and column, multiples of 64.
-
-        shape : tuple of int
-            Rows and columns.
-
-        dtype : `numpy.dtype`
-            Type of the result.
+        Put the numbers in the unit of the frame.
 
         Returns
         -------
-        background : 2D `~numpy.ndarray`
-            On every pixel.
+        description : dict
+            Origin, gain, read noise, level, correlation and seeing.
         """
-        # One cell on each side is what the interpolation sees.
-        first = [max(0, n // MESH - 1) for n in start]
-        cells = tuple(slice(low, -(-(n + length) // MESH) + 1) for low, n,
-                      length in zip(first, start, shape, strict=True))
-        mesh = self.mesh[cells]
-        skip = [n - MESH * low for n, low in zip(start, first, strict=True)]
-        whole = tuple(MESH * n for n in mesh.shape)
-        plane = upsample(mesh, whole, MESH,
-                         slice(skip[0], skip[0] + shape[0]))
-        # In the order of `Sky.background`: not a bit is to differ.
-        out = np.empty(shape, dtype)
-        np.multiply(plane[:, skip[1]:skip[1] + shape[1]], self.scale,
-                    out=out)
-        out += self.centre
-        return out
+        return {
+            'origin': self.origin,
+            'gain': self.gain and math.ldexp(self.gain, -self.exponent),
+            'read_noise': self.read_noise,
+            'level': math.ldexp(self.level, self.exponent),
+            'correlation': self.correlation, 'fwhm': self.fwhm}
+
+    def whole(self, reader):
+        """
+        Read all of a plane that was not kept.
+
+        Parameters
+        ----------
+        reader : `~astro_denoise.frames.PlaneReader`
+            The plane.
+
+        Returns
+        -------
+        whole : `Window`
+            The plane, its noise map and background.
+        """
+        window = tuple(slice(0, n) for n in reader.shape)
+        values, valid, noise_map = read_window(reader, self, window)
+        return Window(values, valid, self.background.over(
+            window, values.dtype), noise_map)
 
     def noise_map(self, values, valid, sigma):
         """
-        The noise in a part of the plane.
+        Make the noise map of a window.
 
         Parameters
         ----------
         values, valid, sigma : 2D `~numpy.ndarray`
-            The part, which starts at a multiple of 64 pixels in both axes
-            and has a halo of `MAP_HALO` pixels; ``sigma`` may be `None`
-            where the noise is not known.
+            The window, which starts at a multiple of 64 pixels in both
+            axes and has a halo of `MAP_HALO` pixels; ``sigma`` may be
+            `None` where the noise is not known.
 
         Returns
         -------
@@ -161,85 +146,170 @@ class Measured:
                                 pedestal=pedestal)
 
 
-def mesh_plan(shape):
+@dataclass(frozen=True)
+class Window:
     """
-    The windows in which the background mesh of a large plane is measured.
-    """
-    return plan_tiles(shape, _MESH_WINDOW, halo=_MESH_HALO,
-                      stride=MESH).tiles
-
-
-def background_mesh(values, valid, shape, tile):
-    """
-    The part of the background mesh that one window answers for.
+    The pixels of a window with their noise and background.
 
     Parameters
     ----------
-    values, valid : 2D `~numpy.ndarray`
-        What is in the window.
+    values, valid, background, noise_map : 2D `~numpy.ndarray`
+        In the scale of the measurement.
+    """
 
-    shape : tuple of int
-        Shape of the plane.
+    values: np.ndarray
+    valid: np.ndarray
+    background: np.ndarray
+    noise_map: np.ndarray
 
-    tile : `~astro_denoise.frames.windows.Tile`
-        One of `mesh_plan`.
+    @property
+    def shape(self):
+        """Rows and columns."""
+        return self.values.shape
+
+
+def read_scaled(reader, window, exponent):
+    """
+    Read a window, divided by a power of two.
+
+    Parameters
+    ----------
+    reader : `~astro_denoise.frames.PlaneReader`
+        The plane.
+
+    window : tuple of slice
+        Rows and columns.
+
+    exponent : int
+        The power.
 
     Returns
     -------
-    mesh : 2D `~numpy.ndarray`
-        The background, NaN where nothing is valid.
+    values, valid, sigma : 2D `~numpy.ndarray`
+        Pixels beyond the range of single precision are not valid.
     """
-    cells = tuple(-(-n // MESH) for n in values.shape)
-    if valid.any():
-        sky = Sky(values, valid)
-        mesh = np.broadcast_to(
-            sky.centre + sky.scale * sky.mesh.astype(float), cells)
-    else:
-        mesh = np.full(cells, np.nan)
-    part = tuple(slice((core.start - window.start) // MESH,
-                       -(-(min(core.stop, n) - window.start) // MESH))
-                 for core, window, n in zip(tile.core, tile.window, shape,
-                                            strict=True))
-    return mesh[part]
+    values, valid, sigma = reader.read(window)
+    values, sigma = in_range(values, valid, sigma, exponent)
+    return values, valid, sigma
 
 
-def stacked(meshes, plan):
+def read_window(reader, measurement, window):
     """
-    The whole background mesh from those of the windows.
+    Read a window with its noise map.
+
+    Parameters
+    ----------
+    reader : `~astro_denoise.frames.PlaneReader`
+        The plane.
+
+    measurement : `Measurement`
+        Of the plane.
+
+    window : tuple of slice
+        Rows and columns, which begin at multiples of 64 pixels.
+
+    Returns
+    -------
+    values, valid, noise_map : 2D `~numpy.ndarray`
+        In the scale of the measurement.
     """
-    size = [max(-(-tile.core[axis].stop // MESH) for tile in plan)
-            for axis in (0, 1)]
-    mesh = np.empty(size)
-    for part, tile in zip(meshes, plan, strict=True):
-        rows, columns = (slice(core.start // MESH, -(-core.stop // MESH))
-                         for core in tile.core)
-        mesh[rows, columns] = part
-    return fill_holes(mesh)
+    halo = 0 if reader.knows_noise else MAP_HALO
+    part = grown(window, halo, reader.shape)
+    values, valid, sigma = read_scaled(reader, part, measurement.exponent)
+    seen = within(window, part)
+    noise_map = measurement.noise_map(values, valid, sigma)
+    if noise_map[seen].shape == noise_map.shape:
+        return values, valid, noise_map
+    # Copies: the halo is not kept.
+    return values[seen].copy(), valid[seen].copy(), noise_map[seen].copy()
 
 
-def sample_parts(shape):
+def measure_plane(reader, *, gain=None, read_noise=None, keep=False):
     """
-    Pieces from all over a large plane, as rows of slices.
+    Measure noise, background and seeing of one plane.
 
-    Put together in this order they make a plane of about `WHOLE` pixels.
+    A plane of up to 16 million pixels is measured as a whole. Of a larger
+    one, the noise and the seeing come from pieces all over it, and the
+    background from all its pixels, window by window.
+
+    Parameters
+    ----------
+    reader : `~astro_denoise.frames.PlaneReader`
+        The plane.
+
+    gain, read_noise : float, optional
+        As for `~astro_denoise.noise.noise_model`.
+
+    keep : bool, optional
+        Keep what was read and made of a plane that is measured as a
+        whole.
+
+    Returns
+    -------
+    measurement : `Measurement`
+        The numbers and the mesh.
+
+    whole : `Window` or `None`
+        The whole plane, if it was kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_denoise.frames import open_frame
+    >>> from astro_denoise.noise import measure_plane
+    >>> frame = np.random.default_rng(1).normal(100, 5, (256, 256))
+    >>> measurement, _ = measure_plane(open_frame(1e-30 * frame).plane())
+    >>> print(f'{measurement.describe()["level"]:.1e}')
+    5.0e-30
     """
-    size = [min(n, _PIECE) for n in shape]
-    most = [n // length for n, length in zip(shape, size, strict=True)]
-    n_rows = min(most[0], max(math.isqrt(_N_PIECES), _N_PIECES // most[1]))
-    n_columns = min(most[1], _N_PIECES // n_rows)
-    rows, columns = (
-        [slice(first, first + length) for first in
-         (np.linspace(0, (n - length) // MESH, number).astype(int) * MESH
-          ).tolist()]
-        for n, length, number in zip(shape, size, (n_rows, n_columns),
-                                     strict=True))
-    return [[(row, column) for column in columns] for row in rows]
+    exponent = _exponent(reader)
+    options = {'gain': gain, 'read_noise': read_noise, 'unit': reader.unit,
+               'exponent': exponent}
+    if is_measured_whole(reader.shape):
+        values, valid, sigma = read_scaled(
+            reader, (slice(None), slice(None)), exponent)
+        measurement, noise = measure_sample(values, valid, sigma, **options)
+        whole = (Window(values, valid, noise.background, noise.sigma)
+                 if keep else None)
+        return measurement, whole
+
+    def read(window):
+        planes = read_scaled(reader, window, exponent)
+        reader.release()
+        return planes
+
+    rows = [[read(part) for part in row] for row in sample_parts(reader.shape)]
+    sample = [None if rows[0][0][number] is None else
+              np.block([[part[number] for part in row] for row in rows])
+              for number in range(3)]
+    del rows
+    measurement, _ = measure_sample(*sample, **options)
+    del sample
+    meshes, plan = [], mesh_plan(reader.shape)
+    for tile in plan:
+        values, valid, _ = read(grown(tile.window, 0, reader.shape))
+        meshes.append(mesh_of_window(values, valid, reader.shape, tile))
+    return complete(measurement, meshes, plan), None
+
+
+def _exponent(reader):
+    """The power of two that brings a plane into range, from a sample."""
+    every = slice(None, None, sample_step(reader.shape[0] * reader.shape[1]))
+    for window in ((every, every),
+                   *(grown(tile.window, 0, reader.shape)
+                     for tile in mesh_plan(reader.shape))):
+        values, valid, _ = reader.read(window)
+        reader.release()
+        exponent = sample_exponent(values[valid])
+        if exponent is not None:
+            return exponent
+    return 0
 
 
 def measure_sample(values, valid, sigma, *, gain, read_noise, unit,
                    exponent):
     """
-    Noise and seeing of a plane or of a sample of one.
+    Measure a plane that is at hand, or a sample of one.
 
     Parameters
     ----------
@@ -254,66 +324,68 @@ def measure_sample(values, valid, sigma, *, gain, read_noise, unit,
 
     Returns
     -------
-    measured : `Measured`
-        Without a background mesh.
+    measurement : `Measurement`
+        Complete if this is the whole plane.
 
     noise : `~astro_denoise.noise.NoiseModel`
-        The planes too.
+        Noise map and background of the pixels given.
     """
     noise = noise_model(
         values, valid, sigma=sigma, read_noise=read_noise, unit=unit,
         gain=None if gain is None else math.ldexp(gain, exponent))
     fwhm = estimate_fwhm(values, noise.background, noise.sigma, valid)
-    return Measured(noise.origin, noise.gain, noise.read_noise, noise.level,
-                    noise.correlation, fwhm, exponent,
-                    noise.electrons), noise
+    return Measurement(
+        noise.origin, noise.gain, noise.read_noise, noise.level,
+        noise.correlation, fwhm, exponent, noise.electrons, noise.mesh,
+        int(np.count_nonzero(valid))), noise
 
 
-def map_parameters(measured, mesh, centre=0.0, scale=1.0):
+def complete(measurement, meshes, plan):
     """
-    Add what the noise map and the background of a part need.
+    Add the background of a plane of which only a sample was measured.
 
     Parameters
     ----------
-    measured : `Measured`
-        From `measure_sample`.
+    measurement : `Measurement`
+        Of `measure_sample`.
 
-    mesh : 2D `~numpy.ndarray`
-        The background of the whole plane.
-
-    centre, scale : float, optional
-        What it is counted in.
+    meshes, plan : list
+        As for `~astro_denoise.noise.background.mesh_of_windows`.
 
     Returns
     -------
-    measured : `Measured`
-        Complete.
+    measurement : `Measurement`
+        Of the plane.
     """
-    if mesh.dtype == float:
-        # Single precision holds the differences from a typical value.
-        centre = float(np.median(mesh))
-        mesh = (mesh - centre).astype(np.float32)
-    electrons = measured.electrons
-    if electrons is not None and measured.origin == 'estimated':
-        sky = centre + scale * float(np.median(mesh))
-        electrons = electrons_of_sky(sky, measured.level, measured.gain)
-    return replace(measured, electrons=electrons, mesh=mesh, centre=centre,
-                   scale=scale)
+    background = mesh_of_windows(meshes, plan)
+    electrons = measurement.electrons
+    if electrons is not None and measurement.origin == 'estimated':
+        electrons = electrons_of_sky(background.level, measurement.level,
+                                     measurement.gain)
+    return replace(measurement, electrons=electrons, background=background)
 
 
-def warn_of_correlation(measured):
+def warn_of(measurements, *, stacklevel=3):
     """
-    Warn where the noise of neighbouring pixels is correlated.
+    Warn of what was found that the models are not made for.
 
     Parameters
     ----------
-    measured : list of `Measured`
-        What is known of each plane.
+    measurements : list of `Measurement`
+        Of each plane.
+
+    stacklevel : int, optional
+        Of the warnings.
+
+    Warns
+    -----
+    CorrelatedNoiseWarning
+        If the noise of neighbouring pixels is correlated.
     """
-    correlation = max(each.correlation for each in measured)
+    correlation = max(each.correlation for each in measurements)
     if correlation > _LARGEST_CORRELATION:
         msg = (f'the noise of neighbouring pixels is correlated (lag-1 '
                f'autocorrelation {correlation:.2f}), as in resampled frames: '
                f'the models take it for independent, and the uncertainty '
                f'returned is too small')
-        warnings.warn(msg, CorrelatedNoiseWarning, stacklevel=3)
+        warnings.warn(msg, CorrelatedNoiseWarning, stacklevel=stacklevel)

@@ -15,6 +15,7 @@ import astropy.units as u
 import numpy as np
 
 from ..exceptions import NoiseEstimateWarning
+from .background import BackgroundMesh
 from .gain import check_positive
 from .levels import Sky, photon_slope, sky_noise
 from .photon_map import electrons_of_sky, photon_noise_map
@@ -58,6 +59,9 @@ class NoiseModel:
     electrons : tuple of float or `None`
         Gain, read noise and pedestal that `photon_noise_map` made
         ``sigma`` of; `None` where it did not.
+
+    mesh : `~astro_denoise.noise.background.BackgroundMesh` or `None`
+        What ``background`` was made of.
     """
 
     sigma: np.ndarray
@@ -68,6 +72,7 @@ class NoiseModel:
     read_noise: float | None
     correlation: float
     electrons: tuple | None = None
+    mesh: BackgroundMesh | None = None
 
 
 def estimate_background(values, valid):
@@ -243,10 +248,11 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
     sky = Sky(values, valid)
     level, correlation = sky_noise(sky)
     level *= sky.scale
+    mesh = BackgroundMesh(sky.mesh, sky.centre, sky.scale)
     if not valid.any():
         return NoiseModel(np.ones(values.shape, np.float32),
                           sky.background(), 1.0, 'estimated', gain,
-                          read_noise, 0.0)
+                          read_noise, 0.0, mesh=mesh)
     electrons = None
     if sigma is not None:
         origin = 'uncertainty'
@@ -267,7 +273,7 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
                 'autocorrelation %.3f', level, origin, gain, read_noise,
                 correlation)
     return NoiseModel(sigma, sky.background(), level, origin, gain,
-                      read_noise, correlation, electrons)
+                      read_noise, correlation, electrons, mesh)
 
 
 def _estimated_noise(sky, level, correlation, gain, read_noise):

@@ -6,7 +6,6 @@ Find point sources: where they are, how sure that is, and their flux.
 import copy
 import warnings
 from dataclasses import dataclass
-from functools import partial
 
 import astropy.units as u
 import numpy as np
@@ -17,8 +16,9 @@ from tqdm import tqdm
 
 from ..exceptions import UnusualImageWarning
 from ..frames.checks import check_counts, check_counts_unit
-from ..frames.inputs import plain_parts
-from ..frames.results import unpack
+from ..frames.inputs import open_frame, plain_parts
+from ..frames.results import nothing_valid
+from ..frames.scaling import scaled
 from ..sky_maps.galactic_grid import celestial_wcs, position_planes
 
 __all__ = ['PointSourceFinder', 'PointSources', 'segment_point_sources']
@@ -215,8 +215,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     (64, 64) ['x_centroid', 'y_centroid']
     """
     # torch is slow to import: not before it is needed.
-    from ..inference.devices import resolve_device, resolve_precision
-    from ..inference.engine import placed
+    from ..inference.devices import Runtime
     from ..models.registry import load_model
     from .maps import source_maps
 
@@ -229,11 +228,13 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     if n_pixels < 1:
         msg = f'n_pixels must be at least 1, got {n_pixels}'
         raise ValueError(msg)
-    device = resolve_device(device)
-    dtype = resolve_precision(precision, device)
-    frame = unpack(data, mask=mask)
+    runtime = Runtime.resolve(device, precision)
+    reader = open_frame(data, mask=mask)
+    frame = reader.read()
+    if not frame.valid.any():
+        raise ValueError(nothing_valid(reader))
     wcs = celestial_wcs(data)
-    network = placed(model.network, device)
+    network = runtime.place(model.network)
     position = None
     if getattr(network, 'kind', 'counts') != 'ccd':
         check_counts_unit(frame.unit)
@@ -248,15 +249,13 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
               unit='frame') as bar:
         for start in range(0, n, step):
             part = slice(start, start + step)
-            answers, height, finish = source_maps(
-                frame, part, network, position, device=device, dtype=dtype)
-            answers *= frame.valid[part]
-            for index in range(answers.shape[1]):
+            maps = source_maps(reader, frame, part, network, position,
+                               runtime=runtime)
+            maps.answers *= frame.valid[part]
+            for index in range(len(frame.valid[part])):
                 found.append(_sources(
-                    data, frame, start + index, answers[:, index],
-                    None if height is None else height[index],
-                    partial(finish, index), wcs, threshold=threshold,
-                    n_pixels=n_pixels, model=model))
+                    data, frame, start + index, maps, index, wcs,
+                    threshold=threshold, n_pixels=n_pixels, model=model))
                 bar.update()
     missing = sum(sources.catalog is None for sources in found)
     if missing:
@@ -297,18 +296,22 @@ def _check_level(frame, model):
             return
 
 
-def _sources(data, frame, index, answers, height, finish, wcs, *, threshold,
-             n_pixels, model):
-    """Everything about one image; ``finish`` completes its catalogue."""
+def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
+             model):
+    """Everything about one image, number ``index`` among the maps."""
     from photutils.segmentation import SegmentationImage
 
     from ..photometry.tables import table_meta
     from .catalog import label_sources, measure_sources
 
-    invalid = ~frame.valid[index]
-    maps = [_like(data, plane, invalid, index, wcs, unit) for plane, unit in
-            ((answers[0], u.dimensionless_unscaled),
-             (answers[1], frame.unit or u.dimensionless_unscaled))]
+    answers = maps.answers[:, index]
+    height = None if maps.height is None else maps.height[index]
+    scale = maps.scales[index]
+    invalid = ~frame.valid[number]
+    planes = [_like(data, plane, invalid, number, wcs, unit) for plane, unit in
+              ((answers[0], u.dimensionless_unscaled),
+               (scaled(answers[1], scale),
+                frame.unit or u.dimensionless_unscaled))]
     # Without a height of its own, the map is one of whole sources.
     whole = height is None
     own = None
@@ -318,9 +321,11 @@ def _sources(data, frame, index, answers, height, finish, wcs, *, threshold,
         answers[0], answers[0] if whole else height, threshold, own=own,
         n_pixels=n_pixels)
     if not len(peaks):
-        return PointSources(*maps, None, None, threshold)
+        return PointSources(*planes, None, None, threshold)
     catalog = measure_sources(labels, peaks, answers, whole=whole)
-    finish(catalog, peaks)
+    maps.finish(index, catalog, peaks)
+    for name in ('flux', 'flux_error'):
+        catalog[name] = scaled(catalog[name], scale)
     if wcs is not None:
         catalog.add_column(wcs.pixel_to_world(catalog['x_centroid'],
                                               catalog['y_centroid']),
@@ -330,7 +335,7 @@ def _sources(data, frame, index, answers, height, finish, wcs, *, threshold,
             catalog[name] = catalog[name] << frame.unit
     catalog.meta.update(table_meta(), model=model.name,
                         model_hash=model.hash, threshold=threshold)
-    return PointSources(*maps, SegmentationImage(labels), catalog, threshold)
+    return PointSources(*planes, SegmentationImage(labels), catalog, threshold)
 
 
 def _like(data, plane, invalid, index, wcs, unit):

@@ -3,9 +3,12 @@
 What the networks for sources say of each pixel of some images.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
-__all__ = ['source_maps']
+__all__ = ['SourceMaps', 'source_maps']
 
 # The point-spread function of the models for counts along a line: that of
 # the simulator, whose profile is a Gaussian on 5x5 pixels.
@@ -17,29 +20,13 @@ _PROFILE /= _PROFILE.sum()
 _BACKGROUND_BOX = 11
 
 
-def source_maps(frame, part, network, position, *, device, dtype):
+@dataclass
+class SourceMaps:
     """
     What a network says of each pixel, and how sources are measured by it.
 
     Parameters
     ----------
-    frame : `~astro_denoise.frames.Frame`
-        The images.
-
-    part : slice
-        Of their stack.
-
-    network : `torch.nn.Module`
-        The network.
-
-    position : 3D `~numpy.ndarray` or `None`
-        Where the pixels are in the sky; not for optical frames.
-
-    device, dtype : `torch.device`, `torch.dtype`
-        Where and in what to compute.
-
-    Returns
-    -------
     answers : 4D `~numpy.ndarray`
         Shape (5, n, ny, nx), for each image as
         `~astro_denoise.segmentation.catalog.measure_sources` wants it.
@@ -51,17 +38,54 @@ def source_maps(frame, part, network, position, *, device, dtype):
     finish : callable
         ``finish(index, catalog, peaks)`` adds ``snr`` to the catalogue of
         an image, and measures its stars if it is an optical frame.
+
+    scales : list of int
+        For each image, the power of two that its fluxes were divided by.
+    """
+
+    answers: np.ndarray
+    height: np.ndarray | None
+    finish: Callable
+    scales: list
+
+
+def source_maps(reader, frame, part, network, position, *, runtime):
+    """
+    Ask a network about each pixel of some images.
+
+    Parameters
+    ----------
+    reader : `~astro_denoise.frames.FrameReader`
+        The images.
+
+    frame : `~astro_denoise.frames.Frame`
+        Their pixels.
+
+    part : slice
+        Of their stack.
+
+    network : `torch.nn.Module`
+        The network.
+
+    position : 3D `~numpy.ndarray` or `None`
+        Where the pixels are in the sky; not for optical frames.
+
+    runtime : `~astro_denoise.inference.Runtime`
+        Where to compute, and the precision of the convolutions.
+
+    Returns
+    -------
+    maps : `SourceMaps`
+        The answers.
     """
     if getattr(network, 'kind', 'counts') == 'ccd':
-        find = _in_frames
-    elif hasattr(network, 'probabilities'):
-        find = _by_document
-    else:
-        find = _in_counts
-    return find(frame, part, network, position, device=device, dtype=dtype)
+        return _in_frames(reader, frame, part, network, runtime)
+    if hasattr(network, 'probabilities'):
+        return _by_document(frame, part, network, runtime)
+    return _in_counts(frame, part, network, position, runtime)
 
 
-def _in_counts(frame, part, network, position, *, device, dtype):
+def _in_counts(frame, part, network, position, runtime):
     """By a network for counts."""
     from scipy.ndimage import correlate1d
 
@@ -69,7 +93,7 @@ def _in_counts(frame, part, network, position, *, device, dtype):
 
     values, valid = frame.values[part], frame.valid[part]
     answers = find_in_planes(network, values, valid, position,
-                             device=device, dtype=dtype)
+                             runtime=runtime)
     information = valid / np.maximum(values, 1.0)
     for axis in (1, 2):
         information = correlate1d(information, _PROFILE**2, axis,
@@ -79,51 +103,51 @@ def _in_counts(frame, part, network, position, *, device, dtype):
     def finish(index, catalog, peaks):
         catalog['snr'] = catalog['flux'] / error[index].flat[peaks]
 
-    return answers, answers[1], finish
+    return SourceMaps(answers, answers[1], finish, [0] * len(values))
 
 
-def _in_frames(frame, part, network, position, *, device, dtype):
+def _in_frames(reader, frame, part, network, runtime):
     """By a network for optical frames."""
-    from ..frames.scaling import in_range
     from ..inference.point_sources import find_in_planes
     from ..noise.gain import resolve_gain
-    from ..noise.model import noise_model
+    from ..noise.measurement import measure_plane
     from .catalog import measure_stars
 
-    gain = resolve_gain(None, frame.header, frame.unit)
-    signal = np.zeros(frame.values[part].shape, np.float32)
-    noise_map = np.ones_like(signal)
-    for index, number in enumerate(range(*part.indices(len(frame.values)))):
-        valid = frame.valid[number]
-        values, sigma = in_range(
-            frame.values[number], valid,
-            None if frame.sigma is None else frame.sigma[number], 0)
-        noise = noise_model(values, valid, sigma=sigma, gain=gain,
-                            read_noise=None, unit=frame.unit)
-        noise_map[index] = noise.sigma
-        signal[index] = (values - noise.background) * valid
+    gain = resolve_gain(None, reader.header, reader.unit)
+    planes, scales = [], []
+    for index in reader.indices[part]:
+        plane = reader.plane(index)
+        measurement, whole = measure_plane(plane, gain=gain, keep=True)
+        if whole is None:
+            whole = measurement.whole(plane)
+        planes.append(whole)
+        scales.append(measurement.exponent)
+    noise_map = np.stack([plane.noise_map for plane in planes])
+    valid = np.stack([plane.valid for plane in planes])
+    frame.valid[part] = valid  # less what is beyond the range
+    signal = np.stack([(plane.values - plane.background) * plane.valid
+                       for plane in planes]).astype(np.float32)
     answers = find_in_planes(
-        network, signal / noise_map, frame.valid[part],
-        np.zeros((3, *signal.shape[1:]), np.float32), device=device,
-        dtype=dtype)
+        network, signal / noise_map, valid,
+        np.zeros((3, *signal.shape[1:]), np.float32), runtime=runtime)
     height = answers[1].copy()
     answers[1] *= noise_map
     answers[2] *= noise_map**2
 
     def finish(index, catalog, peaks):
-        measure_stars(catalog, signal[index], noise_map[index],
-                      frame.valid[part][index])
+        measure_stars(catalog, signal[index], noise_map[index], valid[index])
 
-    return answers, height, finish
+    return SourceMaps(answers, height, finish, scales)
 
 
-def _by_document(frame, part, network, position, *, device, dtype):
+def _by_document(frame, part, network, runtime):
     """By the source document's network, which knows probabilities only."""
     import torch
     from scipy.ndimage import median_filter
 
     counts = (frame.values[part] * frame.valid[part]).astype(np.float32)
-    probability = network.probabilities(torch.from_numpy(counts).to(device))
+    probability = network.probabilities(
+        torch.from_numpy(counts).to(runtime.device))
     background = median_filter(
         counts, size=(1, _BACKGROUND_BOX, _BACKGROUND_BOX), mode='nearest')
     answers = np.zeros((5, *counts.shape), np.float32)
@@ -134,4 +158,4 @@ def _by_document(frame, part, network, position, *, device, dtype):
     def finish(index, catalog, peaks):
         catalog['snr'] = catalog['flux'] / catalog['flux_error']
 
-    return answers, None, finish
+    return SourceMaps(answers, None, finish, [0] * len(counts))

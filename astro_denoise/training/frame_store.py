@@ -5,7 +5,6 @@ like `astro_denoise.denoise` does, and kept on disk.
 """
 
 import hashlib
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,10 @@ import numpy as np
 from astropy.nddata import NDData
 from scipy.ndimage import uniform_filter
 
-from ..frames.results import unpack
-from ..frames.scaling import in_range, sample_exponent
+from ..frames.inputs import open_frame
 from ..io.fits_images import read_image
 from ..noise.gain import resolve_gain
-from ..noise.model import noise_model
-from ..noise.seeing import estimate_fwhm
+from ..noise.measurement import measure_plane
 
 __all__ = ['FrameFolder', 'TrainingFrame', 'measure_noise', 'open_images']
 
@@ -177,9 +174,7 @@ class FrameFolder:
         """
         for name, image, group in images:
             try:
-                frame = unpack(image)
-                self._check(frame)
-                self._add(name, frame, group)
+                self._add(name, image, group)
             except (ValueError, TypeError) as error:
                 msg = f'images: {name}: {error}'
                 raise type(error)(msg) from error
@@ -187,58 +182,56 @@ class FrameFolder:
             msg = 'images must hold at least one frame, got none'
             raise ValueError(msg)
 
-    def _check(self, frame):
-        shape = frame.values.shape[1:]
+    def _open(self, image):
+        """Check an image; saturated pixels are masked."""
+        reader = open_frame(image)
+        shape = reader.pixels.shape[-2:]
         if min(shape) < self.patch:
             msg = (f'a frame of shape {shape} is smaller than a patch of '
                    f'{self.patch} pixels per side; give a smaller patch')
             raise ValueError(msg)
-        if self.frames and frame.unit != self.unit:
-            msg = (f'its unit is {frame.unit}, that of {self.frames[0].name} '
-                   f'is {self.unit}: all frames must have one')
+        if self.frames and reader.unit != self.unit:
+            msg = (f'its unit is {reader.unit}, that of '
+                   f'{self.frames[0].name} is {self.unit}: all frames must '
+                   f'have one')
             raise ValueError(msg)
-        self.unit = frame.unit
-
-    def _add(self, name, frame, group):
-        gain = resolve_gain(self.gain, frame.header, frame.unit)
-        read_noise = resolve_gain(
-            self.read_noise, frame.header, frame.unit, name='read_noise',
-            default_unit=u.electron)
+        self.unit = reader.unit
         saturation = resolve_gain(
-            self.saturation, frame.header, frame.unit, name='saturation',
-            default_unit=frame.unit or u.dimensionless_unscaled)
-        for index, valid in enumerate(frame.valid):
-            values = frame.values[index]
-            if saturation is not None:
-                valid &= values < saturation
+            self.saturation, reader.header, reader.unit, name='saturation',
+            default_unit=reader.unit or u.dimensionless_unscaled)
+        if saturation is None:
+            return reader
+        return open_frame(image, mask=reader.pixels >= saturation)
+
+    def _add(self, name, image, group):
+        reader = self._open(image)
+        electrons = {
+            'gain': resolve_gain(self.gain, reader.header, reader.unit),
+            'read_noise': resolve_gain(
+                self.read_noise, reader.header, reader.unit,
+                name='read_noise', default_unit=u.electron)}
+        for number, index in enumerate(reader.indices, 1):
+            plane = reader.plane(index)
+            values, valid, _ = plane.read()
             if not valid.any():
-                msg = 'no pixel is valid'
+                msg = ('no pixel is valid: all are masked, not finite or '
+                       'saturated')
                 raise ValueError(msg)
-            self._digest.update(np.where(valid, values, 0).tobytes())
+            self._digest.update(values.tobytes())
             self._digest.update(np.packbits(valid).tobytes())
-            exponent = sample_exponent(values[valid]) or 0
-            values, sigma = in_range(
-                values, valid, None if frame.sigma is None
-                else frame.sigma[index], exponent)
-            noise = noise_model(
-                values, valid, sigma=sigma, read_noise=read_noise,
-                gain=None if gain is None else math.ldexp(gain, exponent),
-                unit=frame.unit)
-            fwhm = estimate_fwhm(values, noise.background, noise.sigma,
-                                 valid)
-            signal = (values - noise.background) / noise.level
-            signal[~valid] = np.nan
-            log_sigma = np.log(noise.sigma / np.float32(noise.level))
-            described = {
-                'origin': noise.origin, 'correlation': noise.correlation,
-                'level': math.ldexp(noise.level, exponent),
-                'gain': noise.gain and math.ldexp(noise.gain, -exponent),
-                'read_noise': noise.read_noise}
-            label = (name if len(frame.values) == 1
-                     else f'{name}, plane {index + 1}')
+            measurement, whole = measure_plane(plane, keep=True, **electrons)
+            if whole is None:
+                whole = measurement.whole(plane)
+            level = measurement.level
+            signal = (whole.values - whole.background) / level
+            signal[~whole.valid] = np.nan
+            log_sigma = np.log(whole.noise_map / np.float32(level))
+            label = (name if reader.pixels.ndim == 2
+                     else f'{name}, plane {number}')
             self.frames.append(TrainingFrame(
                 label, self._stored(signal), self._stored(log_sigma), group,
-                self._flux_scale(signal, group), described, fwhm))
+                self._flux_scale(signal, group), measurement.describe(),
+                measurement.fwhm))
 
     def _stored(self, plane):
         """A plane, mapped from the disk it was written to."""

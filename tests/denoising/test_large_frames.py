@@ -11,14 +11,15 @@ from astropy.nddata import CCDData, NDData, StdDevUncertainty
 from numpy.testing import assert_allclose, assert_array_equal
 
 import astro_denoise
-from astro_denoise.denoising import blockwise as _blockwise
-from astro_denoise.denoising import core as denoising
-from astro_denoise.denoising import dask_arrays as lazy
+from astro_denoise.denoising import dask_arrays, route
 from astro_denoise.exceptions import CorrelatedNoiseWarning
-from astro_denoise.frames.inputs import inspect
+from astro_denoise.frames import open_frame
 from astro_denoise.frames.memory_maps import release
+from astro_denoise.frames.windows import grown
+from astro_denoise.inference import plane_rows
 from astro_denoise.models.registry import Model
-from astro_denoise.noise import measurement as _measured
+from astro_denoise.noise import background as backgrounds
+from astro_denoise.noise import measure_plane, sampling
 from astro_denoise.noise.levels import MESH, Sky
 from astro_denoise.noise.strips import upsample
 from astro_denoise.simulation.profiles import render_sources
@@ -60,8 +61,8 @@ def set_strips(monkeypatch):
     """
     Strips with few rows, and not as wide as a frame.
     """
-    monkeypatch.setattr(_blockwise, '_STRIP_ROWS', 192)
-    monkeypatch.setattr(_blockwise, '_WINDOW_PIXELS', {'cpu': 512 * 128})
+    monkeypatch.setattr(plane_rows, 'STRIP_ROWS', 192)
+    monkeypatch.setattr(route, '_STRIP_WINDOW_PIXELS', {'cpu': 512 * 128})
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def model(small_network, monkeypatch):
     A small network, for which strips and blocks are small.
     """
     set_strips(monkeypatch)
-    monkeypatch.setattr(lazy, '_BLOCK', 256)
+    monkeypatch.setattr(dask_arrays, '_BLOCK', 256)
     network = small_network((4, 6), kernel_fwhms=(1.2, 2.4, 4.8))
     return Model(network, {'name': 'small', 'task': 'denoise'})
 
@@ -79,10 +80,8 @@ def set_whole(monkeypatch, n_pixels):
     """
     Frames above so many pixels are measured on a sample.
     """
-    for module in (_blockwise, _measured, denoising, lazy):
-        monkeypatch.setattr(module, 'WHOLE', n_pixels)
-    monkeypatch.setattr(_measured, '_N_PIECES', max(1, n_pixels // 2**16))
-    monkeypatch.setattr(_measured, '_MESH_WINDOW', 448)
+    monkeypatch.setattr(sampling, 'WHOLE', n_pixels)
+    monkeypatch.setattr(backgrounds, '_WINDOW', 448)
 
 
 def noises(frame):
@@ -269,10 +268,12 @@ def test_memory_that_does_not_suffice(frame, model, monkeypatch):
     assert_same((output, error), expected)
 
 
-@pytest.mark.parametrize('kind', ['mask', 'nan'])
-def test_nothing_valid(model, kind):
+@pytest.mark.parametrize(('kind', 'message'), [
+    ('mask', 'data must have valid pixels, all 1200 are masked'),
+    ('nan', 'data must have finite pixels, got none of 1200')])
+def test_nothing_valid(model, kind, message):
     values = np.full((30, 40), np.nan if kind == 'nan' else 1.0)
-    with pytest.raises(ValueError, match='data must have valid pixels'):
+    with pytest.raises(ValueError, match=message):
         denoise(values, model, mask=kind == 'mask',
                 output_array=np.empty((30, 40)))
 
@@ -289,15 +290,16 @@ def test_progress_bar(frame, model, capsys):
 def test_measured_on_a_sample(frame, monkeypatch, kind):
     options = {'gain': None, 'read_noise': None, **noises(frame)[kind]}
     given = {name: options.pop(name) for name in ('gain', 'read_noise')}
-    source = inspect(frame, **options)
-    whole = _blockwise.measure_plane(source, (), **given)
+    plane = open_frame(frame, **options).plane()
+    whole, _ = measure_plane(plane, **given)
     set_whole(monkeypatch, 2**18)
-    sample = _blockwise.measure_plane(source, (), **given)
+    sample, _ = measure_plane(plane, **given)
     assert sample.origin == whole.origin
     assert_allclose(sample.level, whole.level, rtol=0.05)
     assert_allclose(sample.fwhm, whole.fwhm, rtol=0.05)
-    assert_allclose(sample.background((0, 0), SHAPE, float),
-                    whole.background((0, 0), SHAPE, float), atol=SIGMA)
+    window = tuple(slice(0, n) for n in SHAPE)
+    assert_allclose(sample.background.over(window, float),
+                    whole.background.over(window, float), atol=SIGMA)
 
 
 def test_large_frame_in_memory(frame, model, monkeypatch):
@@ -315,15 +317,16 @@ def test_no_seam_in_the_background(frame, monkeypatch):
     valid = np.ones(SHAPE, bool)
     valid[64:330, 128:390] = False
     values = np.where(valid, frame, 0)
-    monkeypatch.setattr(_measured, '_MESH_WINDOW', 448)
-    plan = _measured.mesh_plan(SHAPE)
+    monkeypatch.setattr(backgrounds, '_WINDOW', 448)
+    plan = backgrounds.mesh_plan(SHAPE)
     assert len(plan) > 3
     meshes = []
     for tile in plan:
-        part = _blockwise.part_of(tile.window, SHAPE, known=True)
-        meshes.append(_measured.background_mesh(
+        part = grown(tile.window, 0, SHAPE)
+        meshes.append(backgrounds.mesh_of_window(
             values[part], valid[part], SHAPE, tile))
-    mesh = _measured.stacked(meshes, plan)
+    whole = backgrounds.mesh_of_windows(meshes, plan)
+    mesh = whole.centre + whole.scale * whole.mesh
     sky = Sky(values, valid)
     expected = sky.centre + sky.scale * sky.mesh
     known = np.ones(expected.shape, bool)
@@ -336,21 +339,18 @@ def test_no_seam_in_the_background(frame, monkeypatch):
 def test_background_of_a_part(start):
     mesh = np.random.default_rng(1).normal(size=(11, 14)).astype(np.float32)
     whole = upsample(mesh, SHAPE, MESH)
-    measured = _measured.Measured('estimated', None, None, 1.0, 0.0, None, 0,
-                                  mesh=mesh, centre=0.0, scale=1.0)
-    shape = tuple(min(200, n - first)
-                  for n, first in zip(SHAPE, start, strict=True))
-    part = measured.background(start, shape, np.float32)
+    window = tuple(slice(first, min(first + 200, n))
+                   for n, first in zip(SHAPE, start, strict=True))
+    part = backgrounds.BackgroundMesh(mesh).over(window, np.float32)
     # Not a bit differs.
-    assert_array_equal(part, whole[start[0]:start[0] + shape[0],
-                                   start[1]:start[1] + shape[1]])
+    assert_array_equal(part, whole[window])
 
 
 @pytest.mark.parametrize('shape', [(700, 836), (100, 20_000), (9000, 70),
                                    (3, 100_000), (5000, 5000)])
 def test_sample_is_from_all_over_the_frame(shape, monkeypatch):
-    monkeypatch.setattr(_measured, '_N_PIECES', 16)
-    rows = _measured.sample_parts(shape)
+    monkeypatch.setattr(sampling, 'WHOLE', 16 * 2**16)
+    rows = sampling.sample_parts(shape)
     assert 1 <= sum(len(row) for row in rows) <= 16
     covered = np.zeros(2, int)
     for row in rows:

@@ -11,7 +11,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise import load_model
-from astro_denoise.inference.engine import denoise_plane, placed
+from astro_denoise.inference import Runtime, denoise_windows
+from astro_denoise.noise.measurement import Measurement, Window
 from astro_denoise.simulation.profiles import render_sources
 
 FWHMS = (1.2, 2.4, 4.8)
@@ -36,10 +37,25 @@ def frame(shape, *, seed=1, sky=100.0, masked=0.0):
             'background': np.full(shape, sky, np.float32), 'level': SIGMA}
 
 
-def run(network, planes, **options):
-    options = {'device': torch.device('cpu'), 'dtype': torch.float32,
-               'fwhm': 2.5, **options}
-    return denoise_plane(network, **planes, **options)
+def run(network, planes, *, fwhm=2.5, electrons=None, device='cpu',
+        dtype=torch.float32, **options):
+    """
+    Denoise a plane that is at hand.
+    """
+    values, level = planes['values'], planes['level']
+    window = Window(values, planes['valid'], planes['background'],
+                    planes['sigma'])
+    measurement = Measurement('gain', None, None, level, 0.0, fwhm, 0,
+                              electrons)
+    denoised = np.empty_like(values)
+    error = np.empty(values.shape, np.float32)
+
+    def write(rows, columns, *answer):
+        denoised[rows, columns], error[rows, columns] = answer
+
+    denoise_windows(network, window, measurement, write,
+                    runtime=Runtime(torch.device(device), dtype), **options)
+    return denoised, error
 
 
 @pytest.fixture(params=[(), FWHMS], ids=['plain', 'kernels'])
@@ -264,8 +280,8 @@ def test_other_errors_are_not_hidden(network, error):
 
 def test_placed(small_network):
     network = small_network()
-    assert placed(network, torch.device('cpu')) is network
-    other = placed(network, torch.device('meta'))
+    assert Runtime(torch.device('cpu')).place(network) is network
+    other = Runtime(torch.device('meta')).place(network)
     assert next(other.parameters()).device.type == 'meta'
     assert next(network.parameters()).device.type == 'cpu'
 
@@ -297,6 +313,6 @@ def test_gpu_agrees_with_processor(name, dtype, tolerance):
     network = load_model(name).network
     planes = frame((560, 208), masked=0.01)
     expected = run(network, planes)
-    result = run(placed(network, device), planes, device=device, dtype=dtype,
-                 window_pixels=2**16)
+    result = run(Runtime(device).place(network), planes, device=device,
+                 dtype=dtype, window_pixels=2**16)
     assert_allclose(result[0], expected[0], rtol=0, atol=tolerance * SIGMA)

@@ -9,6 +9,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from astro_denoise.frames.windows import plan_tiles
+from astro_denoise.inference.devices import Runtime
 from astro_denoise.inference.point_sources import ANSWERS, find_in_planes
 from astro_denoise.models.galactic_center import SourceSegmenter
 
@@ -41,7 +42,7 @@ def frame():
 
 
 def find(network, frame, **options):
-    return find_in_planes(network, *frame, device=CPU, dtype=torch.float32,
+    return find_in_planes(network, *frame, runtime=Runtime(CPU),
                           **options)
 
 

@@ -15,6 +15,7 @@ from astro_denoise import load_model, segment_point_sources
 from astro_denoise.data.examples import load_fermi_map
 from astro_denoise.evaluation.catalogs import ideal_snr, match_sources
 from astro_denoise.evaluation.maps import roc_auc
+from astro_denoise.inference.devices import Runtime
 from astro_denoise.inference.point_sources import find_in_planes
 from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
 from astro_denoise.simulation.survey import SurveySimulator
@@ -94,8 +95,8 @@ def test_shipped_model_makes_no_seams():
     network = load_model('galactic-center', task='segment').network
     tiled = find_in_planes(
         network, counts[np.newaxis], np.ones((1, 200, 420), bool),
-        np.zeros((3, 200, 420), np.float32), device=torch.device('cpu'),
-        dtype=torch.float32, window_pixels=2**15)
+        np.zeros((3, 200, 420), np.float32),
+        runtime=Runtime(torch.device('cpu')), window_pixels=2**15)
     assert_allclose(tiled[0, 0], whole.probability, atol=1e-3)
 
 

@@ -1,0 +1,111 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The one way of a plane: reader, measurement, engine, writer.
+
+Arrays in memory, memory maps, stacks, sections of files and chunks of dask
+arrays all go through `denoise_plane` or, once they are measured, through
+`denoise_measured`.
+"""
+
+import numpy as np
+
+__all__ = ['denoise_measured', 'denoise_plane']
+
+# Where a plane is read strip by strip, the width of a strip is limited by
+# the memory of the processor, where the noise map is made, on a GPU too.
+_STRIP_WINDOW_PIXELS = {'cuda': 2**21}
+
+
+def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
+                  runtime, in_memory, progress=None):
+    """
+    Measure a plane and denoise it.
+
+    Parameters
+    ----------
+    plane : `~astro_denoise.frames.PlaneReader`
+        The plane.
+
+    network : `torch.nn.Module`
+        The network, on the device.
+
+    writer : `~astro_denoise.frames.FrameWriter`
+        Takes the result.
+
+    gain, read_noise : float, optional
+        As for `~astro_denoise.noise.measure_plane`.
+
+    runtime : `~astro_denoise.inference.Runtime`
+        Where to compute, and the precision of the convolutions.
+
+    in_memory : bool
+        Hold the plane with its noise map and background in memory, if it
+        is measured as a whole. Else it is read strip by strip.
+
+    progress : callable, optional
+        Called with the share of the plane that each step finished.
+
+    Returns
+    -------
+    measurement : `~astro_denoise.noise.Measurement`
+        Of the plane.
+    """
+    from ..inference.plane_rows import PlaneRows
+    from ..noise.measurement import measure_plane
+
+    measurement, planes = measure_plane(plane, gain=gain,
+                                        read_noise=read_noise, keep=in_memory)
+    window_pixels = None
+    if planes is None:
+        planes = PlaneRows(plane, measurement, on_read=writer.release)
+        window_pixels = _STRIP_WINDOW_PIXELS.get(runtime.device.type)
+    denoise_measured(plane, planes, measurement, network, writer,
+                     runtime=runtime, window_pixels=window_pixels,
+                     progress=progress)
+    writer.release()
+    return measurement
+
+
+def denoise_measured(plane, planes, measurement, network, writer, *,
+                     runtime, origin=(0, 0), window_pixels=None,
+                     progress=None):
+    """
+    Denoise a plane, or a window of one, that was measured.
+
+    Parameters
+    ----------
+    plane : `~astro_denoise.frames.PlaneReader`
+        The plane.
+
+    planes : `~astro_denoise.noise.measurement.Window` or \
+            `~astro_denoise.inference.plane_rows.PlaneRows`
+        What the network goes down.
+
+    measurement : `~astro_denoise.noise.Measurement`
+        Of the whole plane.
+
+    network, writer, runtime, progress : object
+        As for `denoise_plane`.
+
+    origin : tuple of int, optional
+        First row and column of ``planes`` in the plane.
+
+    window_pixels : int, optional
+        As for `~astro_denoise.inference.engine.denoise_windows`.
+    """
+    from ..inference.engine import denoise_windows
+
+    exponent = measurement.exponent
+
+    def write(rows, columns, denoised, sigma):
+        valid = planes.valid[rows, columns]
+        if exponent:
+            denoised = np.ldexp(denoised, exponent)
+            sigma = np.ldexp(sigma.astype(denoised.dtype), exponent)
+        window = tuple(slice(side.start + first, side.stop + first)
+                       for side, first in zip((rows, columns), origin,
+                                              strict=True))
+        writer.write(plane, window, denoised, sigma, valid)
+
+    denoise_windows(network, planes, measurement, write, runtime=runtime,
+                    window_pixels=window_pixels, progress=progress)
