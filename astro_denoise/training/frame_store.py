@@ -15,6 +15,7 @@ from astropy.nddata import NDData
 from scipy.ndimage import uniform_filter
 
 from ..frames.inputs import open_frame
+from ..frames.results import nothing_valid
 from ..io.fits_images import read_image
 from ..noise.gain import resolve_gain
 from ..noise.measurement import measure_plane
@@ -214,8 +215,11 @@ class FrameFolder:
             plane = reader.plane(index)
             values, valid, _ = plane.read()
             if not valid.any():
+                # Of one plane among several, no more is known.
                 msg = ('no pixel is valid: all are masked, not finite or '
                        'saturated')
+                if self.saturation is None and reader.pixels.ndim == 2:
+                    msg = nothing_valid(reader)
                 raise ValueError(msg)
             self._digest.update(values.tobytes())
             self._digest.update(np.packbits(valid).tobytes())
