@@ -6,8 +6,8 @@ Warnings and errors of the package.
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ['CorrelatedNoiseWarning', 'CountsWarning', 'NoiseEstimateWarning',
-           'SkippedImageWarning', 'UnusualImageWarning', 'WeightsError',
-           'WeightsWarning']
+           'ProcessedFrameWarning', 'SkippedImageWarning',
+           'UnusualImageWarning', 'WeightsError', 'WeightsWarning']
 
 
 class NoiseEstimateWarning(AstropyUserWarning):
@@ -25,6 +25,12 @@ class CorrelatedNoiseWarning(AstropyUserWarning):
 class CountsWarning(AstropyUserWarning):
     """
     An image that should hold counts holds something else.
+    """
+
+
+class ProcessedFrameWarning(AstropyUserWarning):
+    """
+    A frame is not raw: it was denoised before.
     """
 
 

@@ -10,6 +10,12 @@ import numpy as np
 from astropy.nddata import NDData
 from tqdm import tqdm
 
+from ..frames.checks import (
+    check_no_energy_axis,
+    warn_of_counts,
+    warn_of_denoised,
+    warn_of_optical,
+)
 from ..frames.inputs import open_frame
 from ..frames.memory_maps import check_output_array
 from ..frames.results import FrameWriter, nothing_valid, result_type
@@ -115,6 +121,13 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
 
     Warns
     -----
+    ProcessedFrameWarning
+        If the frame was denoised before.
+
+    UnusualImageWarning
+        If an optical frame is given to a model for gamma rays, or single
+        photons to a model for CCD frames.
+
     CorrelatedNoiseWarning
         If the noise of neighbouring pixels is correlated (resampled or
         drizzled frames): the models take it for independent.
@@ -158,6 +171,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     reader = open_frame(data, uncertainty=uncertainty, mask=mask)
     outputs = output_array, output_uncertainty
     _check_outputs(reader, *outputs)
+    warn_of_denoised(reader.header)
     model = load_model(model, task='denoise')
     runtime = Runtime.resolve(device, precision)
     network = runtime.place(model.network)
@@ -225,6 +239,7 @@ def _denoise_planes(reader, network, writer, **options):
     """Denoise each plane of a frame, and mask the pixels not used."""
     from ..noise.sampling import is_measured_whole
 
+    _warn_of_counts(reader)
     options['in_memory'] &= is_measured_whole(reader.pixels.shape)
     measurements = [
         denoise_plane(reader.plane(index), network, writer, **options)
@@ -232,6 +247,14 @@ def _denoise_planes(reader, network, writer, **options):
     if not writer.any_valid:
         raise ValueError(nothing_valid(reader))
     return measurements
+
+
+def _warn_of_counts(reader):
+    """Look for single photons in a piece of the first plane."""
+    plane = reader.plane(reader.indices[0])
+    values, valid, _ = plane.read(tuple(
+        slice(max(0, n // 2 - 64), n // 2 + 64) for n in plane.shape))
+    warn_of_counts(values, valid, plane.unit, stacklevel=5)
 
 
 def _denoise_images(reader, model, network, outputs, runtime):
@@ -244,9 +267,11 @@ def _denoise_images(reader, model, network, outputs, runtime):
         msg = (f'output_array and output_uncertainty are not for the '
                f'model {model.name!r}, which is for small images')
         raise ValueError(msg)
+    check_no_energy_axis(reader.data, 'data')
     frame = reader.read()
     if not frame.valid.any():
         raise ValueError(nothing_valid(reader))
+    warn_of_optical(frame, 'data', model.name, counts=False, stacklevel=4)
     denoised, error, filled, noise = denoise_images(
         network, frame.values, frame.valid, device=runtime.device)
     shape, dtype = reader.pixels.shape, result_type(reader.pixels.dtype)

@@ -11,7 +11,12 @@ from astropy.table import QTable
 from tqdm import tqdm
 
 from ..exceptions import UnusualImageWarning
-from ..frames.checks import check_counts, check_counts_unit
+from ..frames.checks import (
+    check_counts,
+    check_counts_unit,
+    check_no_energy_axis,
+    warn_of_optical,
+)
 from ..frames.inputs import plain_parts
 from ..frames.results import unpack
 from ..sky_maps.galactic_grid import SHAPE, celestial_wcs
@@ -129,7 +134,7 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
     is_point = hasattr(model.network, 'point_values')
     _check_sampling(n_samples, return_samples, model, is_point)
     runtime = Runtime.resolve(device)
-    counts = torch.from_numpy(_on_model_grid(image)).to(runtime.device)
+    counts = torch.from_numpy(_on_model_grid(image, model)).to(runtime.device)
     network = runtime.place(model.network)
     if is_point:
         table = _point_table(network, counts)
@@ -182,10 +187,11 @@ def _check_sampling(n_samples, return_samples, model, is_point):
         raise ValueError(msg)
 
 
-def _on_model_grid(image):
+def _on_model_grid(image, model):
     """
     Checked counts on the grid of the models, shape (n, 64, 64), float32.
     """
+    check_no_energy_axis(image, 'image')
     frame = unpack(image)
     check_counts_unit(frame.unit)
     if not frame.valid.all():
@@ -199,6 +205,7 @@ def _on_model_grid(image):
     check_counts(frame.values, frame.valid, 'image', stacklevel=4)
     wcs = celestial_wcs(image)
     if wcs is not None:
+        warn_of_optical(frame, 'image', model.name, stacklevel=4)
         values = [onto_grid(plane, wcs, 'image') for plane in frame.values]
         return np.stack(values).astype(np.float32)
     if frame.values.shape[1:] != SHAPE:
@@ -208,6 +215,7 @@ def _on_model_grid(image):
                f'{SHAPE[1]}), or a celestial WCS, got the shape '
                f'{plain_parts(image)[0].shape}{known}')
         raise ValueError(msg)
+    warn_of_optical(frame, 'image', model.name, stacklevel=4)
     return frame.values.astype(np.float32)
 
 

@@ -1,22 +1,208 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Check that images hold counts.
+Check what kind of image was given: counts, an optical frame, a cube, or a
+frame that was denoised before.
 """
 
 import warnings
 
 import astropy.units as u
 import numpy as np
+from astropy.nddata import NDData
 
-from ..exceptions import CountsWarning
+from ..exceptions import (
+    CountsWarning,
+    ProcessedFrameWarning,
+    UnusualImageWarning,
+)
 
-__all__ = ['check_counts', 'check_counts_unit']
+__all__ = ['check_counts', 'check_counts_unit', 'check_no_energy_axis',
+           'warn_of_counts', 'warn_of_denoised', 'warn_of_optical']
 
 
 # Units in which a number may be that of photons. Frames without a unit are
 # often given adu.
 _COUNT_UNITS = (u.dimensionless_unscaled, u.count, u.photon, u.electron,
                 u.adu)
+
+
+# Cards of optical detectors.
+_DETECTOR_CARDS = ('GAIN', 'EGAIN', 'RDNOISE', 'READNOIS', 'RON', 'GAINA',
+                   'RDNOISEA', 'CCDTEMP', 'SATURATE', 'DNMODEL')
+
+# Variance of neighbouring pixels over their mean that photons may have,
+# structure at the scale of a pixel and all.
+_POISSON = (0.75, 3.0)
+
+# Median counts that the models for gamma rays know nothing like: in their
+# training it is 6 to 24, and up to four times that.
+_MANY_COUNTS = 500.0
+
+# Median counts of a frame of photons that are few for an optical one.
+_FEW_COUNTS = 30.0
+
+
+def check_no_energy_axis(data, name):
+    """
+    Raise ValueError if the planes of a stack are energies of one image.
+
+    Parameters
+    ----------
+    data : object
+        The frame that was given.
+
+    name : str
+        Name of the parameter, for messages.
+    """
+    wcs = getattr(data, 'wcs', None) if isinstance(data, NDData) else None
+    kinds = [str(kind) for kind in getattr(wcs, 'axis_type_names', ())]
+    header = getattr(wcs, 'wcs', None)
+    for number, kind in enumerate(kinds):
+        ctype = '' if header is None else header.ctype[number].upper()
+        if ctype.startswith(('ENER', 'FREQ', 'WAVE', 'WAVN', 'VELO', 'VOPT',
+                             'VRAD', 'AWAV', 'ZOPT', 'BETA', 'SPEC')):
+            msg = (f'{name} must hold images of the sky, got a cube with an '
+                   f'axis {ctype!r} ({kind}): sum over energy first')
+            raise ValueError(msg)
+
+
+def warn_of_denoised(header, *, cure='give the raw frame', stacklevel=3):
+    """
+    Warn of a frame that was denoised before.
+
+    Parameters
+    ----------
+    header : mapping
+        Of the frame.
+
+    cure : str, optional
+        What to do about it.
+
+    stacklevel : int, optional
+        Of the warning.
+
+    Warns
+    -----
+    ProcessedFrameWarning
+        If the header has the card ``DNMODEL``.
+    """
+    if 'DNMODEL' in header:
+        msg = (f'data was denoised before, by the model '
+               f'{header["DNMODEL"]!r} (DNMODEL): its pixels share their '
+               f'noise, which is taken for independent here; {cure}')
+        warnings.warn(msg, ProcessedFrameWarning, stacklevel=stacklevel)
+
+
+def variance_over_mean(values, valid):
+    """
+    Variance of neighbouring pixels over their mean: 1 for photons.
+
+    Parameters
+    ----------
+    values, valid : 2D `~numpy.ndarray`
+        An image.
+
+    Returns
+    -------
+    ratio : float
+        NaN where too few pixels are valid. The median of squares of
+        differences of diagonal order, so that sources count little.
+    """
+    inside = (valid[1:, 1:] & valid[1:, :-1] & valid[:-1, 1:]
+              & valid[:-1, :-1])
+    if np.count_nonzero(inside) < 100:
+        return np.nan
+    parts = [values[1:, 1:], values[:-1, :-1], values[1:, :-1],
+             values[:-1, 1:]]
+    with np.errstate(over='ignore', invalid='ignore', divide='ignore'):
+        difference = (parts[0] + parts[1] - parts[2] - parts[3]) / 2.0
+        mean = sum(parts) / 4.0
+        # Few counts take few values, whose median jumps.
+        return float(np.mean(np.minimum(
+            difference[inside]**2 / np.maximum(mean[inside], 0.5), 9.0)))
+
+
+def warn_of_optical(frame, name, model, *, counts=True, stacklevel=3):
+    """
+    Warn of an optical frame that is given to a model for gamma rays.
+
+    Parameters
+    ----------
+    frame : `~astro_denoise.frames.Frame`
+        The images.
+
+    name, model : str
+        Names of the parameter and of the model, for messages.
+
+    counts : bool, optional
+        The model is for counts as they are, without other noise.
+
+    stacklevel : int, optional
+        Of the warning.
+
+    Warns
+    -----
+    UnusualImageWarning
+        If unit, header, noise or level are those of no gamma-ray image.
+    """
+    cards = [card for card in _DETECTOR_CARDS if card in frame.header]
+    reason = ''
+    if frame.unit in (u.adu, u.electron) and cards:
+        reason = (f'its unit is {frame.unit} and its header has '
+                  f'{", ".join(cards[:3])}, as optical frames have')
+    for index, (values, valid) in enumerate(zip(frame.values, frame.valid,
+                                                strict=True)):
+        level = np.median(values[valid]) if valid.any() else 0.0
+        ratio = variance_over_mean(values, valid)
+        # Numbers that are no integers are warned of elsewhere.
+        counted = counts and (values == np.rint(values)).all()
+        if counts and level > _MANY_COUNTS:
+            reason = f'the median of image {index} is {level:.0f}'
+        elif not reason and counted and level >= 1 and (
+                0 < ratio < _POISSON[0] or ratio > _POISSON[1]):
+            reason = (f'the noise of image {index} is not that of counts '
+                      f'(variance {ratio:.2g} times the mean)')
+        if reason:
+            msg = (f'{name}: {reason}: the model {model!r} is for gamma-ray '
+                   f'images of up to some hundred counts; for stars in '
+                   f"optical frames take model='ccd-stars', to denoise them "
+                   f"model='ccd'")
+            warnings.warn(msg, UnusualImageWarning, stacklevel=stacklevel)
+            return
+
+
+def warn_of_counts(values, valid, unit, *, stacklevel=3):
+    """
+    Warn of photons counted one by one that are given to a model for CCDs.
+
+    Parameters
+    ----------
+    values, valid : 2D `~numpy.ndarray`
+        A plane, or a piece of it.
+
+    unit : `~astropy.units.Unit` or `None`
+        Of the frame.
+
+    stacklevel : int, optional
+        Of the warning.
+
+    Warns
+    -----
+    UnusualImageWarning
+        If the plane holds small whole numbers with the noise of counts.
+    """
+    if unit not in (None, u.dimensionless_unscaled, u.count, u.photon):
+        return
+    sample = values[valid]
+    if not sample.size or sample.min() < 0 or (
+            np.median(sample) > _FEW_COUNTS or not sample.any()
+            or (sample != np.rint(sample)).any()):
+        return
+    ratio = variance_over_mean(values, valid)
+    if _POISSON[0] < ratio < _POISSON[1]:
+        msg = ("data holds few counts with the noise of photons: the model is "
+               "for CCD frames; 'gc-mixed' is for gamma-ray images")
+        warnings.warn(msg, UnusualImageWarning, stacklevel=stacklevel)
 
 
 def check_counts_unit(unit):

@@ -16,6 +16,9 @@ from .memory_maps import release
 __all__ = ['Frame', 'FrameReader', 'PlaneReader', 'open_frame',
            'plain_parts', 'working_type']
 
+# Colours, with or without transparency, of pictures of (ny, nx, n).
+_CHANNELS = (3, 4)
+
 
 @dataclass
 class Frame:
@@ -316,6 +319,12 @@ def open_frame(data, *, uncertainty=None, mask=None):
         msg = ('data must have shape (ny, nx) or (n, ny, nx), not empty, got '
                f'{pixels.shape}')
         raise ValueError(msg)
+    if pixels.ndim == 3 and pixels.shape[2] in _CHANNELS and (
+            min(pixels.shape[:2]) > max(_CHANNELS)):
+        msg = (f'data must have shape (ny, nx) or (n, ny, nx), got '
+               f'{pixels.shape}, which looks like channels on the last axis: '
+               f'give them one by one, or numpy.moveaxis(data, -1, 0)')
+        raise ValueError(msg)
     masks = [_checked_mask(one, pixels.shape) for one in (own_mask, mask)
              if one is not None and one is not np.ma.nomask]
     if uncertainty is None and isinstance(data, NDData):
@@ -347,6 +356,14 @@ def plain_parts(data):
         mask, data = data.mask, data.data
     if isinstance(data, u.Quantity):
         return data.value, mask, data.unit
+    if isinstance(data, list | tuple) and any(
+            len(getattr(each, 'shape', ())) > 1 for each in data):
+        msg = (f'data must be one frame or a stack, got a '
+               f'{type(data).__name__} of {len(data)} frames, whose masks '
+               f'and units would be lost: give them one by one, as one array '
+               f'with numpy.stack, or as files to '
+               f'astro_denoise.pipeline.denoise_files')
+        raise TypeError(msg)
     if not (isinstance(data, list | tuple) or hasattr(data, '__array__')):
         msg = ('data must be CCDData, NDData, Quantity or an array, got '
                f'{type(data).__name__} {data!r:.60}')

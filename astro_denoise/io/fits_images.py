@@ -20,6 +20,7 @@ from astropy.nddata import (
 from astropy.wcs import WCS, FITSFixedWarning
 
 from ..exceptions import NoiseEstimateWarning
+from ..frames.units import parse_unit
 from ..noise.model import estimate_noise_level
 from .companions import MASK_NAMES, UNCERTAINTY_NAMES, companion
 from .fits_files import choose_images, is_image, open_fits, reading
@@ -30,11 +31,6 @@ _UNCERTAINTIES = {
     'std': StdDevUncertainty, 'StdDevUncertainty': StdDevUncertainty,
     'var': VarianceUncertainty, 'VarianceUncertainty': VarianceUncertainty,
     'ivar': InverseVariance, 'InverseVariance': InverseVariance}
-
-# Spellings in use that are not those of the FITS standard.
-_UNITS = {'dn': u.adu, 'adus': u.adu, 'counts': u.count,
-          'electrons': u.electron, 'e': u.electron, 'e-': u.electron}
-
 
 def read_image(path, *, hdu=None, mask=None, uncertainty=None, kind=None):
     """
@@ -150,11 +146,8 @@ class FitsImage:
         text = str(self.card('BUNIT') or '').strip()
         if not text:
             return u.adu
-        for spelling in (text, text.lower()):
-            if spelling.lower() in _UNITS:
-                return _UNITS[spelling.lower()]
-            with contextlib.suppress(ValueError):
-                return u.Unit(spelling)
+        with contextlib.suppress(ValueError):
+            return parse_unit(text)
         # BUNIT stays as it is; nothing can be derived from it.
         return u.dimensionless_unscaled
 

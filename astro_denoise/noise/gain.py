@@ -9,6 +9,8 @@ import math
 import astropy.units as u
 import numpy as np
 
+from ..frames.units import parse_quantity
+
 __all__ = ['check_positive', 'resolve_gain']
 
 logger = logging.getLogger(__name__)
@@ -87,7 +89,7 @@ def resolve_gain(gain, header, unit, name='gain',
                    f'another keyword, or a number')
             raise ValueError(msg)
         label = f'{name} (header keyword {gain!r})'
-        gain = header[gain]
+        gain = _number_in_header(header[gain], label)
     if isinstance(gain, bool | np.bool_) or np.ndim(gain) > 0 or not (
             np.isscalar(gain) or isinstance(gain, np.ndarray)):
         msg = (f'{label} must be a number, a scalar Quantity or the name of '
@@ -109,9 +111,16 @@ def resolve_gain(gain, header, unit, name='gain',
                f'apply to a frame in {unit}; give a Quantity in '
                f'electron / ({unit})')
         raise ValueError(msg)
+    return check_positive(label, float(gain))
+
+
+def _number_in_header(value, label):
+    """The value of a card, which may be text: a number, and its unit."""
+    if not isinstance(value, str):
+        return value
     try:
-        value = float(gain)
-    except ValueError as exc:
-        msg = f'{label} must be a number, got {gain!r}'
-        raise ValueError(msg) from exc
-    return check_positive(label, value)
+        return parse_quantity(value)
+    except ValueError as error:
+        msg = (f'{label} must be a number, got {value!r} ({error}): give the '
+               f'number instead of the keyword')
+        raise ValueError(msg) from error

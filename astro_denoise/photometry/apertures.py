@@ -11,6 +11,7 @@ from astropy import units as u
 from astropy.table import QTable
 from photutils.geometry import elliptical_overlap_grid
 
+from ..frames.checks import warn_of_denoised
 from .annulus import (
     SIGMA_CLIP,
     annulus_statistics,
@@ -18,7 +19,7 @@ from .annulus import (
     pixel_noise,
     within,
 )
-from .plane import open_plane, with_unit
+from .plane import ERROR_OF_RAW, open_plane, with_unit
 from .tables import aperture_table, table_meta
 
 __all__ = ['ApertureFlag', 'annulus_photometry']
@@ -238,6 +239,12 @@ def annulus_photometry(data, catalog, *, r_in=30, r_out=45,
     TypeError
         If data or catalog are of an unknown kind.
 
+    Warns
+    -----
+    ProcessedFrameWarning
+        If the frame was denoised and ``error`` is not given: the errors
+        of the frame itself take pixels for independent.
+
     Notes
     -----
     The variance of the flux is
@@ -270,6 +277,8 @@ def annulus_photometry(data, catalog, *, r_in=30, r_out=45,
     True
     """
     check_annulus(r_in, r_out, sigma_clip)
+    if error is None:
+        warn_of_denoised(getattr(data, 'meta', {}), cure=ERROR_OF_RAW)
     plane = open_plane(data, error=error, gain=gain, mask=mask, wcs=wcs,
                        saturation=saturation)
     apertures = aperture_table(catalog, wcs=plane.wcs, theta_sign=theta_sign)

@@ -14,6 +14,10 @@ from ..noise.gain import resolve_gain
 
 __all__ = []
 
+# What to do where a frame was denoised: its own errors are too small.
+ERROR_OF_RAW = ('flux_error is too small: give the noise of the raw frame '
+                'as error, or take the errors of the raw fluxes')
+
 SATURATED_BIT = 1024  # of an integer mask, as in the PAU survey
 
 

@@ -8,9 +8,10 @@ from astropy.modeling import Model
 from astropy.table import QTable
 from scipy.optimize import minimize
 
+from ..frames.checks import warn_of_denoised
 from .annulus import SIGMA_CLIP, annulus_statistics, check_annulus, pixel_noise
 from .apertures import aperture_sums, ellipse_weights
-from .plane import open_plane, with_unit
+from .plane import ERROR_OF_RAW, open_plane, with_unit
 from .tables import aperture_table, table_meta
 
 __all__ = ['profile_photometry']
@@ -326,6 +327,12 @@ def profile_photometry(data, catalog, profile='fit', *, r_in=30, r_out=45,
         As `~astro_denoise.photometry.annulus_photometry`, and if the
         profile is of another kind or shape.
 
+    Warns
+    -----
+    ProcessedFrameWarning
+        If the frame was denoised and ``error`` is not given: the errors
+        of the frame itself take pixels for independent.
+
     Notes
     -----
     The weights do not follow the photon noise of the source, which would
@@ -350,6 +357,8 @@ def profile_photometry(data, catalog, profile='fit', *, r_in=30, r_out=45,
     0.61
     """
     check_annulus(r_in, r_out, sigma_clip)
+    if error is None:
+        warn_of_denoised(getattr(data, 'meta', {}), cure=ERROR_OF_RAW)
     plane = open_plane(data, error=error, gain=gain, mask=mask, wcs=wcs,
                        saturation=saturation)
     apertures = aperture_table(catalog, wcs=plane.wcs, theta_sign=theta_sign)

@@ -14,8 +14,13 @@ from astropy.table import QTable
 from astropy.utils.masked import Masked
 from tqdm import tqdm
 
-from ..exceptions import UnusualImageWarning
-from ..frames.checks import check_counts, check_counts_unit
+from ..frames.checks import (
+    check_counts,
+    check_counts_unit,
+    check_no_energy_axis,
+    warn_of_denoised,
+    warn_of_optical,
+)
 from ..frames.inputs import open_frame, plain_parts
 from ..frames.results import nothing_valid
 from ..frames.scaling import scaled
@@ -28,10 +33,6 @@ _STACK_PIXELS = 2**22
 
 # The cut of the source document, for models that state none.
 _DOCUMENT_THRESHOLD = 0.02
-
-# Median counts of an image that the models for counts know nothing like: in
-# their training it is 6 to 24, and up to four times that.
-_MANY_COUNTS = 500.0
 
 # From this many errors on, the flux of a pixel is a source of its own.
 _SIGNIFICANT = 2.5
@@ -174,8 +175,11 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
         If nothing was found.
 
     UnusualImageWarning
-        For the models for gamma rays, if the median of an image is above
-        500 counts, as in optical frames.
+        For the models for gamma rays, if unit, header, noise or level of
+        an image are those of an optical frame.
+
+    ProcessedFrameWarning
+        If the frame was denoised before.
 
     Notes
     -----
@@ -230,6 +234,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
         raise ValueError(msg)
     runtime = Runtime.resolve(device, precision)
     reader = open_frame(data, mask=mask)
+    warn_of_denoised(reader.header)
     frame = reader.read()
     if not frame.valid.any():
         raise ValueError(nothing_valid(reader))
@@ -237,9 +242,10 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     network = runtime.place(model.network)
     position = None
     if getattr(network, 'kind', 'counts') != 'ccd':
+        check_no_energy_axis(data, 'data')
         check_counts_unit(frame.unit)
         check_counts(frame.values, frame.valid, 'data')
-        _check_level(frame, model)
+        warn_of_optical(frame, 'data', model.name)
         position = position_planes(wcs, frame.values.shape[1:])
 
     n = len(frame.values)
@@ -278,22 +284,6 @@ def _checked_threshold(threshold, model):
         msg = f'threshold must be from 0 to below 1, got {threshold!r}'
         raise ValueError(msg)
     return float(threshold)
-
-
-def _check_level(frame, model):
-    """
-    Warn of images with far more counts than gamma-ray images have.
-    """
-    for index, (values, valid) in enumerate(zip(frame.values, frame.valid,
-                                                strict=True)):
-        level = np.median(values[valid]) if valid.any() else 0.0
-        if level > _MANY_COUNTS:
-            msg = (f'data: the median of image {index} is {level:.0f}: the '
-                   f'model {model.name!r} is for gamma-ray images of up to '
-                   f'some hundred counts; for stars in optical frames take '
-                   f"model='ccd-stars'")
-            warnings.warn(msg, UnusualImageWarning, stacklevel=3)
-            return
 
 
 def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,

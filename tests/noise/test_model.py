@@ -358,7 +358,9 @@ class TestNoiseModel:
 
 
 class TestResolveGain:
-    header = fits.Header({'GAIN': 1.5, 'BAD': -1.0, 'TEXT': 'high'})
+    header = fits.Header({
+        'GAIN': 1.5, 'BAD': -1.0, 'TEXT': 'high', 'UNITS': '1.6 e-/ADU',
+        'COMMA': '1,6', 'COMMAS': '1,600', 'SECONDS': '1.6 s'})
 
     @pytest.mark.parametrize(('gain', 'unit', 'expected'), [
         (None, u.adu, None),
@@ -375,6 +377,8 @@ class TestResolveGain:
         ('GAIN', u.electron, 1),
         (100 * u.s, u.electron / u.s, 100),
         (200 * u.electron * u.s / u.adu, u.adu / u.s, 200),
+        ('UNITS', u.adu, 1.6),
+        ('COMMA', u.adu, 1.6),
     ])
     def test_gain(self, gain, unit, expected):
         assert resolve_gain(gain, self.header, unit) == expected
@@ -392,6 +396,8 @@ class TestResolveGain:
         (np.nan, 'gain must be positive and finite, got nan'),
         ('BAD', r"gain \(header keyword 'BAD'\) must be positive.*-1\.0"),
         ('TEXT', r"gain \(header keyword 'TEXT'\) must be a number.*'high'"),
+        ('COMMAS', r"gain .*'COMMAS'\) must be a number.*thousands.*instead"),
+        ('SECONDS', r"gain .*'SECONDS'\)=1.6 s cannot be converted"),
         ('EGAIN', "gain='EGAIN' is not a keyword of the header"),
         (2 * u.m, 'gain=2.0 m cannot be converted to electron / adu'),
     ])

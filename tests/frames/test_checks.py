@@ -1,0 +1,144 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tests of telling counts, optical frames, cubes and denoised frames apart.
+"""
+
+import warnings
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.nddata import CCDData
+from astropy.table import QTable
+from astropy.wcs import WCS
+
+from astro_denoise import (
+    denoise,
+    estimate_parameters,
+    segment_point_sources,
+)
+from astro_denoise.data import load_example_pair, load_fermi_map
+from astro_denoise.exceptions import (
+    CorrelatedNoiseWarning,
+    ProcessedFrameWarning,
+    UnusualImageWarning,
+)
+from astro_denoise.frames import unpack
+from astro_denoise.frames.checks import (
+    variance_over_mean,
+    warn_of_counts,
+    warn_of_optical,
+)
+from astro_denoise.photometry import annulus_photometry, profile_photometry
+from astro_denoise.simulation import GalacticCenterSimulator
+
+
+@pytest.fixture
+def cube():
+    """
+    Counts in four energies, as gammapy and fermipy write them.
+    """
+    counts = np.random.default_rng(1).poisson(5, (4, 64, 64))
+    wcs = WCS(naxis=3)
+    wcs.wcs.ctype = 'GLON-CAR', 'GLAT-CAR', 'ENERGY'
+    wcs.wcs.crpix = 32.5, 32.5, 1
+    wcs.wcs.cdelt = 0.46875, 0.46875, 1
+    wcs.wcs.cunit = 'deg', 'deg', 'MeV'
+    return CCDData(counts, unit='ct', wcs=wcs)
+
+
+@pytest.mark.parametrize('function', [
+    estimate_parameters, segment_point_sources,
+    lambda cube: denoise(cube, 'gc-mixed')])
+@pytest.mark.parametrize('ctype', ['ENERGY', 'FREQ', 'WAVE'])
+def test_energy_cube(cube, function, ctype):
+    cube.wcs.wcs.ctype = 'GLON-CAR', 'GLAT-CAR', ctype
+    cube.wcs.wcs.cunit = '', '', ''
+    with pytest.raises(ValueError, match=f'{ctype}.* sum over energy first'):
+        function(cube)
+
+
+@pytest.mark.parametrize('frames', [
+    [np.ones((40, 40)), np.ones((40, 40))],
+    (CCDData(np.ones((40, 40)), unit='adu'),),
+    [np.ones((40, 40)) * u.adu]])
+@pytest.mark.parametrize('function', [denoise, segment_point_sources, unpack])
+def test_list_of_frames(frames, function):
+    with pytest.raises(TypeError, match=f'of {len(frames)} frames.*files'):
+        function(frames)
+
+
+@pytest.mark.parametrize('channels', [3, 4])
+def test_channels_on_the_last_axis(channels):
+    with pytest.raises(ValueError, match='channels on the last axis'):
+        denoise(np.ones((40, 50, channels)))
+
+
+def test_frame_that_was_denoised(exact):
+    denoised = exact(load_example_pair()[0])
+    for function, options in ((denoise, {}),
+                              (segment_point_sources, {'model': 'ccd-stars'})):
+        with warnings.catch_warnings(record=True) as record:
+            warnings.simplefilter('always')
+            # Of its correlated noise as well.
+            warnings.simplefilter('ignore', CorrelatedNoiseWarning)
+            function(denoised, **options)
+        assert [each.category for each in record] == [ProcessedFrameWarning]
+        assert "'ccd'" in str(record[0].message)
+        assert record[0].filename == __file__
+
+
+@pytest.mark.parametrize('measure', [annulus_photometry, profile_photometry])
+def test_photometry_of_a_frame_that_was_denoised(measure):
+    frame = CCDData(np.random.default_rng(1).normal(100, 1, (150, 150)),
+                    unit='adu', meta={'DNMODEL': 'ccd'})
+    catalog = QTable({'ref_id': [1], 'aperture_x': [70.0],
+                      'aperture_y': [75.0], 'aperture_a': [4.0],
+                      'aperture_b': [4.0], 'aperture_theta': [0.0]})
+    with pytest.warns(ProcessedFrameWarning, match='raw fluxes') as record:
+        measure(frame, catalog)
+    assert record[0].filename == __file__
+    measure(frame, catalog, error=1.0)  # errors of one's own: no warning
+
+
+@pytest.mark.parametrize('tier', ['fixed', 'realistic'])
+def test_simulated_skies_are_counts(tier):
+    images = GalacticCenterSimulator(tier).sample(100, seed=5)[0]
+    warn_of_optical(unpack(images), 'data', 'a')
+    ratios = [variance_over_mean(image.astype(float), image >= 0)
+              for image in images]
+    assert 1.0 < min(ratios) < max(ratios) < 2.6
+
+
+def test_real_sky_is_counts():
+    warn_of_optical(unpack(load_fermi_map()), 'data', 'a')
+
+
+@pytest.mark.parametrize(('level', 'noise'), [(100, 3), (100, 25)])
+def test_noise_that_is_not_of_counts(level, noise):
+    image = np.rint(np.random.default_rng(1).normal(level, noise, (64, 64)))
+    for function in (estimate_parameters, segment_point_sources):
+        with pytest.warns(UnusualImageWarning) as record:
+            function(np.maximum(image, 0))
+        assert 'not that of counts' in str(record[0].message)
+
+
+def test_cards_of_a_detector():
+    counts = np.random.default_rng(1).poisson(20, (64, 64))
+    frame = CCDData(counts, unit='adu', meta={'GAIN': 1.0, 'RDNOISE': 3.0})
+    with pytest.warns(UnusualImageWarning, match='adu .* GAIN, RDNOISE'):
+        denoise(frame, 'gc-mixed')
+
+
+def test_photons_for_a_model_of_frames():
+    counts = np.random.default_rng(1).poisson(3.0, (128, 128))
+    with pytest.warns(UnusualImageWarning, match='gc-mixed'):
+        denoise(CCDData(counts, unit='ct'))
+
+
+@pytest.mark.parametrize('frame', [
+    np.rint(np.random.default_rng(1).normal(20, 2.0, (128, 128))),
+    np.random.default_rng(1).poisson(500.0, (128, 128)),
+    np.random.default_rng(1).normal(3.0, 1.7, (128, 128))])
+def test_frames_are_no_photons(frame):
+    warn_of_counts(frame, frame == frame, None)
