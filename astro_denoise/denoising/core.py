@@ -4,12 +4,14 @@ Denoise frames.
 """
 
 import contextlib
+import warnings
 
 import astropy.units as u
 import numpy as np
 from astropy.nddata import NDData
 from tqdm import tqdm
 
+from ..exceptions import NoiseEstimateWarning
 from ..frames.checks import (
     check_no_energy_axis,
     warn_of_counts,
@@ -187,7 +189,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
                 in_memory=all(array is None for array in outputs),
                 **_electrons(reader, gain, read_noise))
             warn_of(measurements)
-            noise = measurements[0].describe()
+            noise = measurements[0].describe() if measurements else {}
     return writer.wrap(log=log_cards(add_keyword, model, noise),
                        return_uncertainty=return_uncertainty)
 
@@ -244,9 +246,27 @@ def _denoise_planes(reader, network, writer, **options):
     measurements = [
         denoise_plane(reader.plane(index), network, writer, **options)
         for index in reader.indices]
-    if not writer.any_valid:
-        raise ValueError(nothing_valid(reader))
-    return measurements
+    if not all(each.n_valid for each in measurements):
+        _warn_of_dead_planes(reader, measurements)
+    return [each for each in measurements if each.n_valid]
+
+
+def _warn_of_dead_planes(reader, measurements):
+    """Planes without a valid pixel come back as they were."""
+    dead = [number for number, each in enumerate(measurements)
+            if not each.n_valid]
+    reason = 'no pixel is valid'
+    if len(dead) == len(measurements):
+        parameter, reason = nothing_valid(reader)
+        if parameter != 'data':
+            msg = f'{parameter} {reason}'
+            raise ValueError(msg)
+        reason = f'it {reason}'
+    which = 'data' if reader.pixels.ndim == 2 else f'plane {dead[0]} of data'
+    if len(dead) > 1:
+        which += f' (and {len(dead) - 1} more)'
+    msg = f'{which} is returned as it was, with the mask set: {reason}'
+    warnings.warn(msg, NoiseEstimateWarning, stacklevel=4)
 
 
 def _warn_of_counts(reader):
@@ -270,7 +290,7 @@ def _denoise_images(reader, model, network, outputs, runtime):
     check_no_energy_axis(reader.data, 'data')
     frame = reader.read()
     if not frame.valid.any():
-        raise ValueError(nothing_valid(reader))
+        raise ValueError(' '.join(nothing_valid(reader)))
     warn_of_optical(frame, 'data', model.name, counts=False, stacklevel=4)
     denoised, error, filled, noise = denoise_images(
         network, frame.values, frame.valid, device=runtime.device)

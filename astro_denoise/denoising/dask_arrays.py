@@ -11,7 +11,7 @@ import numpy as np
 
 from ..frames.inputs import FrameReader, PlaneReader, open_frame
 from ..frames.results import FrameWriter, result_type
-from ..frames.scaling import sample_exponent, sample_step
+from ..frames.scaling import Scale, sample_step
 from ..frames.windows import grown
 from ..noise.background import mesh_of_window, mesh_plan
 from ..noise.gain import resolve_gain
@@ -154,9 +154,11 @@ def _lazy_plane(arrays, noise_kind, model, options, device, precision):
     depth = reach if known else reach + -(-MAP_HALO // align) * align
     chunks = tuple(_aligned(n, align, depth) for n in arrays[0].shape)
     present = [each.rechunk(chunks) for each in arrays if each is not None]
+    # One chunk along an axis has no neighbours, however short it is.
+    depths = tuple(depth if len(sizes) > 1 else 0 for sizes in chunks)
     dtype = result_type(arrays[0].dtype)
     return map_overlap(
-        _denoise_chunk, *present, depth=depth, boundary='none', trim=False,
+        _denoise_chunk, *present, depth=depths, boundary='none', trim=False,
         align_arrays=False, new_axis=0, chunks=((2,), *chunks), dtype=dtype,
         meta=np.empty((0, 0, 0), dtype),
         which=tuple(each is not None for each in arrays),
@@ -199,16 +201,16 @@ def _lazy_measure(arrays, noise_kind, options):
         return [each if each is None else each[part] for each in arrays]
 
     every = slice(None, None, sample_step(shape[0] * shape[1]))
-    exponent = delayed(_sample_exponent)(*parts((every, every)), noise_kind)
+    scale = delayed(_sample_scale)(*parts((every, every)), noise_kind)
     rows = [[parts(part) for part in row] for row in sample_parts(shape)]
     sample = [each if each is None else
               block([[part[number] for part in row] for row in rows])
               for number, each in enumerate(arrays)]
-    measurement = delayed(_measure_sample)(*sample, noise_kind, exponent,
+    measurement = delayed(_measure_sample)(*sample, noise_kind, scale,
                                            options)
     plan = mesh_plan(shape)
     meshes = [delayed(_measure_mesh)(
-        *parts(grown(tile.window, 0, shape)), noise_kind, exponent, shape,
+        *parts(grown(tile.window, 0, shape)), noise_kind, scale, shape,
         tile) for tile in plan]
     return delayed(_complete)(measurement, meshes, plan)
 
@@ -220,21 +222,21 @@ def _measure_whole(pixels, mask, noise, noise_kind, options):
     return measurement
 
 
-def _sample_exponent(pixels, mask, noise, noise_kind):
+def _sample_scale(pixels, mask, noise, noise_kind):
     values, valid, _ = _opened(pixels, mask, noise, noise_kind).read()
-    return sample_exponent(values[valid]) or 0
+    return Scale.of_sample(values[valid]) or Scale()
 
 
-def _measure_sample(pixels, mask, noise, noise_kind, exponent, options):
+def _measure_sample(pixels, mask, noise, noise_kind, scale, options):
     planes = read_scaled(_opened(pixels, mask, noise, noise_kind),
-                         _WHOLE, exponent)
-    return measure_sample(*planes, unit=None, exponent=exponent,
+                         _WHOLE, scale)
+    return measure_sample(*planes, unit=None, scale=scale,
                           **options)[0]
 
 
-def _measure_mesh(pixels, mask, noise, noise_kind, exponent, shape, tile):
+def _measure_mesh(pixels, mask, noise, noise_kind, scale, shape, tile):
     values, valid, _ = read_scaled(_opened(pixels, mask, noise, noise_kind),
-                                   _WHOLE, exponent)
+                                   _WHOLE, scale)
     return mesh_of_window(values, valid, shape, tile)
 
 

@@ -15,6 +15,8 @@ __all__ = ['denoise_measured', 'denoise_plane']
 # the memory of the processor, where the noise map is made, on a GPU too.
 _STRIP_WINDOW_PIXELS = {'cuda': 2**21}
 
+_LEFT_ROWS = 768  # written at a time where nothing is valid
+
 
 def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
                   runtime, in_memory, progress=None):
@@ -55,6 +57,9 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
 
     measurement, planes = measure_plane(plane, gain=gain,
                                         read_noise=read_noise, keep=in_memory)
+    if not measurement.n_valid:
+        _leave(plane, writer)
+        return measurement
     window_pixels = None
     if planes is None:
         planes = PlaneRows(plane, measurement, on_read=writer.release)
@@ -64,6 +69,16 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
                      progress=progress)
     writer.release()
     return measurement
+
+
+def _leave(plane, writer):
+    """Write a plane without a valid pixel as it is."""
+    ny, nx = plane.shape
+    for start in range(0, ny, _LEFT_ROWS):
+        rows = slice(start, min(start + _LEFT_ROWS, ny))
+        empty = np.zeros((rows.stop - start, nx), plane.dtype)
+        writer.write(plane, (rows, slice(0, nx)), empty, empty, empty > 0)
+    writer.release()
 
 
 def denoise_measured(plane, planes, measurement, network, writer, *,
@@ -95,7 +110,7 @@ def denoise_measured(plane, planes, measurement, network, writer, *,
     """
     from ..inference.engine import denoise_windows
 
-    exponent = measurement.exponent
+    exponent = measurement.scale.exponent
 
     def write(rows, columns, denoised, sigma):
         valid = planes.valid[rows, columns]

@@ -65,13 +65,13 @@ def unpack(data, *, uncertainty=None, mask=None):
     reader = open_frame(data, uncertainty=uncertainty, mask=mask)
     frame = reader.read()
     if not frame.valid.any():
-        raise ValueError(nothing_valid(reader))
+        raise ValueError(' '.join(nothing_valid(reader)))
     return frame
 
 
 def nothing_valid(reader):
     """
-    Say why no pixel of a frame is valid.
+    Find out why no pixel of a frame is valid.
 
     Parameters
     ----------
@@ -80,20 +80,24 @@ def nothing_valid(reader):
 
     Returns
     -------
-    message : str
-        For an error.
+    parameter, message : str
+        What is at fault, and what it must have.
     """
     pixels = reader.pixels
     planes = [pixels[index] for index in reader.indices]
     if not any(np.isfinite(plane).any() for plane in planes):
-        return f'data must have finite pixels, got none of {pixels.size}'
-    for index in reader.indices:
-        sigma = reader.sigma(index)
-        if sigma is None or np.isfinite(sigma).any():
-            return (f'data must have valid pixels, all {pixels.size} are '
-                    f'masked')
-    return (f'uncertainty must be finite for some valid pixel, got '
-            f'{sigma.flat[0]} and the like')
+        return 'data', f'must have finite pixels, got none of {pixels.size}'
+    if not any(reader.read(index).valid.any() for index in reader.indices):
+        for index in reader.indices:
+            sigma = reader.sigma(index)
+            if sigma is None or np.isfinite(sigma).any():
+                return 'data', (f'must have valid pixels, all {pixels.size} '
+                                f'are masked')
+        return 'uncertainty', (f'must be finite for some valid pixel, got '
+                               f'{sigma.flat[0]} and the like')
+    sigma = reader.sigma(reader.indices[0])
+    return 'uncertainty', (f'must be like the scatter of the pixels, got '
+                           f'{sigma.flat[0]:g} and the like')
 
 
 class FrameWriter:
@@ -126,7 +130,8 @@ class FrameWriter:
         self.error = error
         self.area = area
         self.invalid = None
-        self.any_valid = False
+        # Now, so that what cannot be copied is told before any work.
+        self._copies = _copies(reader.data)
         self._has_mask = isinstance(
             reader.data, NDData | Masked | np.ma.MaskedArray)
 
@@ -162,7 +167,6 @@ class FrameWriter:
         self.output[here] = denoised
         if self.error is not None:
             self.error[here] = sigma
-        self.any_valid |= bool(valid.any())
         if not valid.all():
             self._put_back(here, plane.part(window), ~valid)
 
@@ -231,7 +235,8 @@ class FrameWriter:
         if isinstance(data, NDData):
             return _new_nddata(
                 data, self.output, self.error,
-                _new_mask(own_mask, self.invalid, self.output.shape), log)
+                _new_mask(own_mask, self.invalid, self.output.shape),
+                self._copies, log)
         results = [self.output]
         if return_uncertainty:
             results.append(self.error)
@@ -277,8 +282,22 @@ def _new_mask(mask, invalid, shape):
     return mask
 
 
-def _new_nddata(data, values, sigma, mask, log):
-    meta = copy.deepcopy(data.meta)
+def _copies(data):
+    """Copies of what belongs to a frame and stays as it is."""
+    copies = {}
+    if not isinstance(data, NDData):
+        return copies
+    for name in ('meta', 'wcs', 'psf', 'flags'):
+        try:
+            copies[name] = copy.deepcopy(getattr(data, name, None))
+        except (TypeError, ValueError, AttributeError) as error:
+            msg = f'data.{name} cannot be copied: {error}'
+            raise TypeError(msg) from error
+    return copies
+
+
+def _new_nddata(data, values, sigma, mask, copies, log):
+    meta = copies['meta']
     for keyword, card in (log or {}).items():
         if len(keyword) > 8:
             msg = ('log must have keywords of at most 8 characters, got '
@@ -294,8 +313,7 @@ def _new_nddata(data, values, sigma, mask, log):
         values, mask=mask, meta=meta,
         uncertainty=None if sigma is None else StdDevUncertainty(
             sigma, copy=False),
-        unit=data.unit, wcs=copy.deepcopy(data.wcs),
-        psf=copy.deepcopy(data.psf))
-    if getattr(data, 'flags', None) is not None:
-        result.flags = copy.deepcopy(data.flags)
+        unit=data.unit, wcs=copies['wcs'], psf=copies['psf'])
+    if copies['flags'] is not None:
+        result.flags = copies['flags']
     return result

@@ -4,15 +4,19 @@ Bring pixels into the range of single precision.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ['in_range', 'sample_exponent', 'sample_step', 'scaled']
-
+__all__ = ['Scale', 'sample_step', 'scaled']
 
 # Single precision, in which noise maps and networks compute, holds squares
 # of numbers up to this and down to its inverse with some room.
 _LARGEST_NUMBER = 1e30
+
+# A pixel that is farther from the others than this many times their scatter
+# holds no measurement, nor does one whose noise is so much larger or smaller.
+_FARTHEST = 1e10
 
 
 def sample_step(size):
@@ -22,37 +26,104 @@ def sample_step(size):
     return max(1, math.isqrt(size // 100_000))
 
 
-def sample_exponent(sample):
+@dataclass(frozen=True)
+class Scale:
     """
-    The power of two that brings pixels into the range of single precision.
+    The range in which a plane is worked on.
 
-    0 where they are in it; `None` where all are zero.
+    Parameters
+    ----------
+    exponent : int, optional
+        The power of two by which pixels are divided, which is exact.
+
+    centre, spread : float, optional
+        Median of the pixels after the division, and their scatter; 0 if it
+        is not known.
     """
-    sample = np.abs(sample)
-    if not sample.any():
-        return None
-    exponent = int(np.frexp(np.median(sample[sample > 0]))[1])
-    return exponent if abs(exponent) >= 64 else 0
 
+    exponent: int = 0
+    centre: float = 0.0
+    spread: float = 0.0
 
-def in_range(values, valid, sigma, exponent):
-    """
-    Bring pixels and their noise into the range of single precision.
+    @property
+    def limits(self):
+        """The lowest and the highest value of a pixel that counts."""
+        if not self.spread:
+            return -_LARGEST_NUMBER, _LARGEST_NUMBER
+        reach = _FARTHEST * self.spread
+        return (max(self.centre - reach, -_LARGEST_NUMBER),
+                min(self.centre + reach, _LARGEST_NUMBER))
 
-    Pixels that cannot be brought there with the others are marked as not
-    valid, in place. The division by a power of two is exact.
-    """
-    if exponent:
-        values = np.ldexp(values, -exponent)
-        sigma = None if sigma is None else np.ldexp(sigma, -exponent)
-    held = (values < _LARGEST_NUMBER) & (values > -_LARGEST_NUMBER)
-    if sigma is not None:
-        held &= (sigma < _LARGEST_NUMBER) & (sigma > 1 / _LARGEST_NUMBER)
-    held |= ~valid
-    if not held.all():
-        valid &= held
-        values = np.where(held, values, 0)
-    return values, sigma
+    @property
+    def noise_limits(self):
+        """The least and the most noise of a pixel that counts."""
+        if not self.spread:
+            return 1 / _LARGEST_NUMBER, _LARGEST_NUMBER
+        return (max(self.spread / _FARTHEST, 1 / _LARGEST_NUMBER),
+                min(self.spread * _FARTHEST, _LARGEST_NUMBER))
+
+    @classmethod
+    def of_sample(cls, sample):
+        """
+        Find the range of a plane.
+
+        Parameters
+        ----------
+        sample : 1D `~numpy.ndarray`
+            Valid pixels from all over it.
+
+        Returns
+        -------
+        scale : `Scale` or `None`
+            `None` if all are zero.
+        """
+        size = np.abs(sample)
+        if not size.any():
+            return None
+        exponent = int(np.frexp(np.median(size[size > 0]))[1])
+        exponent = exponent if abs(exponent) >= 64 else 0
+        sample = np.ldexp(sample.astype(float), -exponent)
+        low, centre, high = np.percentile(sample, [15.87, 50.0, 84.13])
+        spread = (high - low) / 2.0
+        if spread == 0:
+            others = np.abs(sample[sample != centre] - centre)
+            spread = np.median(others) if others.size else 0.0
+        if not 0 < spread < np.inf:
+            return cls(exponent)
+        return cls(exponent, float(centre), float(spread))
+
+    def apply(self, values, valid, sigma):
+        """
+        Bring pixels and their noise into the range.
+
+        Parameters
+        ----------
+        values, sigma : 2D `~numpy.ndarray`
+            Pixels and their noise, which may be `None`.
+
+        valid : 2D bool `~numpy.ndarray`
+            Changed in place: pixels that cannot be brought there with the
+            others are not valid.
+
+        Returns
+        -------
+        values, sigma : 2D `~numpy.ndarray`
+            Divided by the power of two.
+        """
+        if self.exponent:
+            values = np.ldexp(values, -self.exponent)
+            if sigma is not None:
+                sigma = np.ldexp(sigma, -self.exponent)
+        lowest, highest = self.limits
+        held = (values < highest) & (values > lowest)
+        if sigma is not None:
+            least, most = self.noise_limits
+            held &= (sigma < most) & (sigma > least)
+        held |= ~valid
+        if not held.all():
+            valid &= held
+            values = np.where(held, values, 0)
+        return values, sigma
 
 
 def scaled(array, exponent):

@@ -30,6 +30,8 @@ _LARGEST_TILE = 2**21
 # more than the halo of a tile.
 _FEWEST_ROWS = 128
 
+_LARGEST = 1e10  # of a pixel, in units of its noise
+
 
 def _cut(plane, rows, columns, shape, fill=0.0):
     """A float32 copy of a window, padded where it leaves the plane."""
@@ -124,6 +126,8 @@ def _standardised(planes, rows, columns, shape, level):
                   slice(None), slice(None), shape)
     x /= noise_map
     x *= weight
+    # Squares of the features stay within single precision.
+    np.clip(x, -_LARGEST, _LARGEST, out=x)
     np.divide(noise_map, np.float32(level), out=log_sigma)
     np.log(log_sigma, out=log_sigma)
     log_sigma *= weight

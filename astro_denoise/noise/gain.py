@@ -15,6 +15,8 @@ __all__ = ['check_positive', 'resolve_gain']
 
 logger = logging.getLogger(__name__)
 
+_LARGEST_NOISE = 1e12  # of a detector, in electrons
+
 
 def check_positive(name, value):
     """
@@ -111,7 +113,26 @@ def resolve_gain(gain, header, unit, name='gain',
                f'apply to a frame in {unit}; give a Quantity in '
                f'electron / ({unit})')
         raise ValueError(msg)
-    return check_positive(label, float(gain))
+    value = check_positive(label, _as_float(gain, label))
+    if not is_gain and u.Unit(default_unit) == u.electron and not (
+            1 / _LARGEST_NOISE < value < _LARGEST_NOISE):
+        msg = (f'{label} must be that of a detector, in electron, got '
+               f'{value:g}')
+        raise ValueError(msg)
+    return value
+
+
+def _as_float(value, label):
+    """A real number, however large, as a float."""
+    try:
+        return float(value)
+    except TypeError as error:  # a complex one
+        msg = f'{label} must be a real number, got {value!r}'
+        raise TypeError(msg) from error
+    except OverflowError as error:
+        msg = (f'{label} must be finite, got a number of {len(str(value))} '
+               f'digits')
+        raise ValueError(msg) from error
 
 
 def _number_in_header(value, label):

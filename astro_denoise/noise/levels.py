@@ -24,6 +24,10 @@ __all__ = ['MESH', 'Sky', 'photon_slope', 'sky_noise']
 
 logger = logging.getLogger(__name__)
 
+# Scatter over value that is of the rounding, in single and in double
+# precision.
+_LEAST_SCATTER = 1e-7, 1e-15
+
 MESH = 64  # pixels in a mesh of the background, a side
 
 
@@ -106,10 +110,11 @@ def _centre_and_scale(values, valid):
         return 0.0, 0.0
     low, centre, high = np.percentile(sample, [15.87, 50, 84.13])
     scale = (high - low) / 2
-    if scale <= 1e-7 * abs(centre):
+    least = _LEAST_SCATTER[values.dtype.itemsize > 4] * abs(centre)
+    if scale <= least:
         # more than two thirds of the pixels have the same value
         scale = np.std(sample)
-    if scale <= 1e-7 * abs(centre):
+    if scale <= least:
         scale = 0.0
     return float(centre), float(scale)
 

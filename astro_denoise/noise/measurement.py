@@ -9,12 +9,12 @@ the plane, and no seam can show.
 
 import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..exceptions import CorrelatedNoiseWarning
-from ..frames.scaling import in_range, sample_exponent, sample_step
+from ..frames.scaling import Scale, sample_step
 from ..frames.windows import grown, within
 from .background import (
     BackgroundMesh,
@@ -36,6 +36,10 @@ MAP_HALO = 4 * MESH  # reach of a photon noise map
 # Lag-1 autocorrelation of the blank background above which the noise is no
 # longer independent from pixel to pixel, as the models assume.
 _LARGEST_CORRELATION = 0.05
+
+# Electrons of the scatter of the pixels, for any detector: at most, and one
+# over it at least.
+_MOST_ELECTRONS = 1e12
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,9 @@ class Measurement:
     fwhm : float or `None`
         Full width at half maximum of the point sources in pixels.
 
-    exponent : int
-        The power of two by which pixels are divided; all other numbers
-        are those after the division.
+    scale : `~astro_denoise.frames.scaling.Scale`
+        The range in which the plane is worked on; all other numbers are
+        those after its division.
 
     electrons : tuple of float or `None`
         Gain, read noise and pedestal of the photon noise map, where the
@@ -81,7 +85,7 @@ class Measurement:
     level: float
     correlation: float
     fwhm: float | None
-    exponent: int
+    scale: Scale = field(default_factory=Scale)
     electrons: tuple | None = None
     background: BackgroundMesh | None = None
     n_valid: int = 1
@@ -97,9 +101,10 @@ class Measurement:
         """
         return {
             'origin': self.origin,
-            'gain': self.gain and math.ldexp(self.gain, -self.exponent),
+            'gain': self.gain and math.ldexp(self.gain,
+                                              -self.scale.exponent),
             'read_noise': self.read_noise,
-            'level': math.ldexp(self.level, self.exponent),
+            'level': math.ldexp(self.level, self.scale.exponent),
             'correlation': self.correlation, 'fwhm': self.fwhm}
 
     def whole(self, reader):
@@ -168,9 +173,9 @@ class Window:
         return self.values.shape
 
 
-def read_scaled(reader, window, exponent):
+def read_scaled(reader, window, scale):
     """
-    Read a window, divided by a power of two.
+    Read a window, brought into the range in which it is worked on.
 
     Parameters
     ----------
@@ -180,16 +185,16 @@ def read_scaled(reader, window, exponent):
     window : tuple of slice
         Rows and columns.
 
-    exponent : int
-        The power.
+    scale : `~astro_denoise.frames.scaling.Scale`
+        The range.
 
     Returns
     -------
     values, valid, sigma : 2D `~numpy.ndarray`
-        Pixels beyond the range of single precision are not valid.
+        Pixels beyond the range are not valid.
     """
     values, valid, sigma = reader.read(window)
-    values, sigma = in_range(values, valid, sigma, exponent)
+    values, sigma = scale.apply(values, valid, sigma)
     return values, valid, sigma
 
 
@@ -215,7 +220,7 @@ def read_window(reader, measurement, window):
     """
     halo = 0 if reader.knows_noise else MAP_HALO
     part = grown(window, halo, reader.shape)
-    values, valid, sigma = read_scaled(reader, part, measurement.exponent)
+    values, valid, sigma = read_scaled(reader, part, measurement.scale)
     seen = within(window, part)
     noise_map = measurement.noise_map(values, valid, sigma)
     if noise_map[seen].shape == noise_map.shape:
@@ -262,19 +267,19 @@ def measure_plane(reader, *, gain=None, read_noise=None, keep=False):
     >>> print(f'{measurement.describe()["level"]:.1e}')
     5.0e-30
     """
-    exponent = _exponent(reader)
+    scale = _scale(reader)
     options = {'gain': gain, 'read_noise': read_noise, 'unit': reader.unit,
-               'exponent': exponent}
+               'scale': scale}
     if is_measured_whole(reader.shape):
         values, valid, sigma = read_scaled(
-            reader, (slice(None), slice(None)), exponent)
+            reader, (slice(None), slice(None)), scale)
         measurement, noise = measure_sample(values, valid, sigma, **options)
         whole = (Window(values, valid, noise.background, noise.sigma)
                  if keep else None)
         return measurement, whole
 
     def read(window):
-        planes = read_scaled(reader, window, exponent)
+        planes = read_scaled(reader, window, scale)
         reader.release()
         return planes
 
@@ -292,35 +297,34 @@ def measure_plane(reader, *, gain=None, read_noise=None, keep=False):
     return complete(measurement, meshes, plan), None
 
 
-def _exponent(reader):
-    """The power of two that brings a plane into range, from a sample."""
+def _scale(reader):
+    """The range in which a plane is worked on, from a sample."""
     every = slice(None, None, sample_step(reader.shape[0] * reader.shape[1]))
     for window in ((every, every),
                    *(grown(tile.window, 0, reader.shape)
                      for tile in mesh_plan(reader.shape))):
         values, valid, _ = reader.read(window)
         reader.release()
-        exponent = sample_exponent(values[valid])
-        if exponent is not None:
-            return exponent
-    return 0
+        scale = Scale.of_sample(values[valid])
+        if scale is not None:
+            return scale
+    return Scale()
 
 
-def measure_sample(values, valid, sigma, *, gain, read_noise, unit,
-                   exponent):
+def measure_sample(values, valid, sigma, *, gain, read_noise, unit, scale):
     """
     Measure a plane that is at hand, or a sample of one.
 
     Parameters
     ----------
     values, valid, sigma : 2D `~numpy.ndarray`
-        The plane, divided by the power of two; ``sigma`` may be `None`.
+        The plane, brought into the range; ``sigma`` may be `None`.
 
     gain, read_noise, unit : optional
         As for `~astro_denoise.noise.noise_model`, of the frame itself.
 
-    exponent : int
-        The power of two.
+    scale : `~astro_denoise.frames.scaling.Scale`
+        The range.
 
     Returns
     -------
@@ -330,14 +334,30 @@ def measure_sample(values, valid, sigma, *, gain, read_noise, unit,
     noise : `~astro_denoise.noise.NoiseModel`
         Noise map and background of the pixels given.
     """
-    noise = noise_model(
-        values, valid, sigma=sigma, read_noise=read_noise, unit=unit,
-        gain=None if gain is None else math.ldexp(gain, exponent))
+    gain = _scaled_gain(gain, scale)
+    noise = noise_model(values, valid, sigma=sigma, gain=gain,
+                        read_noise=read_noise, unit=unit)
     fwhm = estimate_fwhm(values, noise.background, noise.sigma, valid)
     return Measurement(
         noise.origin, noise.gain, noise.read_noise, noise.level,
-        noise.correlation, fwhm, exponent, noise.electrons, noise.mesh,
+        noise.correlation, fwhm, scale, noise.electrons, noise.mesh,
         int(np.count_nonzero(valid))), noise
+
+
+def _scaled_gain(gain, scale):
+    """A gain for pixels that were divided, if a detector may have it."""
+    if gain is None:
+        return None
+    try:
+        scaled = math.ldexp(gain, scale.exponent)
+    except OverflowError:
+        scaled = math.inf
+    electrons = scaled * (scale.spread or 1.0)
+    if not 1 / _MOST_ELECTRONS < electrons < _MOST_ELECTRONS:
+        msg = (f'gain={gain:g} makes {electrons:.2g} electrons of the '
+               f'scatter of the pixels, as that of no detector does')
+        raise ValueError(msg)
+    return scaled
 
 
 def complete(measurement, meshes, plan):
@@ -382,7 +402,7 @@ def warn_of(measurements, *, stacklevel=3):
     CorrelatedNoiseWarning
         If the noise of neighbouring pixels is correlated.
     """
-    correlation = max(each.correlation for each in measurements)
+    correlation = max((each.correlation for each in measurements), default=0)
     if correlation > _LARGEST_CORRELATION:
         msg = (f'the noise of neighbouring pixels is correlated (lag-1 '
                f'autocorrelation {correlation:.2f}), as in resampled frames: '

@@ -237,7 +237,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     warn_of_denoised(reader.header)
     frame = reader.read()
     if not frame.valid.any():
-        raise ValueError(nothing_valid(reader))
+        raise ValueError(' '.join(nothing_valid(reader)))
     wcs = celestial_wcs(data)
     network = runtime.place(model.network)
     position = None

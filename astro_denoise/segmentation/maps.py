@@ -121,7 +121,7 @@ def _in_frames(reader, frame, part, network, runtime):
         if whole is None:
             whole = measurement.whole(plane)
         planes.append(whole)
-        scales.append(measurement.exponent)
+        scales.append(measurement.scale.exponent)
     noise_map = np.stack([plane.noise_map for plane in planes])
     valid = np.stack([plane.valid for plane in planes])
     frame.valid[part] = valid  # less what is beyond the range

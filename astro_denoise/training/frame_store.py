@@ -219,7 +219,7 @@ class FrameFolder:
                 msg = ('no pixel is valid: all are masked, not finite or '
                        'saturated')
                 if self.saturation is None and reader.pixels.ndim == 2:
-                    msg = nothing_valid(reader)
+                    msg = ' '.join(nothing_valid(reader))
                 raise ValueError(msg)
             self._digest.update(values.tobytes())
             self._digest.update(np.packbits(valid).tobytes())

@@ -14,9 +14,7 @@ from astro_denoise import denoise, load_model
 @pytest.mark.parametrize(('data', 'message'), [
     (np.ones(5), r'data must have shape .* got \(5,\)'),
     (np.ones((2, 2, 2, 2)), r'data must have shape'),
-    (np.ones((0, 5)), r'data must have shape .* got \(0, 5\)'),
-    (np.full((5, 5), np.nan), 'data must have finite pixels'),
-    (np.ma.masked_all((5, 5)), 'data must have valid pixels')])
+    (np.ones((0, 5)), r'data must have shape .* got \(0, 5\)')])
 def test_bad_values(data, message):
     with pytest.raises(ValueError, match=message):
         denoise(data)
@@ -46,7 +44,6 @@ def test_bad_type(data):
      'uncertainty must be .* got UnknownUncertainty'),
     ('mask', np.ones((3, 3), bool), ValueError, r'mask .* got \(3, 3\)'),
     ('mask', np.ones((64, 72)), TypeError, 'mask .* float64'),
-    ('mask', np.ones((64, 72), bool), ValueError, 'all 4608 are masked'),
     ('gain', 0.0, ValueError, r'gain must be positive and finite, got 0\.0'),
     ('gain', -2.0, ValueError, r'gain must be positive and finite, got -2'),
     ('gain', np.inf, ValueError, 'gain must be positive and finite, got inf'),

@@ -80,9 +80,27 @@ def test_frames_of_a_stack_are_independent(sky, exact):
 def test_stack_with_a_masked_frame(sky, exact):
     stack = sky((2, 40, 50))
     stack[0] = np.nan
-    result, error = exact(stack, return_uncertainty=True)
+    with pytest.warns(NoiseEstimateWarning, match='plane 0 of data .* as it'):
+        result, error = exact(stack, return_uncertainty=True)
     assert np.all(np.isnan(result[0]) & np.isnan(error[0]))
     assert_array_equal(result[1], exact(stack[1]))
+
+
+@pytest.mark.parametrize(('data', 'mask', 'message'), [
+    (np.full((5, 5), np.nan), None, 'finite pixels, got none of 25'),
+    (np.ones((5, 5)), True, 'valid pixels, all 25 are masked'),
+    (np.ones((2, 5, 5)), True, r'plane 0 .*1 more.* all 50 are masked')])
+def test_nothing_valid(data, mask, message):
+    # A dead part does not refuse the whole, and alone it is no other.
+    for frame in (data, CCDData(data, unit='adu')):
+        with pytest.warns(NoiseEstimateWarning, match=message) as record:
+            result = denoise(frame, mask=mask)
+        assert record[0].filename == __file__
+        assert_array_equal(getattr(result, 'data', result), data)
+    assert result.mask.all()
+    assert np.isnan(result.uncertainty.array).all()
+    assert result.meta['DNMODEL'] == 'ccd'
+    assert 'DNSIGMA' not in result.meta
 
 
 @pytest.mark.parametrize('unit', ['adu', 'electron', 'MJy / sr', 'count / s',

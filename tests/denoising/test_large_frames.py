@@ -12,7 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import astro_denoise
 from astro_denoise.denoising import dask_arrays, route
-from astro_denoise.exceptions import CorrelatedNoiseWarning
+from astro_denoise.exceptions import (
+    CorrelatedNoiseWarning,
+    NoiseEstimateWarning,
+)
 from astro_denoise.frames import open_frame
 from astro_denoise.frames.memory_maps import release
 from astro_denoise.frames.windows import grown
@@ -269,13 +272,14 @@ def test_memory_that_does_not_suffice(frame, model, monkeypatch):
 
 
 @pytest.mark.parametrize(('kind', 'message'), [
-    ('mask', 'data must have valid pixels, all 1200 are masked'),
-    ('nan', 'data must have finite pixels, got none of 1200')])
+    ('mask', 'it must have valid pixels, all 1200 are masked'),
+    ('nan', 'it must have finite pixels, got none of 1200')])
 def test_nothing_valid(model, kind, message):
     values = np.full((30, 40), np.nan if kind == 'nan' else 1.0)
-    with pytest.raises(ValueError, match=message):
-        denoise(values, model, mask=kind == 'mask',
-                output_array=np.empty((30, 40)))
+    output = np.empty((30, 40))
+    with pytest.warns(NoiseEstimateWarning, match=message):
+        denoise(values, model, mask=kind == 'mask', output_array=output)
+    assert_array_equal(output, values)
 
 
 def test_progress_bar(frame, model, capsys):
@@ -384,6 +388,19 @@ def test_dask(da, frame, model, kind, chunks):
         assert isinstance(each, da.Array)
         assert each.chunks == array.chunks
         assert each.dtype == np.float32
+    assert_same(da.compute(*lazily), expected)
+
+
+@pytest.mark.parametrize('shape', [
+    (1, 1), (3, 700), (64, 65), (300, 300), (447, 449), (40, 1024),
+    (2, 100, 90)])
+@pytest.mark.parametrize('chunks', [-1, 50])
+def test_dask_arrays_of_any_size(da, shape, chunks):
+    # Smaller than the reach of the network, too.
+    values = np.random.default_rng(1).normal(100, 5, shape)
+    options = {'uncertainty': 5.0, 'return_uncertainty': True}
+    expected = denoise(values, **options)
+    lazily = denoise(da.from_array(values, chunks=chunks), **options)
     assert_same(da.compute(*lazily), expected)
 
 

@@ -45,8 +45,8 @@ def run(network, planes, *, fwhm=2.5, electrons=None, device='cpu',
     values, level = planes['values'], planes['level']
     window = Window(values, planes['valid'], planes['background'],
                     planes['sigma'])
-    measurement = Measurement('gain', None, None, level, 0.0, fwhm, 0,
-                              electrons)
+    measurement = Measurement('gain', None, None, level, 0.0, fwhm,
+                              electrons=electrons)
     denoised = np.empty_like(values)
     error = np.empty(values.shape, np.float32)
 
