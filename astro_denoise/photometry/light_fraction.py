@@ -110,8 +110,10 @@ class _ConvolvedProfile:
             light = np.clip(self.enclosed(log_size, stretch), 1e-9, 1 - 1e-9)
             return np.log(np.log(1 - light) / np.log(1 - fraction))
 
-        return newton(excess, start, x1=start - excess(start) / 1.6,
-                      tol=tolerance)
+        step = excess(start) / 1.6
+        if abs(step) < tolerance:  # the secant of one point has no slope
+            return start - step
+        return newton(excess, start, x1=start - step, tol=tolerance)
 
 
 def light_fraction_apertures(r50, sersic_n, q, theta, psf_fwhm,
