@@ -3,6 +3,8 @@
 Warnings and errors of the package.
 """
 
+import contextlib
+
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ['CorrelatedNoiseWarning', 'CountsWarning', 'NoiseEstimateWarning',
@@ -56,3 +58,40 @@ class WeightsWarning(AstropyUserWarning):
     """
     A file of weights that came with the package cannot be used.
     """
+
+
+# Not in ``__all__``, which is the public part.
+@contextlib.contextmanager
+def needs_extra(extra, purpose):
+    """
+    Name the package and the extra if an import of an optional one fails.
+
+    Parameters
+    ----------
+    extra : str
+        The extra of this package that installs what is imported.
+
+    purpose : str
+        Completes the sentence "X is needed".
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If a package that is imported in the context is not installed.
+
+    Examples
+    --------
+    >>> from astro_denoise.exceptions import needs_extra
+    >>> with needs_extra('plot', 'to draw figures'):
+    ...     import no_such_package
+    Traceback (most recent call last):
+    ...
+    ModuleNotFoundError: no_such_package is needed to draw figures: pip ...
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or 'a package').partition('.')[0]
+        msg = (f"{package} is needed {purpose}: pip install "
+               f"'astro_denoise[{extra}]'")
+        raise ModuleNotFoundError(msg, name=error.name) from error

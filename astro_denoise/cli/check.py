@@ -5,6 +5,7 @@ The command ``astro-denoise check``.
 
 import argparse
 
+from ..exceptions import needs_extra
 from .common import (
     add_command,
     add_overwrite,
@@ -78,7 +79,8 @@ def _run_check(options):
 
 
 def _draw(report):
-    from matplotlib.figure import Figure
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib.figure import Figure
 
     # Not one of pyplot, which may look for a display.
     return report.plot(figure=Figure(figsize=(13, 4), layout='constrained'))

@@ -13,6 +13,7 @@ from astropy.nddata import StdDevUncertainty
 from astropy.stats import mad_std
 from astropy.units import Quantity
 
+from ..exceptions import needs_extra
 from ..frames.panels import BAD_COLOR, label_axes, plane_of, stretch_of
 
 __all__ = ['plot_denoised', 'plot_profile']
@@ -69,8 +70,9 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
     >>> [axes.get_title() for axes in figure.axes[:3]]
     ['before', 'after', 'residual']
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib import colormaps
+        from matplotlib.figure import Figure
 
     frames, unit, wcs = _frames(before, after)
     residual = frames[0] - frames[1]
@@ -160,7 +162,8 @@ def plot_profile(before, after, *, row=None, column=None, sigma=1.0,
     >>> print(figure.axes[0].get_title())
     row 20
     """
-    from matplotlib.figure import Figure
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib.figure import Figure
 
     frames, unit, _ = _frames(before, after)
     if row is not None and column is not None:

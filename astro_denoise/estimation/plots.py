@@ -5,6 +5,8 @@ Pictures of posteriors.
 
 import numpy as np
 
+from ..exceptions import needs_extra
+
 __all__ = ['plot_posterior']
 
 
@@ -61,7 +63,8 @@ def plot_posterior(samples, *, names=None, truth=None, n_bins=40,
     >>> len(figure.axes)
     3
     """
-    from matplotlib.figure import Figure
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib.figure import Figure
 
     from ..estimation.core import PARAMETER_NAMES
 

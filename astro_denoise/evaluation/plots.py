@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from ..exceptions import needs_extra
 from .parameters import parameter_errors
 
 __all__ = ['plot_auc_histogram', 'plot_coverage', 'plot_image_panels',
@@ -20,7 +21,8 @@ __all__ = ['plot_auc_histogram', 'plot_coverage', 'plot_image_panels',
 
 def _figure(n_panels=1, *, width=4.2, height=3.8, n_columns=4):
     """A figure with some panels."""
-    from matplotlib.figure import Figure
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib.figure import Figure
 
     n_columns = min(n_panels, n_columns)
     n_rows = -(-n_panels // n_columns)
@@ -133,7 +135,8 @@ def plot_reliability(table):
     >>> print(figure.axes[0].get_ylabel())
     fraction with a source
     """
-    from matplotlib.figure import Figure
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2, 5.2), layout='constrained')
     above, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
@@ -352,7 +355,8 @@ def plot_training_log(log, *, name='mse'):
     >>> print(figure.axes[0].get_ylabel())
     mse
     """
-    from matplotlib.ticker import MaxNLocator
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib.ticker import MaxNLocator
 
     for column in (f'train_{name}', f'validation_{name}'):
         if column not in log.colnames:
@@ -409,7 +413,8 @@ def plot_image_panels(original, noisy, denoised, *, row=None,
     >>> [axes.get_title() for axes in figure.axes]
     ['original', 'noisy', 'a', 'row 0']
     """
-    from matplotlib.colors import PowerNorm
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib.colors import PowerNorm
 
     if not hasattr(denoised, 'items'):
         denoised = {'denoised': denoised}

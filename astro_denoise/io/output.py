@@ -13,6 +13,8 @@ import secrets
 import time
 from pathlib import Path
 
+from ..exceptions import needs_extra
+
 __all__ = ['COMPRESSED', 'FITS_ENDINGS', 'atomic_output', 'check_output',
            'make_folder', 'remove_leftovers']
 
@@ -72,6 +74,9 @@ def check_output(path, *, overwrite=False, endings=(), packed=(),
     ValueError
         If the name has another ending.
 
+    ModuleNotFoundError
+        If the name is that of a figure, and matplotlib is not installed.
+
     Examples
     --------
     >>> from astro_denoise.io import check_output
@@ -85,6 +90,9 @@ def check_output(path, *, overwrite=False, endings=(), packed=(),
     ValueError: output must end in .fits or .fit, got 'a.jpg'
     """
     path = Path(path)
+    if path.suffix.lower() == '.png':  # now, not after hours of work
+        with needs_extra('plot', f'to write {str(path)!r}'):
+            import matplotlib as mpl  # noqa: F401
     # A link must stay one: what it points to is replaced.
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
@@ -191,7 +199,8 @@ def _named(error, path):
 
 
 def _synchronize(path):
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows refuses to flush what may only be read.
+    descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

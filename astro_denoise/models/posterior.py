@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..exceptions import WeightsError
+from ..exceptions import WeightsError, needs_extra
 from .layers import unshuffled
 from .pointwise import Pointwise, Standardised, box, squashed
 from .sky_regions import N_SOURCE_PLANES, sky_regions, source_planes
@@ -87,7 +87,8 @@ class PosteriorNetwork(nn.Module):
                  lower=(0, 0, 0, 0, 200, 1000), upper=(1, 1, 1, 1, 800, 4000),
                  integer=(False, False, False, False, True, True),
                  sources=None, rank=None, segmenter=None):
-        import zuko
+        with needs_extra('galactic', 'for posteriors of parameters'):
+            import zuko
 
         super().__init__()
         self.config = {'width': width, 'n_blocks': n_blocks,

@@ -11,6 +11,7 @@ as ``figure``.
 import numpy as np
 from astropy.stats import mad_std
 
+from ..exceptions import needs_extra
 from ..frames.panels import BAD_COLOR, plane_of, stretch_of
 from .calibration import sigma68
 from .tables import aperture_table
@@ -201,7 +202,8 @@ def plot_repeatability(report, *, row=None, figure=None):
     3
     """
     if figure is None:
-        from matplotlib.figure import Figure
+        with needs_extra('plot', 'to draw figures'):
+            from matplotlib.figure import Figure
 
         figure = Figure(figsize=(13, 4), layout='constrained')
     left, middle, right = figure.subplots(1, 3)
@@ -213,7 +215,8 @@ def plot_repeatability(report, *, row=None, figure=None):
 
 def _panel(figure):
     if figure is None:
-        from matplotlib.figure import Figure
+        with needs_extra('plot', 'to draw figures'):
+            from matplotlib.figure import Figure
 
         figure = Figure(figsize=(5.6, 4.2), layout='constrained')
     return figure, figure.add_subplot()
@@ -352,9 +355,10 @@ def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
     >>> print(figure.axes[0].get_title())
     1 aperture, 0 flagged
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Circle
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib import colormaps
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Circle
 
     values = plane_of(data, 'data')
     good = values[np.isfinite(values)]
@@ -404,7 +408,8 @@ def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
 
 
 def _draw_apertures(axes, apertures, flagged):
-    from matplotlib.collections import EllipseCollection
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib.collections import EllipseCollection
 
     axes.add_collection(EllipseCollection(
         2 * apertures['a'], 2 * apertures['b'],

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from astropy.table import QTable
 
+from ..exceptions import needs_extra
 from .calibration import (
     _plain,
     bootstrap_error,
@@ -108,7 +109,9 @@ class RepeatabilityReport:
         from .plots import plot_repeatability
 
         if figure is None:
-            from matplotlib import pyplot as plt
+            with needs_extra('plot', 'to draw figures'):
+                from matplotlib import pyplot as plt
+
             figure = plt.figure(figsize=(13, 4), layout='constrained')
         return plot_repeatability(self, row=row, figure=figure)
 

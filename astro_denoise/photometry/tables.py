@@ -20,6 +20,7 @@ from photutils.aperture import (
 )
 
 from .. import __version__
+from ..exceptions import needs_extra
 from .calibration import _plain
 
 __all__ = ['read_table']
@@ -53,7 +54,7 @@ def read_table(path):
     OSError
         If the file cannot be read; the message names it.
 
-    ImportError
+    ModuleNotFoundError
         If a Parquet file is read without ``pyarrow`` and ``pandas``.
 
     Examples
@@ -80,11 +81,12 @@ def read_table(path):
     if not path.is_file():
         msg = f'no such file: {str(path)!r}'
         raise OSError(msg)
+    if kind == 'parquet':
+        with needs_extra('parquet', f'to read {str(path)!r}'):
+            import pandas as pd  # noqa: F401
+            import pyarrow as pa  # noqa: F401
     try:
         return QTable.read(path, format=kind)
-    except ImportError as error:
-        msg = f'reading {str(path)!r} needs pyarrow and pandas: {error}'
-        raise ImportError(msg) from error
     except Exception as error:  # each format raises its own kinds
         msg = f'cannot read {str(path)!r}: {error}'
         raise OSError(msg) from error

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from ..exceptions import needs_extra
 from ..io.output import remove_leftovers
 from .status import FrameStatus
 from .task import denoise_one
@@ -41,12 +42,9 @@ def connected(workers, scheduler):
     client : `distributed.Client`
         The client.
     """
-    try:
+    with needs_extra('dask', 'for several workers'):
         from distributed import Client
-    except ImportError as error:
-        msg = ("several workers need dask.distributed: pip install "
-               "'astro_denoise[dask]'")
-        raise ImportError(msg) from error
+
     if isinstance(scheduler, Client):
         yield scheduler
         return

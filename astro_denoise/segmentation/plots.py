@@ -10,6 +10,7 @@ as ``figure``.
 
 import numpy as np
 
+from ..exceptions import needs_extra
 from ..frames.panels import label_axes, plane_of
 from ..sky_maps.galactic_grid import celestial_wcs
 
@@ -49,8 +50,9 @@ def plot_sources(sources, *, smallest_snr=3.8, cmap='gray_r',
     >>> figure.axes[0].get_xlabel()
     'l'
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib import colormaps
+        from matplotlib.figure import Figure
 
     values = plane_of(sources.probability, 'probability')
     wcs = celestial_wcs(sources.probability)

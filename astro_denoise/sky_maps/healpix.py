@@ -8,6 +8,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData
 
+from ..exceptions import needs_extra
 from .galactic_grid import FIELD, SHAPE, grid_wcs
 
 __all__ = ['from_healpix', 'healpix_to_image']
@@ -50,7 +51,8 @@ def from_healpix(counts, *, nested, frame, seed=None):
     ValueError
         If the map must be in the other ordering.
     """
-    from reproject import reproject_from_healpix
+    with needs_extra('galactic', 'to read a HEALPix map'):
+        from reproject import reproject_from_healpix
 
     _check_ordering(counts, nested, frame)
     shape = tuple(_FINE * length for length in SHAPE)
@@ -103,7 +105,8 @@ def _check_ordering(counts, nested, frame):
     Refuse a map in which the Galactic plane is only where it should be if
     it is read in the other ordering.
     """
-    from astropy_healpix import HEALPix
+    with needs_extra('galactic', 'to read a HEALPix map'):
+        from astropy_healpix import HEALPix
 
     line = np.arange(-FIELD + 0.1, FIELD, 0.2)
     longitude, latitude = np.meshgrid(line, line[np.abs(line) < _PLANE])

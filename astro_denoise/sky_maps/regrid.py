@@ -6,6 +6,7 @@ Bring counts onto the grid of the models.
 import numpy as np
 from astropy.wcs import WCS
 
+from ..exceptions import needs_extra
 from .galactic_grid import FIELD, SHAPE, galactic_degrees, grid_wcs
 
 __all__ = ['onto_grid']
@@ -51,7 +52,8 @@ def onto_grid(counts, wcs, name):
     flipped = _on_grid(counts, wcs)
     if flipped is not None:
         return flipped
-    from reproject import reproject_exact
+    with needs_extra('galactic', "to put an image on the model's grid"):
+        from reproject import reproject_exact
 
     counts, wcs = _near_field(counts, wcs, name)
     area = _pixel_areas(wcs, counts.shape)

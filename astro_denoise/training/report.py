@@ -7,6 +7,7 @@ from pathlib import Path
 
 from astropy.table import Table
 
+from ..exceptions import needs_extra
 from ..io.output import atomic_output, check_output
 
 __all__ = ['check_outputs', 'write_figure', 'write_log']
@@ -86,7 +87,8 @@ def write_figure(rows, model, path):
     path : path-like
         The ``.png`` file, replaced if it exists.
     """
-    from matplotlib.figure import Figure
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib.figure import Figure
 
     # Not one of pyplot, which may look for a display.
     figure = Figure(figsize=(7, 5), layout='constrained')

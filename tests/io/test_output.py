@@ -42,6 +42,19 @@ def test_nothing_before_it_is_complete(tmp_path):
     assert names(tmp_path) == ['a.txt']
 
 
+def test_flushed_as_a_file_that_may_be_written(tmp_path, monkeypatch):
+    """
+    Windows refuses any other, and no output could be made there.
+    """
+    flushed = []
+    monkeypatch.setattr(os, 'fsync',
+                        lambda descriptor: flushed.append(
+                            os.write(descriptor, b'more')))
+    with atomic_output(tmp_path / 'a.txt') as temporary:
+        temporary.write_text('some text')
+    assert flushed == [4]
+
+
 @pytest.mark.parametrize('failure', [
     OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
     OSError('no space'), ValueError('bad'), KeyboardInterrupt()])
