@@ -229,4 +229,3 @@ METHODS = {
     'supervised': Method('trained on simulated skies', 6e-4,
                          bias_weight=60.0),
 }
-
