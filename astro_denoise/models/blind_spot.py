@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .denoiser import CCDDenoiser, calibration_knots
-from .layers import asinh
+from .error_calibration import calibration_knots, variance_correction
+from .layers import asinh, convolution_block
 
 __all__ = ['BlindSpotDenoiser', 'mixture_terms']
 
@@ -70,14 +70,16 @@ class BlindSpotDenoiser(nn.Module):
         self.encoders = nn.ModuleList()
         n_in = 2
         for level, width in enumerate(widths):
-            self.encoders.append(_block(n_in, width, 2 if level else 1))
+            self.encoders.append(
+                convolution_block(n_in, width, 2 if level else 1))
             n_in = width
         self.projections = nn.ModuleList()
         self.decoders = nn.ModuleList()
         for level in reversed(range(len(widths) - 1)):
             self.projections.append(nn.Conv2d(widths[level + 1],
                                               widths[level], 1))
-            self.decoders.append(_block(widths[level], widths[level], 1))
+            self.decoders.append(
+                convolution_block(widths[level], widths[level], 1))
         self.head = nn.Conv2d(widths[0], max(3 * n_components, 1), 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -237,8 +239,8 @@ class BlindSpotDenoiser(nn.Module):
         noise = (x - mean / sigma).clamp(-_LARGEST_NOISE,
                                          _LARGEST_NOISE) * valid
         if not self.training:
-            log_variance = log_variance + CCDDenoiser._calibrated(
-                self, (x - noise) * sigma)
+            log_variance = log_variance + variance_correction(
+                (x - noise) * sigma, self.calibration, self.calibration_scale)
         return noise, log_variance.clamp(-12.0, 8.0)
 
     def _posterior(self, signal, log_sigma, logits, means, log_variances):
@@ -302,15 +304,6 @@ def mixture_terms(signal, log_sigma, logits, means, log_variances, mixture):
         terms.append((log_likelihood + torch.log(torch.tensor(weight)),
                       residual, noise, prior))
     return terms
-
-
-def _block(n_in, n_out, n_convolutions):
-    """Some 3x3 convolutions with leaky rectifiers."""
-    layers = []
-    for index in range(n_convolutions):
-        layers += [nn.Conv2d(n_out if index else n_in, n_out, 3, padding=1),
-                   nn.LeakyReLU(0.1, inplace=True)]
-    return nn.Sequential(*layers)
 
 
 def _smooth(plane):

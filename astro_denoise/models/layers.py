@@ -1,17 +1,23 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Functions of planes that torch has as well, but slower on processors.
+Layers and functions of planes that several networks share.
 """
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-__all__ = ['asinh', 'box_sum', 'shuffled', 'unshuffled']
+__all__ = ['Pointwise', 'Standardized', 'asinh', 'box_matrix', 'box_sum',
+           'convolution_block', 'mean_around', 'mean_of_nine', 'shuffled',
+           'squashed', 'unshuffled']
+
+# Share of a batch in the running means of `Standardized`.
+_SHARE = 0.01
 
 
 def asinh(plane):
     """
-    The inverse hyperbolic sine, several times as fast as torch's.
+    Compute the inverse hyperbolic sine, several times as fast as torch.
 
     Parameters
     ----------
@@ -21,7 +27,7 @@ def asinh(plane):
     Returns
     -------
     answer : `torch.Tensor`
-        Right to 1e-6, and for large values to the last digits.
+        Accurate to 1e-6, and for large values to rounding.
 
     Examples
     --------
@@ -36,7 +42,7 @@ def asinh(plane):
 
 def box_sum(plane, size):
     """
-    Sum over a box around each pixel, of the pixels that there are.
+    Sum over a box around each pixel; pixels outside the plane are 0.
 
     Parameters
     ----------
@@ -64,7 +70,7 @@ def box_sum(plane, size):
 
 
 def _running_sum(plane, size, axis):
-    """Sums of neighbours along an axis, made of sums of half as many."""
+    """Sum neighbors along an axis, from sums of half as many."""
     length = plane.shape[axis] - size + 1
     total, start, width, part = None, 0, 1, plane
     while True:
@@ -79,11 +85,127 @@ def _running_sum(plane, size, axis):
         width *= 2
 
 
+def mean_of_nine(plane):
+    """
+    Compute the mean over 3x3 pixels, at the edges over those that exist.
+
+    Parameters
+    ----------
+    plane : `torch.Tensor`
+        Shape (n, 1, ny, nx).
+
+    Returns
+    -------
+    mean : `torch.Tensor`
+        Same shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models.layers import mean_of_nine
+    >>> print(mean_of_nine(torch.arange(9.0).view(1, 1, 3, 3))[0, 0, 1])
+    tensor([3.5000, 4.0000, 4.5000])
+    """
+    rows = F.pad(plane, (1, 1, 1, 1))
+    rows = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
+    mean = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    mean *= 1 / 9
+    for edge in (0, -1):
+        mean[:, :, edge] *= 1.5
+        mean[..., edge] *= 1.5
+    return mean
+
+
+def mean_around(plane, valid):
+    """
+    Compute the mean of the eight pixels around each, weighted by validity.
+
+    Parameters
+    ----------
+    plane, valid : `torch.Tensor`
+        Shape (n, 1, ny, nx); ``valid`` is from 0 to 1.
+
+    Returns
+    -------
+    mean : `torch.Tensor`
+        Same shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models.layers import mean_around
+    >>> plane = torch.zeros(1, 1, 3, 3)
+    >>> plane[..., 0, 0] = 8.0
+    >>> print(mean_around(plane, torch.ones(1, 1, 3, 3))[0, 0, 1, 1])
+    tensor(1.)
+    """
+    if valid.min() == 1.0:
+        return torch.sub(mean_of_nine(plane).mul_(9 / 8), plane, alpha=1 / 8)
+    plane = plane * valid
+    total = mean_of_nine(plane) * 9.0 - plane
+    return total / (mean_of_nine(valid) * 9.0 - valid).clamp_min(0.5)
+
+
+def box_matrix(size, n_pixels):
+    """
+    Make the matrix that takes running means of a line of pixels.
+
+    Parameters
+    ----------
+    size : int
+        Odd number of pixels to average.
+
+    n_pixels : int
+        Length of the line.
+
+    Returns
+    -------
+    matrix : `torch.Tensor`
+        Shape (n_pixels, n_pixels); at the ends, the pixels that exist are
+        averaged.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models.layers import box_matrix
+    >>> print(box_matrix(3, 4) @ torch.arange(4.0))
+    tensor([0.5000, 1.0000, 2.0000, 2.5000])
+    """
+    pixel = torch.arange(n_pixels)
+    near = ((pixel - pixel[:, None]).abs() <= size // 2).float()
+    return near / near.sum(1, keepdim=True)
+
+
+def squashed(plane):
+    """
+    Compress values to order one; faster than a logarithm.
+
+    Parameters
+    ----------
+    plane : `torch.Tensor`
+        Any shape.
+
+    Returns
+    -------
+    compressed : `torch.Tensor`
+        From -10/3 to 10/3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models.layers import squashed
+    >>> print(squashed(torch.tensor([0.0, 1.0, -1e6])))
+    tensor([ 0.0000,  0.7692, -3.3333])
+    """
+    return plane / (1.0 + 0.3 * plane.abs())
+
+
 def unshuffled(planes):
     """
-    `~torch.nn.functional.pixel_unshuffle` by two, channels last.
+    Move 2x2 pixels to channels, as torch's ``pixel_unshuffle``.
 
-    Two neighbours move together, as a complex number.
+    It is faster on processors: two neighbors move together, as a complex
+    number. The result is channels last in memory.
 
     Parameters
     ----------
@@ -111,7 +233,7 @@ def unshuffled(planes):
 
 def shuffled(planes):
     """
-    `~torch.nn.functional.pixel_shuffle` by two, as `unshuffled`.
+    Move channels to 2x2 pixels, the inverse of `unshuffled`.
 
     Parameters
     ----------
@@ -137,3 +259,90 @@ def shuffled(planes):
     pairs = pairs.permute(0, 3, 1, 4, 2).contiguous()
     return torch.view_as_real(pairs).reshape(
         n, channels // 4, 2 * height, 2 * width)
+
+
+class Pointwise(nn.Module):
+    """
+    Two 1x1 convolutions beside the identity.
+
+    Parameters
+    ----------
+    width : int
+        Number of channels.
+    """
+
+    def __init__(self, width):
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 1)
+        self.second = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, features):
+        """
+        Add the answer of the two convolutions to the features.
+        """
+        change = F.leaky_relu(self.first(features), 0.1, inplace=True)
+        return self.second(change) + features
+
+
+class Standardized(nn.Module):
+    """
+    Subtract the mean of each feature and divide by its scatter.
+
+    Both are running means, in training too: a batch adds no noise.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features.
+    """
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.register_buffer('mean', torch.zeros(n_features))
+        self.register_buffer('square', torch.ones(n_features))
+        self.register_buffer('steps', torch.zeros(()))
+
+    def forward(self, features):
+        """
+        Standardize features, of shape (n, n_features).
+        """
+        if self.training:
+            with torch.no_grad():
+                self.steps += 1.0
+                share = (1.0 / self.steps).clamp_min(_SHARE)
+                self.mean.lerp_(features.mean(0), share)
+                self.square.lerp_((features - self.mean).square().mean(0),
+                                  share)
+        return (features - self.mean) * torch.rsqrt(self.square + 1e-8)
+
+
+def convolution_block(n_in, n_out, n_convolutions=2):
+    """
+    Chain 3x3 convolutions with leaky rectifiers.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Channels of the input, and of every convolution.
+
+    n_convolutions : int, optional
+        Number of convolutions.
+
+    Returns
+    -------
+    block : `torch.nn.Sequential`
+        The layers.
+
+    Examples
+    --------
+    >>> from astro_denoise.models.layers import convolution_block
+    >>> len(convolution_block(2, 8))
+    4
+    """
+    layers = []
+    for index in range(n_convolutions):
+        layers += [nn.Conv2d(n_out if index else n_in, n_out, 3, padding=1),
+                   nn.LeakyReLU(0.1, inplace=True)]
+    return nn.Sequential(*layers)

@@ -1,54 +1,37 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The network behind `astro_denoise.estimate_parameters`: what an image of
-the Galactic Centre says about the parameters of its simulator.
+The network behind `astro_denoise.estimate_parameters`: the posterior of the
+simulator's parameters, given an image of the Galactic Center.
 """
 
-import copy
 import math
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from ..exceptions import WeightsError, needs_extra
-from .layers import unshuffled
-from .pointwise import Pointwise, Standardised, box, squashed
-from .sky_regions import N_SOURCE_PLANES, sky_regions, source_planes
+from ..exceptions import needs_extra
+from .sky_context import SkyContext
 
 __all__ = ['PosteriorNetwork']
 
 _SIZE = 64
-_N_PLANES = 12
 
 # Blocks of the statistics that tell a strange image: pixels per side for
 # their means, and for their fluctuations.
 _MEAN_BLOCK, _VARIANCE_BLOCK = 8, 16
 
-
-def _segmenter(name, hash):  # noqa: A002
-    """A copy of the shipped segmenter, if it is the one expected."""
-    from .registry import load_model
-
-    model = load_model(name, task='segment')
-    if model.hash != hash:
-        msg = (f'the posterior was trained with the segmenter {name!r} of '
-               f'SHA-256 {hash}, but it is {model.hash}: install the '
-               f'package again')
-        raise WeightsError(msg)
-    return copy.deepcopy(model.network)
+# Samples that are drawn at once, which bounds the memory, and how often those
+# that are not finite are drawn again.
+_AT_ONCE, _N_ROUNDS = 2**18, 8
 
 
-class PosteriorNetwork(nn.Module):
+class PosteriorNetwork(SkyContext):
     """
     Joint posterior of the parameters, given an image of 64x64 counts.
 
-    What an image says about its sources is in the distribution of the
-    counts near to each other, region by region. So features of small
-    patches are averaged over regions, and those of a segmenter of point
-    sources correct what follows from them; a normalising
-    flow (neural spline flow, arXiv:1906.04032) conditioned on them gives
-    the density of the parameters.
+    A normalizing flow (neural spline flow, arXiv:1906.04032), conditioned
+    on what `~astro_denoise.models.sky_context.SkyContext` makes of the
+    image, gives the density of the parameters.
 
     Parameters
     ----------
@@ -77,6 +60,10 @@ class PosteriorNetwork(nn.Module):
     rank : int, optional
         Features of patches are first combined to so many numbers, which
         makes the network smaller; see `compressed`.
+
+    segmenter : `~astro_denoise.models.galactic_center.SourceSegmenter`, \
+            optional
+        The segmenter that ``sources`` names, if it is at hand.
     """
 
     #: Features are told apart by small differences of their means: the
@@ -87,59 +74,21 @@ class PosteriorNetwork(nn.Module):
                  lower=(0, 0, 0, 0, 200, 1000), upper=(1, 1, 1, 1, 800, 4000),
                  integer=(False, False, False, False, True, True),
                  sources=None, rank=None, segmenter=None):
+        # zuko is slow to import: not before it is needed.
         with needs_extra('galactic', 'for posteriors of parameters'):
-            import zuko
+            from .spline_flow import spline_flow
 
-        super().__init__()
+        super().__init__(width, n_blocks, context, sources=sources,
+                         rank=rank, segmenter=segmenter)
         self.config = {'width': width, 'n_blocks': n_blocks,
                        'context': context, 'transforms': transforms,
                        'lower': list(lower), 'upper': list(upper),
                        'integer': list(integer), 'sources': sources,
                        'rank': rank}
-        # In a list, so that its weights are not taken for this network's.
-        self._segmenter = []
-        if sources is not None:
-            self._segmenter.append(_segmenter(**sources)
-                                   if segmenter is None else segmenter)
         self.register_buffer('lower', torch.tensor(lower).float())
         self.register_buffer('upper', torch.tensor(upper).float())
         self.register_buffer('integer', torch.tensor(integer))
-        line = ((torch.arange(_SIZE) - (_SIZE - 1) / 2) * 30.0 / _SIZE) / 15.0
-        y, x = torch.meshgrid(line, line, indexing='ij')
-        self.register_buffer('position', torch.stack(
-            [x, y, y.abs(), torch.hypot(x, y)])[None], persistent=False)
-        self.register_buffer('coordinates', torch.stack(
-            [x, y, torch.ones_like(x)])[None], persistent=False)
-
-        for size in (3, 9):
-            self.register_buffer(f'box{size}', box(size, _SIZE),
-                                 persistent=False)
-        self.enter = nn.Conv2d(4 * _N_PLANES, width, 3, padding=1)
-        self.blocks = nn.Sequential(
-            *[Pointwise(width) for _ in range(n_blocks)])
-        self.register_buffer('regions', sky_regions(), persistent=False)
-        self.register_buffer('folded', sky_regions(folded=True),
-                             persistent=False)
-        n_pooled = len(self.regions) * width
-        first = nn.Linear(n_pooled, 256)
-        if rank is not None:
-            first = nn.Sequential(nn.Linear(n_pooled, rank, bias=False),
-                                  nn.Linear(rank, 256))
-        self.embedding = nn.Sequential(
-            Standardised(n_pooled), first, nn.SiLU(),
-            nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, context))
-        for segmenter in self._segmenter:
-            n_sources = len(self.folded) * (2 * segmenter.trunk.widths[0]
-                                            + N_SOURCE_PLANES)
-            self.standardised = Standardised(n_sources)
-            self.correction = nn.Sequential(
-                nn.Linear(n_sources + context, 192), nn.SiLU(),
-                nn.Linear(192, 256), nn.SiLU(), nn.Linear(256, context))
-            nn.init.zeros_(self.correction[-1].weight)
-            nn.init.zeros_(self.correction[-1].bias)
-        self.flow = zuko.flows.NSF(
-            len(lower), context, transforms=transforms, bins=8,
-            hidden_features=(128, 128))
+        self.flow = spline_flow(len(lower), context, transforms)
         n_statistics = ((_SIZE // _MEAN_BLOCK)**2
                         + (_SIZE // _VARIANCE_BLOCK)**2)
         self.register_buffer('typical', torch.zeros(n_statistics))
@@ -149,19 +98,13 @@ class PosteriorNetwork(nn.Module):
         # than 1 after training on too few images.
         self.register_buffer('spread', torch.tensor(1.0))
 
-    def _apply(self, function, *args, **options):
-        # What moves this network to a device moves the other one too.
-        for segmenter in self._segmenter:
-            segmenter._apply(function, *args, **options)
-        return super()._apply(function, *args, **options)
-
     @torch.no_grad()
     def compressed(self, counts, rank):
         """
-        A smaller network of nearly the same results.
+        Make a smaller network of nearly the same results.
 
-        Of what the first layer of the embedding makes of images, only
-        the principal components are kept.
+        Only the principal components of what the first layer of the
+        embedding makes of images are kept.
 
         Parameters
         ----------
@@ -176,9 +119,9 @@ class PosteriorNetwork(nn.Module):
         network : `PosteriorNetwork`
             Without the features of a segmenter.
         """
-        standardise, first = self.embedding[:2]
+        standardize, first = self.embedding[:2]
         answers = torch.cat([
-            standardise(self.patches(part)) @ first.weight.T
+            standardize(self.patches(part)) @ first.weight.T
             for part in counts.split(250)])
         vectors = torch.linalg.eigh(torch.cov(answers.T))[1][:, -rank:]
         state = {name: tensor for name, tensor in self.state_dict().items()
@@ -195,120 +138,9 @@ class PosteriorNetwork(nn.Module):
         network.load_state_dict(state)
         return network.train(self.training)
 
-    def embed(self, counts, dtype=torch.float32):
-        """
-        Condense images.
-
-        Parameters
-        ----------
-        counts : `torch.Tensor`
-            Shape (n, 64, 64).
-
-        dtype : `torch.dtype`, optional
-            Precision of the convolutions.
-
-        Returns
-        -------
-        context : `torch.Tensor`
-            Shape (n, context).
-        """
-        patches = self.patches(counts, dtype)
-        sources = self.sources(counts, dtype)
-        with torch.autocast(counts.device.type, enabled=False):
-            context = self.embedding(patches)
-            if sources is not None:
-                sources = torch.cat([self.standardised(sources), context], 1)
-                context = context + self.correction(sources)
-        return context
-
-    def patches(self, counts, dtype=torch.float32):
-        """
-        Features of small patches, averaged over regions.
-
-        Parameters
-        ----------
-        counts : `torch.Tensor`
-            Shape (n, 64, 64).
-
-        dtype : `torch.dtype`, optional
-            Precision of the convolutions.
-
-        Returns
-        -------
-        patches : `torch.Tensor`
-            Shape (n, n_features).
-        """
-        image = counts[:, None]
-        near = self.box3 @ image @ self.box3.T
-        wide = self.box9 @ image @ self.box9.T
-        ring = (9.0 * near - image) / 8.0
-        noise = torch.rsqrt(wide + 1.0)
-        planes = torch.cat([
-            0.3 * torch.sqrt(image + 0.375) - 1.0,
-            0.4 * torch.log(image + 1.0) - 1.0,
-            0.4 * torch.log(near + 1.0) - 1.0,
-            0.4 * torch.log(wide + 1.0) - 1.0,
-            squashed((image - ring) * torch.rsqrt(ring.abs() + 1.0)),
-            squashed((image - wide) * noise),
-            squashed(3.0 * (near - wide) * noise),
-            0.1 * torch.sqrt(wide) - 0.5,
-            self.position.expand(len(image), -1, -1, -1)], 1)
-        planes = unshuffled(planes)
-        with torch.autocast(planes.device.type, dtype=torch.bfloat16,
-                            enabled=dtype == torch.bfloat16):
-            features = F.leaky_relu(self.enter(planes), 0.1, inplace=True)
-            features = self.blocks(features)
-        with torch.autocast(planes.device.type, enabled=False):
-            # Channels are the last axis in memory.
-            features = features.permute(0, 2, 3, 1).flatten(1, 2).float()
-            return (self.regions.flatten(1) @ features).flatten(1)
-
-    def sources(self, counts, dtype=torch.float32):
-        """
-        What the segmenter makes of images, averaged over regions.
-
-        Parameters
-        ----------
-        counts : `torch.Tensor`
-            Shape (n, 64, 64).
-
-        dtype : `torch.dtype`, optional
-            Precision of the convolutions.
-
-        Returns
-        -------
-        sources : `torch.Tensor` or `None`
-            Shape (n, n_features); `None` without a segmenter.
-        """
-        if not self._segmenter:
-            return None
-        image = counts[:, None]
-        return self.averaged(*self._segmenter[0].described(
-            image, torch.ones_like(image),
-            self.coordinates.expand(len(image), -1, -1, -1), dtype))
-
-    def averaged(self, features, answer, scale):
-        """
-        Average what a segmenter says over regions.
-
-        Parameters
-        ----------
-        features, answer, scale : `torch.Tensor`, dict, `torch.Tensor`
-            From `~astro_denoise.models.galactic_center.SourceSegmenter.\
-described`.
-
-        Returns
-        -------
-        sources : `torch.Tensor`
-            Shape (n, n_features).
-        """
-        planes = source_planes(features, answer, scale)
-        planes = planes.permute(0, 2, 3, 1).flatten(1, 2)
-        return (self.folded.flatten(1) @ planes).flatten(1)
-
     def log_prob(self, parameters, context):
         """
-        Logarithm of the posterior density, in the units of the priors.
+        Compute the logarithm of the posterior density.
 
         Parameters
         ----------
@@ -321,7 +153,8 @@ described`.
         Returns
         -------
         log_prob : `torch.Tensor`
-            Shape (n,): 0 where the image says nothing.
+            Shape (n,), over the density of the prior: 0 where the image
+            says nothing.
         """
         share = (parameters - self.lower) / (self.upper - self.lower)
         # The prior becomes the normal distribution that the flow ends in.
@@ -333,9 +166,12 @@ described`.
         return (0.5 * (normal**2 - start**2).sum(1) + log_volume
                 - normal.shape[1] * torch.log(self.spread))
 
-    def sample(self, counts, n_samples, generator=None):
+    def sample(self, counts, n_samples, generator=None, *,
+               return_redrawn=False):
         """
         Draw from the posterior.
+
+        Samples that are not finite are drawn again, up to eight times.
 
         Parameters
         ----------
@@ -348,14 +184,43 @@ described`.
         generator : `torch.Generator`, optional
             Source of random numbers.
 
+        return_redrawn : bool, optional
+            Also return the samples that were not finite at first.
+
         Returns
         -------
         samples : `torch.Tensor`
-            Shape (n, n_samples, 6), within the priors.
+            Shape (n, n_samples, 6), within the priors. NaN where no finite
+            sample was found.
+
+        redrawn : `torch.Tensor`
+            Only with ``return_redrawn=True``: shape (n, n_samples), true
+            where a sample was drawn again.
         """
-        flow = self.flow(self.embed(counts))
-        base = torch.randn((n_samples, len(counts), len(self.lower)),
-                           generator=generator, device=counts.device)
+        context = self.embed(counts)
+
+        def normal(*shape):
+            device = counts.device if generator is None else generator.device
+            return torch.randn((*shape, len(self.lower)),
+                               generator=generator,
+                               device=device).to(counts.device)
+
+        base = normal(n_samples, len(counts))
+        values = torch.cat([self._values(part, context) for part in
+                            base.split(max(1, _AT_ONCE // len(counts)))])
+        redrawn = bad = ~torch.isfinite(values).all(-1)
+        for _ in range(_N_ROUNDS):
+            if not bad.any():
+                break
+            image = bad.nonzero()[:, 1]
+            values[bad] = self._values(normal(len(image)), context[image])
+            bad = ~torch.isfinite(values).all(-1)
+        values = values.transpose(0, 1)
+        return (values, redrawn.T) if return_redrawn else values
+
+    def _values(self, base, context):
+        """Turn normally distributed numbers into samples."""
+        flow = self.flow(context)
         normal = flow.transform.inv(self.spread * base)
         share = torch.special.ndtr(normal.double())
         values = self.lower + share * (self.upper - self.lower).double()
@@ -363,11 +228,11 @@ described`.
         largest = torch.where(self.integer, self.upper - 1.0, self.upper)
         values = torch.where(self.integer, values.floor(), values)
         values = torch.minimum(torch.maximum(values, self.lower), largest)
-        return values.transpose(0, 1).float()
+        return values.float()
 
     def statistics(self, counts):
         """
-        What an image is recognised by.
+        Compute the numbers by which a strange image is recognized.
 
         Parameters
         ----------
@@ -390,7 +255,7 @@ described`.
 
     def ood_score(self, counts):
         """
-        How unlike the training set images are.
+        Measure how unlike the training set images are.
 
         Parameters
         ----------
@@ -415,7 +280,7 @@ described`.
     @torch.no_grad()
     def learn_spread(self, counts, parameters, *, seed=0):
         """
-        Learn how wide posteriors must be.
+        Learn the width that posteriors must have.
 
         The central intervals that should hold 68.3 per cent of the true
         values do so on average over the parameters.
@@ -447,7 +312,7 @@ described`.
     @torch.no_grad()
     def learn_statistics(self, counts):
         """
-        Learn what images usually look like.
+        Learn the usual statistics of images.
 
         Parameters
         ----------

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..models.denoiser import calibration_knots
+from ..models.error_calibration import calibration_knots
 from .scenes import ExposureSampler
 
 __all__ = ['calibrate_uncertainty', 'level_pattern']

@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import nnls
 from torch.nn import functional as F
 
-from ..models.denoiser import calibration_knots
+from ..models.error_calibration import calibration_knots
 
 __all__ = ['PixelErrors', 'calibrate_from_noise', 'squared_errors']
 

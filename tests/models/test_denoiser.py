@@ -7,14 +7,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.ndimage import convolve
 
 from astro_denoise import list_models, load_model
-from astro_denoise.models.denoiser import (
-    CCDDenoiser,
-    calibration_knots,
-    psf_context,
-)
+from astro_denoise.models.denoiser import CCDDenoiser, psf_context
+from astro_denoise.models.error_calibration import calibration_knots
 
 FWHMS = (1.5, 3.0, 6.0)
 
@@ -49,52 +45,6 @@ def test_fresh_network_finds_no_noise():
     # The kernels of a fresh network give back all that is removed.
     assert_allclose(noise.detach(), 0.0, atol=1e-5)
     assert not log_variance.any()
-
-
-@pytest.mark.parametrize('shape', [(8, 8), (16, 40), (32, 56), (72, 16)])
-def test_restoration_is_a_convolution(small_network, shape):
-    network = small_network(kernel_fwhms=FWHMS)
-    generator = torch.Generator().manual_seed(2)
-    noise = torch.randn(3, 1, *shape, generator=generator)
-    restored = network._restored(noise, torch.ones_like(noise),
-                                 network._kernel(context(1.5, 3.0, 6.0)))
-    for plane, kernel, result in zip(noise, network.kernels, restored,
-                                     strict=True):
-        assert_allclose(result[0], convolve(plane[0], kernel, mode='nearest'),
-                        rtol=0, atol=1e-5)
-
-
-def test_restoration_around_holes(small_network):
-    # A hole takes the mean of its surroundings: a constant stays one.
-    network = small_network(kernel_fwhms=FWHMS)
-    valid = torch.ones(1, 1, 40, 40)
-    valid[..., 10:13, 20:24] = 0.0
-    valid[..., 30, :] = 0.0
-    restored = network._restored(3.0 * valid, valid,
-                                 network._kernel(context(3.0)))
-    assert_allclose(restored, 3.0 * valid, rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize('fwhm', [None, 0.5, 1.5, 2.0, 3.0, 4.7, 6.0, 50.0])
-def test_kernels_keep_flux(small_network, fwhm):
-    network = small_network(kernel_fwhms=FWHMS)
-    kernel, = network._kernel(context(fwhm))
-    assert_allclose(kernel.sum(), 1.0, rtol=1e-5)
-    flat = torch.full((1, 1, 32, 32), 2.5)
-    restored = network._restored(flat, torch.ones_like(flat), kernel[None])
-    assert_allclose(restored, flat, rtol=1e-5)
-
-
-def test_kernels_between_widths(small_network):
-    network = small_network(kernel_fwhms=FWHMS)
-    first, second, third = network.kernels
-    # Widths grow by a factor of two: half way is a factor of sqrt(2).
-    for fwhm, expected in [
-            (1.5, first), (3.0, second), (6.0, third), (1.0, first),
-            (9.0, third), (1.5 * 2**0.5, (first + second) / 2),
-            (3.0 * 2**0.25, 0.75 * second + 0.25 * third)]:
-        assert_allclose(network._kernel(context(fwhm))[0], expected,
-                        atol=1e-7, rtol=1e-4)
 
 
 def test_unknown_width_takes_a_narrow_kernel(small_network):
@@ -221,27 +171,6 @@ def lone_case(seed=3):
     x[56:65, 56:65] += star.astype(np.float32)
     planes = torch.from_numpy(x)[None, None]
     return planes, torch.zeros_like(planes), torch.ones_like(planes)
-
-
-def test_what_the_network_leaves_alone_is_alone():
-    network = CCDDenoiser((6, 8))
-    # Its neighbours in the frame are bright enough by chance.
-    x = torch.zeros(1, 1, 16, 16)
-    x[..., 7:10, 7:10] = 2.0
-    x[..., 8, 8] = 4.5
-    valid = torch.ones_like(x)
-    context = torch.tensor([psf_context(3.1)])
-    lone = torch.zeros_like(x)
-    lone[..., 8, 8] = 2.0
-    star = 0.5 * x
-    shares = [float(network._lone_pixels(x, signal, valid, context)[3][
-        ..., 8, 8]) for signal in (lone, star)]
-    assert shares == pytest.approx([0.0, 1.0], abs=0.01)
-    noise, log_variance = x - lone, torch.zeros_like(x)
-    _, good, near, share = network._lone_pixels(x, lone, valid, context)
-    without, _ = network._without_peaks(noise, log_variance, lone, good,
-                                        near, share)
-    assert float((x - without)[..., 8, 8]) == pytest.approx(0.0, abs=0.02)
 
 
 @pytest.mark.parametrize('name', ['ccd', 'ccd-mmse'])
