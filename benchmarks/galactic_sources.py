@@ -226,12 +226,7 @@ def positions(model, images):
 
     tables = []
     for found in segment_point_sources(images, model):
-        catalog = found.catalog
-        if catalog is None:
-            tables.append(np.empty((0, 3)))
-            continue
         tables.append(np.stack([
-            np.asarray(catalog['x_centroid']),
-            np.asarray(catalog['y_centroid']),
-            np.asarray(catalog['snr'])], 1))
+            np.asarray(found.catalog[name])
+            for name in ('x_centroid', 'y_centroid', 'snr')], 1))
     return tables

@@ -137,7 +137,7 @@ def test_photometry(frame, catalog, measure, dtype):
 def test_counts_in_another_scale():
     # Another scale is another image to these models: numbers all the same.
     image = GalacticCenterSimulator().sample(1, seed=1)[0][0].astype(float)
-    for power in (-30, -3, 3, 30):
+    for power in (-30, -3, 3, 15):
         sources = segment_point_sources(image * 10.0**power)
         probability = np.asarray(sources.probability)
         assert np.isfinite(probability).all()

@@ -74,16 +74,13 @@ def _run_segment(options):
                        else Path(options.model).name, 'astro_denoise model')
     hdus = fits.HDUList([
         fits.PrimaryHDU(sources.probability.data, header)])
-    n = 0
-    if sources.catalog is not None:
-        n = len(sources.catalog)
-        hdus.append(fits.ImageHDU(sources.segmentation.data, header,
-                                  name='SEGMENTATION'))
-        hdus.append(fits.BinTableHDU(_flat(sources.catalog), name='CATALOG'))
-        if options.catalog:
-            with atomic_output(options.catalog,
-                               overwrite=options.overwrite) as temporary:
-                sources.catalog.write(temporary, format='ascii.ecsv')
+    hdus.append(fits.ImageHDU(sources.segmentation.data, header,
+                              name='SEGMENTATION'))
+    hdus.append(fits.BinTableHDU(_flat(sources.catalog), name='CATALOG'))
+    if options.catalog:
+        with atomic_output(options.catalog,
+                           overwrite=options.overwrite) as temporary:
+            sources.catalog.write(temporary, format='ascii.ecsv')
     with atomic_output(options.output,
                        overwrite=options.overwrite) as temporary:
         hdus.writeto(temporary)
@@ -91,8 +88,7 @@ def _run_segment(options):
         with atomic_output(options.plot,
                            overwrite=options.overwrite) as temporary:
             sources.plot().savefig(temporary, format='png', dpi=150)
-    where = ' (no catalogue written)' if n == 0 and options.catalog else ''
-    print(f'{options.output}: {n} sources{where}')
+    print(f'{options.output}: {len(sources.catalog)} sources')
     return 0
 
 

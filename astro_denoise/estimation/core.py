@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Estimate what an image of the Galactic Centre is made of.
+Estimate what an image of the Galactic Center is made of.
 """
 
 import warnings
@@ -14,6 +14,7 @@ from ..exceptions import UnusualImageWarning
 from ..frames.checks import (
     check_counts,
     check_counts_unit,
+    check_largest_count,
     check_no_energy_axis,
     warn_of_optical,
 )
@@ -33,14 +34,12 @@ _QUANTILES = {'_q025': 0.025, '_q16': 0.16, '': 0.5, '_q84': 0.84,
               '_q975': 0.975}
 _SUFFIXES = ('', '_mean', '_std', '_q025', '_q16', '_q84', '_q975')
 
-# Numbers that are drawn at once, which bounds the memory.
-_SAMPLES_AT_ONCE = 2**18
 
 def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
                         return_samples=False, device=None, seed=None,
                         progress_bar=False):
     """
-    Estimate the parameters behind gamma-ray images of the Galactic Centre.
+    Estimate the parameters behind gamma-ray images of the Galactic Center.
 
     The parameters are those of
     `~astro_denoise.simulation.GalacticCenterSimulator`, on whose images
@@ -54,7 +53,7 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
         Counts, shape (64, 64), or (n, 64, 64) for several images. With a
         celestial WCS, the image may have any other shape and grid that
         covers the whole field of the model, 30 x 30 degrees around the
-        Galactic Centre: it is brought onto the model's grid, counts
+        Galactic Center: it is brought onto the model's grid, counts
         conserved. Without one it must be on that grid, with Galactic
         longitude and latitude growing along x and y.
 
@@ -74,7 +73,9 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
         Default: a CUDA device where there is one, else the processor.
 
     seed : int, optional
-        Same seed, same samples.
+        Same image and seed, same samples, whatever other images there are:
+        the random numbers of an image follow from the seed and its pixels.
+        So equal images have equal samples.
 
     progress_bar : bool, optional
         Show a progress bar.
@@ -86,9 +87,11 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
         instance: ``a_dm``, the median of the posterior, ``a_dm_mean``,
         ``a_dm_std``, and the quantiles ``a_dm_q025``, ``a_dm_q16``,
         ``a_dm_q84`` and ``a_dm_q975``. ``ood_score`` tells how unlike
-        the training set the image is, and ``ood_flag`` whether that is
-        more than chance. Of the document's networks: one column for
-        each parameter that they know.
+        the training set the image is; ``ood_flag`` is set if that is more
+        than chance, if the score is NaN, and if the model gave a sample
+        that is not finite. Such samples are drawn again, up to eight
+        times; if that does not help, the row is NaN. The document's
+        networks have one column for each parameter that they know.
 
     samples : 3D `~numpy.ndarray`
         Only with ``return_samples=True``: shape (n, n_samples, 7), in the
@@ -98,8 +101,9 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
     ------
     TypeError, ValueError
         If an argument is not what it should be, the message names it:
-        counts that are negative, not finite, masked or all zero; another
-        shape without WCS; a WCS that does not cover the field.
+        counts that are negative, not finite, masked, above 1e18 or all
+        zero; another shape without WCS; a WCS that does not cover the
+        field.
 
     Warns
     -----
@@ -107,7 +111,7 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
         If counts are not integers.
 
     UnusualImageWarning
-        If an image is unlike those that the model was trained on.
+        If ``ood_flag`` is set for an image.
 
     See Also
     --------
@@ -125,59 +129,49 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
     True
     """
     # torch is slow to import: not before it is needed.
-    import torch
-
     from ..inference.devices import Runtime
     from ..models.registry import load_model
+    from .samples import draw_samples
 
     model = load_model(model, task='estimate')
     is_point = hasattr(model.network, 'point_values')
-    _check_sampling(n_samples, return_samples, model, is_point)
+    _check_sampling(n_samples, return_samples, seed, model, is_point)
     runtime = Runtime.resolve(device)
-    counts = torch.from_numpy(_on_model_grid(image, model)).to(runtime.device)
+    counts = _on_model_grid(image, model)
     network = runtime.place(model.network)
     if is_point:
-        table = _point_table(network, counts)
+        table = _point_table(network, counts, runtime.device)
         table.meta.update(_meta(model))
         return table
 
-    rng = torch.Generator(runtime.device)
     if seed is None:
         seed = int(np.random.SeedSequence().entropy % 2**62)
-    rng.manual_seed(seed)
-    columns, kept = [], []
-    batch = max(1, min(256, _SAMPLES_AT_ONCE // n_samples))
-    with tqdm(total=len(counts), disable=not progress_bar, desc='estimate',
-              unit='image') as bar, torch.inference_mode():
-        for part in counts.split(batch):
-            samples = network.sample(part, n_samples, rng)
-            # All point sources are those of the centre and of the disk.
-            samples = torch.cat([samples, samples[..., 4:].sum(
-                -1, keepdim=True)], -1).cpu().numpy()
-            columns.append([*_summary(samples),
-                            network.ood_score(part).cpu().numpy()])
-            if return_samples:
-                kept.append(samples)
-            bar.update(len(part))
-    *summary, score = (np.concatenate(pieces, -1)
-                       for pieces in zip(*columns, strict=True))
-    table = QTable()
-    for number, name in enumerate(PARAMETER_NAMES):
-        for suffix, values in zip(_SUFFIXES, summary, strict=True):
-            table[name + suffix] = values[number]
-    table['ood_score'] = score
-    table['ood_flag'] = score > network.ood_threshold
-    table.meta.update(_meta(model), seed=seed, n_samples=n_samples,
-                      ood_threshold=float(network.ood_threshold))
-    _warn_of_unusual(table)
-    return (table, np.concatenate(kept)) if return_samples else table
+    summaries, scores, finite, kept = [], [], [], []
+    for plane in tqdm(counts, disable=not progress_bar, desc='estimate',
+                      unit='image'):
+        samples, score, all_finite = draw_samples(
+            network, plane, n_samples, seed, device=runtime.device)
+        summaries.append(_summary(samples))
+        scores.append(score)
+        finite.append(all_finite)
+        if return_samples:
+            kept.append(samples)
+    table = _posterior_table(np.array(summaries),
+                             np.array(scores, np.float32),
+                             np.array(finite), network.ood_threshold)
+    table.meta.update(_meta(model), seed=int(seed), n_samples=n_samples)
+    _warn_of_unusual(table, np.array(finite))
+    return (table, np.array(kept)) if return_samples else table
 
 
-def _check_sampling(n_samples, return_samples, model, is_point):
-    if isinstance(n_samples, bool) or not isinstance(n_samples,
+def _check_sampling(n_samples, return_samples, seed, model, is_point):
+    for name, value in (('n_samples', n_samples), ('seed', seed)):
+        if name == 'seed' and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value,
                                                      int | np.integer):
-        msg = f'n_samples must be an integer, got {n_samples!r}'
-        raise TypeError(msg)
+            msg = f'{name} must be an integer, got {value!r}'
+            raise TypeError(msg)
     if n_samples < 1:
         msg = f'n_samples must be at least 1, got {n_samples}'
         raise ValueError(msg)
@@ -206,8 +200,10 @@ def _on_model_grid(image, model):
     wcs = celestial_wcs(image)
     if wcs is not None:
         warn_of_optical(frame, 'image', model.name, stacklevel=4)
-        values = [onto_grid(plane, wcs, 'image') for plane in frame.values]
-        return np.stack(values).astype(np.float32)
+        values = np.stack([onto_grid(plane, wcs, 'image')
+                           for plane in frame.values])
+        check_largest_count(values, np.isfinite(values), 'image')
+        return values.astype(np.float32)
     if frame.values.shape[1:] != SHAPE:
         known = '' if not isinstance(image, NDData) or image.wcs is None else (
             ' (its WCS is not celestial)')
@@ -220,16 +216,38 @@ def _on_model_grid(image, model):
 
 
 def _summary(samples):
-    """Columns of a batch in the order of ``_SUFFIXES``, shape (7, n) each."""
-    levels = np.quantile(samples, list(_QUANTILES.values()), axis=1)
+    """Summarize samples in the order of ``_SUFFIXES``, shape (7, 7)."""
+    levels = np.quantile(samples, list(_QUANTILES.values()), axis=0)
     columns = dict(zip(_QUANTILES, levels, strict=True))
-    columns['_mean'] = samples.mean(1, dtype=float)
-    columns['_std'] = samples.std(1, dtype=float)
-    return [columns[suffix].T for suffix in _SUFFIXES]
+    columns['_mean'] = samples.mean(0, dtype=float)
+    columns['_std'] = samples.std(0, dtype=float)
+    return [columns[suffix] for suffix in _SUFFIXES]
 
 
-def _point_table(network, counts):
-    values = network.point_values(counts).cpu().numpy()
+def _posterior_table(summaries, scores, finite, threshold):
+    """Make the table of summaries, shape (n, 7 columns, 7 parameters)."""
+    table = QTable()
+    for number, name in enumerate(PARAMETER_NAMES):
+        for index, suffix in enumerate(_SUFFIXES):
+            table[name + suffix] = summaries[:, index, number]
+    table['ood_score'] = scores
+    # A score that is NaN is below no threshold.
+    table['ood_flag'] = ~(scores <= threshold) | ~finite
+    table.meta['ood_threshold'] = float(threshold)
+    return table
+
+
+def _point_table(network, counts, runtime.device):
+    import torch
+
+    values = network.point_values(
+        torch.from_numpy(counts).to(device)).cpu().numpy()
+    bad = np.flatnonzero(~np.isfinite(values).all(1))
+    if len(bad):
+        msg = (f'image {bad[0]} is too large for the arithmetic of the model: '
+               f'its estimates are not finite, with up to '
+               f'{counts[bad[0]].max():g} counts in a pixel')
+        raise ValueError(msg)
     return QTable({name: values[:, number]
                    for number, name in enumerate(network.outputs)})
 
@@ -240,13 +258,27 @@ def _meta(model):
     return {**table_meta(), 'model': model.name, 'model_hash': model.hash}
 
 
-def _warn_of_unusual(table):
-    flagged = np.flatnonzero(table['ood_flag'])
-    if len(flagged):
-        worst = flagged[np.argmax(table['ood_score'][flagged])]
-        msg = (f'{len(flagged)} of {len(table)} images are unlike those that '
-               f'the model was trained on, and their posteriors may be far '
-               f'off: the largest ood_score is '
-               f'{table["ood_score"][worst]:.3g} (image {worst}), above '
-               f'{table.meta["ood_threshold"]:.3g}')
-        warnings.warn(msg, UnusualImageWarning, stacklevel=3)
+def _warn_of_unusual(table, finite):
+    if not table['ood_flag'].any():
+        return
+    score, threshold = table['ood_score'], table.meta['ood_threshold']
+    reasons = []
+    high = np.flatnonzero(~(score <= threshold))
+    if len(high):
+        # NaN counts as larger than any number.
+        worst = high[np.argmax(np.nan_to_num(score[high], nan=np.inf))]
+        reasons.append(f'the largest ood_score is {score[worst]:.3g} (image '
+                       f'{worst}), above {threshold:.3g}')
+    redrawn = np.flatnonzero(~finite)
+    if len(redrawn):
+        reasons.append(f'the model gave samples that are not finite for '
+                       f'{len(redrawn)} of them (image {redrawn[0]} first)')
+    left = np.flatnonzero(np.any([np.isnan(table[name])
+                                  for name in PARAMETER_NAMES], 0))
+    if len(left):
+        reasons.append(f'NaN is left in the rows of {len(left)} of them '
+                       f'(image {left[0]} first)')
+    msg = (f'{table["ood_flag"].sum()} of {len(table)} images are unlike '
+           f'those that the model was trained on, and their posteriors may '
+           f'be far off: {"; ".join(reasons)}')
+    warnings.warn(msg, UnusualImageWarning, stacklevel=3)

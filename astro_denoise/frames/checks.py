@@ -16,14 +16,18 @@ from ..exceptions import (
     UnusualImageWarning,
 )
 
-__all__ = ['check_counts', 'check_counts_unit', 'check_no_energy_axis',
-           'warn_of_counts', 'warn_of_denoised', 'warn_of_optical']
-
+__all__ = ['check_counts', 'check_counts_unit', 'check_largest_count',
+           'check_no_energy_axis', 'warn_of_counts', 'warn_of_denoised',
+           'warn_of_optical']
 
 # Units in which a number may be that of photons. Frames without a unit are
 # often given adu.
 _COUNT_UNITS = (u.dimensionless_unscaled, u.count, u.photon, u.electron,
                 u.adu)
+
+# The networks square counts, and add squares, in single precision, which ends
+# at 3e38.
+_LARGEST_COUNT = 1e18
 
 
 # Cards of optical detectors.
@@ -233,7 +237,8 @@ def check_counts(values, valid, name, *, stacklevel=3):
     Raises
     ------
     ValueError
-        If a valid pixel is negative, or all those of an image are 0.
+        If a valid pixel is negative or above 1e18, or all those of an image
+        are 0.
 
     Warns
     -----
@@ -247,6 +252,7 @@ def check_counts(values, valid, name, *, stacklevel=3):
                f'{values[index]:g} at pixel {index[-2:]} of image '
                f'{index[0]}')
         raise ValueError(msg)
+    check_largest_count(values, valid, name)
     empty = ~(values * valid).any((1, 2))
     if empty.any():
         msg = (f'{name} must hold counts, got 0 in all pixels of image '
@@ -256,3 +262,30 @@ def check_counts(values, valid, name, *, stacklevel=3):
         msg = (f'{name} holds numbers that are not integers: the models are '
                f'trained on counts, and rates mean something else to them')
         warnings.warn(msg, CountsWarning, stacklevel=stacklevel)
+
+
+def check_largest_count(values, valid, name):
+    """
+    Raise ValueError if counts are too large for single precision.
+
+    Parameters
+    ----------
+    values, valid : 3D `~numpy.ndarray`
+        Images and their valid pixels, shape (n, ny, nx).
+
+    name : str
+        Name of the parameter, for the message.
+
+    Raises
+    ------
+    ValueError
+        If a valid pixel is above 1e18.
+    """
+    large = valid & (values > _LARGEST_COUNT)
+    if large.any():
+        index = tuple(int(i) for i in np.argwhere(large)[0])
+        msg = (f'{name} must not exceed {_LARGEST_COUNT:g} counts in a pixel, '
+               f'beyond which the arithmetic of the models overflows, got '
+               f'{values[index]:g} at pixel {index[-2:]} of image {index[0]} '
+               f'(are these counts of photons?)')
+        raise ValueError(msg)

@@ -20,9 +20,8 @@ _SIZE = 64
 # their means, and for their fluctuations.
 _MEAN_BLOCK, _VARIANCE_BLOCK = 8, 16
 
-# Samples that are drawn at once, which bounds the memory, and how often those
-# that are not finite are drawn again.
-_AT_ONCE, _N_ROUNDS = 2**18, 8
+# Samples that go through the flow at once, which bounds the memory.
+_AT_ONCE = 2**18
 
 
 class PosteriorNetwork(SkyContext):
@@ -166,12 +165,9 @@ class PosteriorNetwork(SkyContext):
         return (0.5 * (normal**2 - start**2).sum(1) + log_volume
                 - normal.shape[1] * torch.log(self.spread))
 
-    def sample(self, counts, n_samples, generator=None, *,
-               return_redrawn=False):
+    def sample(self, counts, n_samples, generator=None):
         """
         Draw from the posterior.
-
-        Samples that are not finite are drawn again, up to eight times.
 
         Parameters
         ----------
@@ -184,51 +180,24 @@ class PosteriorNetwork(SkyContext):
         generator : `torch.Generator`, optional
             Source of random numbers.
 
-        return_redrawn : bool, optional
-            Also return the samples that were not finite at first.
-
         Returns
         -------
         samples : `torch.Tensor`
-            Shape (n, n_samples, 6), within the priors. NaN where no finite
-            sample was found.
-
-        redrawn : `torch.Tensor`
-            Only with ``return_redrawn=True``: shape (n, n_samples), true
-            where a sample was drawn again.
+            Shape (n, n_samples, 6), within the priors.
         """
-        context = self.embed(counts)
-
-        def normal(*shape):
-            device = counts.device if generator is None else generator.device
-            return torch.randn((*shape, len(self.lower)),
-                               generator=generator,
-                               device=device).to(counts.device)
-
-        base = normal(n_samples, len(counts))
-        values = torch.cat([self._values(part, context) for part in
-                            base.split(max(1, _AT_ONCE // len(counts)))])
-        redrawn = bad = ~torch.isfinite(values).all(-1)
-        for _ in range(_N_ROUNDS):
-            if not bad.any():
-                break
-            image = bad.nonzero()[:, 1]
-            values[bad] = self._values(normal(len(image)), context[image])
-            bad = ~torch.isfinite(values).all(-1)
-        values = values.transpose(0, 1)
-        return (values, redrawn.T) if return_redrawn else values
-
-    def _values(self, base, context):
-        """Turn normally distributed numbers into samples."""
-        flow = self.flow(context)
-        normal = flow.transform.inv(self.spread * base)
+        flow = self.flow(self.embed(counts))
+        base = torch.randn((n_samples, len(counts), len(self.lower)),
+                           generator=generator, device=counts.device)
+        n_rows = max(1, _AT_ONCE // len(counts))
+        normal = torch.cat([flow.transform.inv(self.spread * part)
+                            for part in base.split(n_rows)])
         share = torch.special.ndtr(normal.double())
         values = self.lower + share * (self.upper - self.lower).double()
         # Rounding may not lead out of the prior.
         largest = torch.where(self.integer, self.upper - 1.0, self.upper)
         values = torch.where(self.integer, values.floor(), values)
         values = torch.minimum(torch.maximum(values, self.lower), largest)
-        return values.float()
+        return values.transpose(0, 1).float()
 
     def statistics(self, counts):
         """

@@ -141,15 +141,19 @@ def measure_sources(labels, peaks, answers, *, whole=False):
     _, flux, variance, dx, dy = (plane.ravel()[pixel].astype(float)
                                  for plane in answers)
     y, x = np.divmod(pixel, labels.shape[1])
+
+    def total(values):
+        # Of nothing, bincount makes integers.
+        return np.bincount(number, values, n).astype(float)
+
     weight = np.maximum(flux, 0.0)
-    dark = np.bincount(number, weight, n) <= 0
+    dark = total(weight) <= 0
     weight[dark[number] & (pixel == peaks[number])] = 1.0
-    total = np.bincount(number, weight, n)
     for name, place in (('x_centroid', x + dx), ('y_centroid', y + dy)):
-        catalog[name] = np.bincount(number, weight * place, n) / total
+        catalog[name] = total(weight * place) / total(weight)
     catalog['probability'] = most
-    catalog['flux'] = np.bincount(number, flux, n)
-    catalog['flux_error'] = np.sqrt(np.bincount(number, variance, n))
+    catalog['flux'] = total(flux)
+    catalog['flux_error'] = np.sqrt(total(variance))
     return catalog
 
 
@@ -200,6 +204,10 @@ def measure_stars(catalog, values, sigma, valid):
     valid : 2D bool `~numpy.ndarray`
         Pixels that count.
     """
+    if len(catalog) == 0:
+        catalog['snr'] = np.zeros(0)
+        return
+
     from photutils.psf import MoffatPSF
 
     from ..noise.seeing import estimate_fwhm

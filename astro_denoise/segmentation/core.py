@@ -53,10 +53,10 @@ class PointSources:
         Flux of the point sources in each pixel, in the unit of the
         input, what the point-spread function took elsewhere included.
 
-    segmentation : `~photutils.segmentation.SegmentationImage` or `None`
-        Pixels of each source; `None` if there are none.
+    segmentation : `~photutils.segmentation.SegmentationImage`
+        Pixels of each source.
 
-    catalog : `~astropy.table.QTable` or `None`
+    catalog : `~astropy.table.QTable`
         A row for each source, in the order of the labels: ``label``,
         ``x_centroid``, ``y_centroid``, ``sky_centroid`` where the input
         has a WCS, ``probability`` (the maximum), ``flux`` and
@@ -65,6 +65,11 @@ class PointSources:
 
     threshold : float
         Pixels of sources are more probable than this.
+
+    Notes
+    -----
+    Where nothing is found, the segmentation image is all zeros, and the
+    catalog has all its columns and no row.
 
     Examples
     --------
@@ -78,11 +83,11 @@ class PointSources:
     probability: object
     flux: object
     segmentation: object
-    catalog: QTable | None
+    catalog: QTable
     threshold: float
 
     def __repr__(self):
-        n = 0 if self.catalog is None else len(self.catalog)
+        n = len(self.catalog)
         return (f'<PointSources: {n} source{"s"[:n != 1]} above a probability '
                 f'of {self.threshold:.3g}>')
 
@@ -156,15 +161,15 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     Returns
     -------
     sources : `~astro_denoise.segmentation.PointSources` or list of them
-        Probability map, segmentation image and catalogue; for a stack,
-        a list of them.
+        Probability map, segmentation image and catalog, which has no row
+        if nothing is found; for a stack, a list of them.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not what it should be; the message names it.
-        For the models for gamma rays: counts that are negative, or all
-        zero.
+        For the models for gamma rays: counts that are negative, above
+        1e18, or all zero.
 
     Warns
     -----
@@ -263,7 +268,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
                     data, frame, start + index, maps, index, wcs,
                     threshold=threshold, n_pixels=n_pixels, model=model))
                 bar.update()
-    missing = sum(sources.catalog is None for sources in found)
+    missing = sum(len(sources.catalog) == 0 for sources in found)
     if missing:
         from photutils.utils.exceptions import NoDetectionsWarning
 
@@ -310,8 +315,6 @@ def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
     labels, peaks = label_sources(
         answers[0], answers[0] if whole else height, threshold, own=own,
         n_pixels=n_pixels)
-    if not len(peaks):
-        return PointSources(*planes, None, None, threshold)
     catalog = measure_sources(labels, peaks, answers, whole=whole)
     maps.finish(index, catalog, peaks)
     for name in ('flux', 'flux_error'):
@@ -402,8 +405,8 @@ class PointSourceFinder:
         table : `~astropy.table.QTable` or `None`
             ``id``, ``x_centroid``, ``y_centroid``, ``sky_centroid`` where
             there is a WCS, ``probability``, ``flux``, ``flux_error`` and
-            ``snr``;
-            `None`, with a warning, if nothing was found.
+            ``snr``; `None`, with a warning, if nothing is found, as
+            photutils expects it of a finder.
         """
         if plain_parts(data)[0].ndim != 2:
             msg = (f'data must have shape (ny, nx), got '
@@ -413,6 +416,7 @@ class PointSourceFinder:
             data, self.model, mask=mask, threshold=self.threshold,
             n_pixels=self.n_pixels, device=self.device,
             precision=self.precision)
-        if sources.catalog is not None:
-            sources.catalog.rename_column('label', 'id')
+        if len(sources.catalog) == 0:
+            return None
+        sources.catalog.rename_column('label', 'id')
         return sources.catalog

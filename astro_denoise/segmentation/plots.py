@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Pictures of point sources, and of what an image says about parameters.
+Plots of point sources.
 
 Matplotlib is imported when a picture is made. The functions return a
 `~matplotlib.figure.Figure` that is not known to pyplot: show it in a
@@ -15,6 +15,7 @@ from ..frames.panels import label_axes, plane_of
 from ..sky_maps.galactic_grid import celestial_wcs
 
 __all__ = ['plot_sources']
+
 
 def plot_sources(sources, *, smallest_snr=3.8, cmap='gray_r',
                  figure=None):
@@ -66,17 +67,13 @@ def plot_sources(sources, *, smallest_snr=3.8, cmap='gray_r',
         cmap=colormaps.get_cmap(cmap).with_extremes(bad='tab:orange'))
     figure.colorbar(image, ax=axes, label='probability of a point source',
                     shrink=0.9)
-    shown, n = 0, 0
-    if sources.catalog is not None:
-        catalog, n = sources.catalog, len(sources.catalog)
-        snr = np.asarray(catalog['snr'])
-        bright = np.isfinite(snr) & (snr >= smallest_snr)
-        shown = int(bright.sum())
-        axes.scatter(catalog['x_centroid'][bright],
-                     catalog['y_centroid'][bright],
-                     s=20.0 * np.sqrt(snr[bright] / max(smallest_snr, 1.0)),
-                     facecolors='none', edgecolors='tab:red', linewidths=1.0)
-    axes.set_title(f'{n} sources, {shown} of them above '
+    catalog = sources.catalog
+    snr = np.asarray(catalog['snr'])
+    bright = np.isfinite(snr) & (snr >= smallest_snr)
+    axes.scatter(catalog['x_centroid'][bright], catalog['y_centroid'][bright],
+                 s=20.0 * np.sqrt(snr[bright] / max(smallest_snr, 1.0)),
+                 facecolors='none', edgecolors='tab:red', linewidths=1.0)
+    axes.set_title(f'{len(catalog)} sources, {bright.sum()} of them above '
                    f'{smallest_snr:g} sigma')
     axes.set(xlim=(-0.5, nx - 0.5), ylim=(-0.5, ny - 0.5))
     label_axes(axes, wcs, with_y=True)

@@ -159,9 +159,20 @@ def test_segment_writes_other_kinds_of_fits_files(folder, ending):
 
 def test_segment_nothing(folder, capsys):
     printed = run('segment flat.fits -o out.fits --catalog out.ecsv', capsys)
-    assert printed == 'out.fits: 0 sources (no catalogue written)\n'
-    assert not (folder / 'out.ecsv').exists()
-    assert fits.getdata('out.fits').shape == (20, 30)
+    assert printed == 'out.fits: 0 sources\n'
+    with fits.open('out.fits') as hdus:
+        assert hdus[0].data.shape == (20, 30)
+        assert hdus['SEGMENTATION'].data.shape == (20, 30)
+        assert not hdus['SEGMENTATION'].data.any()
+        assert len(hdus['CATALOG'].data) == 0
+        names = hdus['CATALOG'].columns.names
+    run('segment fermi.fits -o some.fits')
+    assert 'flux_error' in names
+    assert names == [name for name in fits.getdata(
+        'some.fits', 'CATALOG').names if name in names]
+    catalog = QTable.read('out.ecsv')
+    assert len(catalog) == 0
+    assert {'x_centroid', 'probability', 'snr'} <= set(catalog.colnames)
 
 
 def test_estimate(folder, capsys):

@@ -12,6 +12,8 @@ import torch
 from astropy.nddata import CCDData, NDData
 from astropy.table import QTable
 from astropy.wcs import WCS
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise import estimate_parameters
@@ -128,17 +130,22 @@ def test_one_image(images):
     assert samples.shape == (1, 10, 7)
 
 
-def test_batches(images):
-    # 2**18 samples at once: here one image, and many.
-    network = Levels()
-    table = estimate_parameters(images, model(network), n_samples=2**17 + 1,
-                                seed=1)
-    assert [len(part) for part in network.seen] == [1, 1, 1]
-    few = estimate_parameters(np.repeat(images, 100, 0), model(network),
-                              n_samples=3, seed=1)
-    assert [len(part) for part in network.seen[3:]] == [256, 44]
-    assert len(few) == 300
-    assert (np.diff(table['a_dm']) > 0.1).all()
+def test_images_are_independent(images):
+    # Of a batch, of their order, and of what else is in it.
+    options = {'n_samples': 50, 'seed': 1, 'return_samples': True}
+    table, samples = estimate_parameters(images, model(), **options)
+    for index, image in enumerate(images):
+        row, alone = estimate_parameters(image, model(), **options)
+        assert_array_equal(alone[0], samples[index])
+        assert row[0]['a_dm_std'] == table[index]['a_dm_std']
+    order = [2, 0, 2, 1]
+    assert_array_equal(estimate_parameters(images[order], model(),
+                                           **options)[1], samples[order])
+    # One count more draws other numbers.
+    images[0, 3, 4] += 1
+    other = estimate_parameters(images, model(), **options)[1]
+    assert (other[0] != samples[0]).any(0).all()
+    assert_array_equal(other[1:], samples[1:])
 
 
 @pytest.mark.parametrize('dtype', ['>i2', 'uint8', '>f4', 'float64'])
@@ -162,12 +169,71 @@ def test_unusual_images(images):
     assert_array_equal(table['ood_flag'], [False, True, False])
 
 
+class Faulty(Levels):
+    """
+    Gives samples that are not finite for a number of calls.
+    """
+
+    def __init__(self, n_faulty=0, score=0.0):
+        super().__init__()
+        self.n_faulty, self.score = n_faulty, score
+
+    def sample(self, counts, n_samples, generator):
+        samples = super().sample(counts, n_samples, generator)
+        if self.n_faulty > 0 and counts.mean() > 40:
+            self.n_faulty -= 1
+            samples[:, :1, 3] = torch.nan
+        return samples
+
+    def ood_score(self, counts):
+        score = super().ood_score(counts)
+        return score + self.score if counts.mean() > 40 else score
+
+
+@pytest.mark.parametrize('n_faulty', [1, 3])
+def test_samples_that_are_not_finite_are_drawn_again(images, n_faulty):
+    with pytest.warns(UnusualImageWarning,
+                      match=r'1 of 3 images .* not finite .*image 2 first'):
+        table, samples = estimate_parameters(
+            images, model(Faulty(n_faulty)), n_samples=50, seed=1,
+            return_samples=True)
+    assert np.isfinite(samples).all()
+    assert_array_equal(table['ood_flag'], [False, False, True])
+    assert len(np.unique(samples[2, :, 3])) == 50
+    expected = estimate_parameters(images, model(), n_samples=50, seed=1,
+                                   return_samples=True)[1]
+    assert_array_equal(samples[2, 1:], expected[2, 1:])
+
+
+def test_samples_that_stay_not_finite(images):
+    with pytest.warns(UnusualImageWarning, match='NaN is left in the rows of '
+                      r'1 of them \(image 2 first\)'):
+        table = estimate_parameters(images, model(Faulty(1000)),
+                                    n_samples=50, seed=1)
+    assert np.isnan(table['a_bubbles'][2])
+    assert_array_equal(table['ood_flag'], [False, False, True])
+    assert np.isfinite(table['a_dm'][:2]).all()
+
+
+def test_score_that_is_not_a_number(images):
+    with pytest.warns(UnusualImageWarning, match=r'ood_score is nan \(image '
+                      '2'):
+        table = estimate_parameters(images, model(Faulty(0, np.nan)),
+                                    n_samples=5)
+    assert_array_equal(table['ood_flag'], [False, False, True])
+
+
 def test_documents_networks(images):
     table = estimate_parameters(images, model(Points()))
     assert table.colnames == ['a_dm', 'n_ps_total']
     assert_allclose(table['n_ps_total'], 2 * images.mean((1, 2)), rtol=1e-5)
     with pytest.raises(ValueError, match=r"return_samples=True .* 'by-hand'"):
         estimate_parameters(images, model(Points()), return_samples=True)
+    network = Points()
+    network.weight.data.fill_(1e38)
+    with pytest.raises(ValueError, match='image 0 is too large .* with up to '
+                       f'{images[0].max()} counts'):
+        estimate_parameters(images, model(network))
 
 
 def test_mirrored_wcs(images):
@@ -195,7 +261,7 @@ def test_another_grid():
     assert network.seen[0].mean() == pytest.approx(density, rel=0.07)
     stack = NDData(np.stack([counts, 2 * counts]), wcs=wcs)
     estimate_parameters(stack, model(network), n_samples=5)
-    assert_allclose(network.seen[1][1], 2 * network.seen[1][0], rtol=1e-5)
+    assert_allclose(network.seen[2], 2 * network.seen[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize(('image', 'match'), [
@@ -204,6 +270,9 @@ def test_another_grid():
     (np.ones((2, 3, 64, 64)), r'\(2, 3, 64, 64\)'),
     (np.zeros((64, 64)), 'image must hold counts, got 0 in all pixels'),
     (-np.ones((64, 64)), 'image must hold counts.* got -1 at pixel'),
+    (np.full((2, 64, 64), 2e18),
+     r'image must not exceed 1e\+18 counts .* 2e\+18 at pixel \(0, 0\)'),
+    (np.full((64, 64), 1e300), r'got 1e\+300'),
     (np.ones((64, 64)) * u.ct / u.s, "got the unit 'ct / s'"),
     (CCDData(np.ones((64, 70)), unit='ct', wcs=WCS(naxis=2)),
      r'\(64, 70\) \(its WCS is not celestial\)'),
@@ -235,6 +304,8 @@ def test_rates(images):
     ({'n_samples': 0}, ValueError, 'n_samples .* 0'),
     ({'n_samples': 1.5}, TypeError, 'n_samples .* 1.5'),
     ({'device': 'abacus'}, ValueError, 'abacus'),
+    ({'seed': 1.5}, TypeError, r'seed must be an integer, got 1\.5'),
+    ({'seed': True}, TypeError, 'seed .* True'),
 ])
 def test_bad_options(images, options, error, match):
     with pytest.raises(error, match=match):
@@ -249,6 +320,66 @@ def test_wrong_model(images):
 def test_progress_bar(images, capsys):
     estimate_parameters(images, model(), n_samples=5, progress_bar=True)
     assert '3/3' in capsys.readouterr().err
+
+
+def strange_images():
+    """
+    Maps that no sky looks like: flat, nearly empty, huge and tiny.
+    """
+    level = st.floats(-30.0, 17.9).map(lambda power: 10.0**power)
+    pixel = st.tuples(st.integers(0, 63), st.integers(0, 63), level)
+
+    def image(ground, seed, pixels):
+        rng = np.random.default_rng(seed)
+        counts = (np.full((64, 64), ground) if seed is None or ground > 1e6
+                  else rng.poisson(ground, (64, 64)).astype(float))
+        for y, x, value in pixels:
+            counts[y, x] = value
+        return counts
+
+    return st.builds(image, st.just(0.0) | level,
+                     st.none() | st.integers(0, 99),
+                     st.lists(pixel, min_size=1, max_size=4))
+
+
+@pytest.mark.parametrize('name', ['galactic-center', 'galactic-sky'])
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(image=strange_images())
+@example(image=np.full((64, 64), 1.0))
+@example(image=np.full((64, 64), 1e18))
+@example(image=np.full((64, 64), 1e-40))
+@example(image=np.eye(64))
+def test_no_posterior_is_nan(name, image):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', CountsWarning)
+        warnings.simplefilter('ignore', UnusualImageWarning)
+        table, samples = estimate_parameters(image, name, n_samples=200,
+                                             seed=1, return_samples=True)
+    assert np.isfinite(samples).all()
+    assert all(np.isfinite(table[column]).all() for column in table.colnames)
+    assert table['ood_flag'].all()
+
+
+def test_flat_maps():
+    # The spline of the flow, inverted in single precision, gave NaN for one
+    # sample in some hundred of these.
+    images = np.stack([np.random.default_rng(1).poisson(level, (64, 64))
+                       for level in (30, 100, 300)])
+    table, samples = estimate_parameters(images, n_samples=1000, seed=1,
+                                         return_samples=True)
+    assert np.isfinite(samples).all()
+    # None had to be drawn again.
+    assert not table['ood_flag'].any()
+
+
+def test_another_batch_of_a_shipped_model():
+    images = GalacticCenterSimulator().sample(4, seed=3)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UnusualImageWarning)
+        samples, alone = (estimate_parameters(
+            part, n_samples=100, seed=1, return_samples=True)[1]
+            for part in (images, images[2]))
+    assert_array_equal(samples[2], alone[0])
 
 
 @pytest.mark.gpu

@@ -289,14 +289,43 @@ def test_nothing_found():
     flat = np.full((64, 64), 20)
     with pytest.warns(NoDetectionsWarning, match=r'threshold 0\.7'):
         found = segment_point_sources(flat, model())
-    assert found.catalog is None
-    assert found.segmentation is None
+    assert len(found.catalog) == 0
+    assert isinstance(found.segmentation, SegmentationImage)
+    assert_array_equal(found.segmentation.data, np.zeros((64, 64)))
+    assert found.segmentation.n_labels == 0
     assert found.probability.shape == (64, 64)
     assert '0 sources' in repr(found)
     with pytest.warns(NoDetectionsWarning, match='1 of 2 images'):
         found = segment_point_sources(np.stack([flat, image()]), model())
-    assert found[0].catalog is None
+    assert len(found[0].catalog) == 0
     assert len(found[1].catalog) >= 4
+
+
+def as_ccd(values, unit='ct'):
+    wcs = grid_wcs()
+    return CCDData(values, unit=unit, wcs=wcs)
+
+
+@pytest.mark.parametrize('kind', ['counts', 'ccd', 'document'])
+@pytest.mark.parametrize('given', [np.asarray, as_ccd,
+                                   lambda values: values * u.electron])
+def test_catalog_of_nothing_has_all_columns(counts, given, kind):
+    network = Plain() if kind == 'document' else Contrast(kind)
+    some = segment_point_sources(given(counts), model(network))
+    with pytest.warns(NoDetectionsWarning):
+        none = segment_point_sources(given(counts), model(network),
+                                     threshold=1.0 - 1e-16, n_pixels=4096)
+    assert len(some.catalog) > 0
+    assert len(none.catalog) == 0
+    assert none.catalog.colnames == some.catalog.colnames
+    for name in some.catalog.colnames:
+        full, empty = some.catalog[name], none.catalog[name]
+        assert type(empty) is type(full)
+        assert getattr(empty, 'unit', None) == getattr(full, 'unit', None)
+        assert getattr(empty, 'dtype', None) == getattr(full, 'dtype', None)
+    assert set(none.catalog.meta) == set(some.catalog.meta)
+    assert none.segmentation.data.dtype == some.segmentation.data.dtype
+    assert none.plot().axes[0].get_title().startswith('0 sources, 0')
 
 
 def test_optical_frames():
@@ -358,6 +387,7 @@ def test_documents_network(counts):
 @pytest.mark.parametrize(('data', 'match'), [
     (np.full((64, 64), -1), 'data must hold counts.*-1'),
     (np.zeros((64, 64)), 'data must hold counts, got 0'),
+    (np.full((64, 64), 1e19), r'data must not exceed 1e\+18 .* 1e\+19'),
     (np.full((64, 64), np.nan), 'data must have finite pixels'),
     (np.ones(64), r'data must have shape .*\(64,\)'),
     (np.ones((0, 64)), 'data must have shape'),

@@ -64,7 +64,9 @@ def test_sources_on_the_sky(probability):
 
 
 def test_no_sources(probability):
-    figure = PointSources(probability, probability, None, None, 0.4).plot()
+    nothing = sources(probability)
+    nothing.catalog = nothing.catalog[:0]
+    figure = nothing.plot()
     assert figure.axes[0].get_title().startswith('0 sources')
     figure.canvas.draw()
 

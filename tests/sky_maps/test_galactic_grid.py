@@ -121,6 +121,10 @@ def test_counts():
     check_counts(counts, valid, 'image')
     with pytest.warns(CountsWarning, match='image holds .* not integers'):
         check_counts(counts + 0.5 * valid, valid, 'image')
+    counts[1, 0, 1] = 1.1e18
+    with pytest.raises(ValueError, match=r'got 1.1e\+18 at pixel \(0, 1\) of '
+                       'image 1'):
+        check_counts(counts, valid, 'image')
     counts[1] = 0
     with pytest.raises(ValueError, match='got 0 in all pixels of image 1'):
         check_counts(counts, valid, 'image')
