@@ -73,8 +73,9 @@ class Field:
 def _sky(simulator):
     """Level and noise of the blank sky, in adu."""
     level = simulator.sky_level[0]
-    noise = np.hypot(np.sqrt(level), simulator.read_noise)
-    return level / simulator.gain, noise / simulator.gain
+    detector = simulator.detector
+    noise = np.hypot(np.sqrt(level), detector.read_noise)
+    return level / detector.gain, noise / detector.gain
 
 
 def survey_field(size, seed, *, n_exposures=1, **options):
@@ -154,15 +155,17 @@ def photometry_field(size, seed, *, psf_fwhm=None):
         psf_fwhm=drawn if psf_fwhm is None else psf_fwhm,
         psf_beta=rng.uniform(*PSF_BETA))
     catalog = _draw_sources(simulator, rng)
-    psf = {'psf_fwhm': simulator.psf_fwhm[0] / simulator.pixel_scale,
-           'psf_beta': simulator.psf_beta[0]}
+    optics = simulator.optics
+    psf = {'psf_fwhm': optics.psf_fwhm[0] / optics.pixel_scale,
+           'psf_beta': optics.psf_beta[0]}
     catalog['flux'] = 1e4 * u.electron
     unit = simulator.scene(catalog, **psf).astype(float) / 1e4
     apertures = light_fraction_apertures(
         catalog['r50'], catalog['sersic_n'], catalog['axis_ratio'],
         catalog['theta'], psf['psf_fwhm'], psf_beta=psf['psf_beta'])
     sky, sigma = _sky(simulator)
-    variance = (sigma * simulator.gain)**2
+    gain = simulator.detector.gain
+    variance = (sigma * gain)**2
     _set_fluxes(catalog, apertures, unit, variance)
 
     exposures, _, truth = simulator.exposures(2, seed=rng, catalog=catalog,
@@ -173,12 +176,12 @@ def photometry_field(size, seed, *, psf_fwhm=None):
     sources['aperture_y'] = catalog['y_centroid']
     sources['bin'] = catalog['bin']
     flux = catalog['flux'].to_value(u.electron)
-    sources['true_flux'] = catalog['fraction'] * flux / simulator.gain
+    sources['true_flux'] = catalog['fraction'] * flux / gain
     # Matched filter with the true profile, scaled as the aperture's flux.
     floor = [_matched_error(unit, row['x_centroid'], row['y_centroid'],
                             electrons, variance)
              for row, electrons in zip(catalog, flux, strict=True)]
-    sources['floor'] = catalog['fraction'] * floor / simulator.gain
+    sources['floor'] = catalog['fraction'] * floor / gain
     return Field(exposures, truth, sky, sigma, sources)
 
 

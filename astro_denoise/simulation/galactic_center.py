@@ -1,17 +1,19 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Simulated gamma-ray images of the Galactic Centre.
+Simulated gamma-ray images of the Galactic Center.
 """
 
 import math
 from concurrent.futures import ThreadPoolExecutor
 
+import astropy.units as u
 import numpy as np
 from astropy.table import QTable
 
 from ..sky_maps.galactic_grid import grid_wcs
 from .legacy_sky import LegacySky
 from .nuisances import SkyNuisances
+from .random_numbers import RandomNumbers
 from .realistic_sky import RealisticSky
 
 __all__ = ['GalacticCenterSimulator']
@@ -24,13 +26,13 @@ _LOWER = (0.0, 0.0, 0.0, 0.0, 200.0, 1000.0)
 _UPPER = (1.0, 1.0, 1.0, 1.0, 800.0, 4000.0)
 
 # What the original smoothing kernel sums to, which it should not: the
-# exposure with which a normalised kernel gives the same images.
+# exposure with which a normalized kernel gives the same images.
 _LEGACY_GAIN = 2.047
 
 
 class GalacticCenterSimulator:
     """
-    Draw images of the Galactic Centre, with everything they are made of.
+    Draw images of the Galactic Center, with everything they are made of.
 
     An image has 64x64 pixels of 0.46875 degrees, Galactic longitude
     along x and latitude along y, and holds counts: inverse Compton
@@ -43,8 +45,8 @@ class GalacticCenterSimulator:
     tier : {'fixed', 'legacy', 'realistic'}, optional
         ``'legacy'`` is the simulator of the source document, the gain
         of 2.047 of its smoothing kernel included. ``'fixed'`` has a
-        normalised kernel and an exposure instead: the same images.
-        ``'realistic'`` has a generalised NFW profile integrated along
+        normalized kernel and an exposure instead: the same images.
+        ``'realistic'`` has a generalized NFW profile integrated along
         the line of sight, source counts of a doubly broken power law,
         and the point-spread function of Fermi-LAT at 2 GeV.
 
@@ -197,7 +199,6 @@ class GalacticCenterSimulator:
             If ``n`` is not a positive integer, or a parameter is
             unknown, negative or of another length.
         """
-        import astropy.units as u
         import torch
 
         if isinstance(n, bool) or not isinstance(n, int | np.integer):
@@ -225,16 +226,7 @@ class GalacticCenterSimulator:
         drawn = {name: torch.cat([part[name] for part in parts]).numpy()
                  for name in parts[0]}
 
-        table = QTable()
-        for index, name in enumerate(_NAMES):
-            column = drawn['parameters'][:, index]
-            if name.startswith('n_'):
-                column = np.rint(column).astype(int)
-            table[name] = column
-        table['n_ps_total'] = table['n_ps_gc'] + table['n_ps_disk']
-        table['angle'] = drawn['angle'] * u.deg
-        table['exposure'] = drawn['exposure']
-        table.meta['tier'] = self.tier
+        table = self._table(drawn)
         table.meta['seed'] = seed
         sources = {'gc': drawn['sources'][:, 0],
                    'disk': drawn['sources'][:, 1]}
@@ -246,9 +238,23 @@ class GalacticCenterSimulator:
             name: drawn['components'][:, index]
             for index, name in enumerate(names)}
 
+    def _table(self, drawn):
+        """Make the table of the parameters of images."""
+        table = QTable()
+        for index, name in enumerate(_NAMES):
+            column = drawn['parameters'][:, index]
+            if name.startswith('n_'):
+                column = np.rint(column).astype(int)
+            table[name] = column
+        table['n_ps_total'] = table['n_ps_gc'] + table['n_ps_disk']
+        table['angle'] = drawn['angle'] * u.deg
+        table['exposure'] = drawn['exposure']
+        table.meta['tier'] = self.tier
+        return table
+
     @staticmethod
     def _given(parameters, n):
-        """Parameters that the caller chose, as arrays."""
+        """Make arrays of the parameters that the caller chose."""
         if parameters is None:
             return {}
         columns = getattr(parameters, 'colnames', parameters)
@@ -302,30 +308,23 @@ class GalacticCenterSimulator:
         """
         import torch
 
-        rng = torch.Generator(self.device)
-        rng.manual_seed(int(np.random.SeedSequence(seed).generate_state(
-            1, np.uint64)[0] >> 1))
-
-        def uniform(*shape):
-            return torch.rand(shape, generator=rng, device=self.device)
-
+        random = RandomNumbers.seeded(seed, device=self.device)
         lower = torch.tensor(_LOWER, device=self.device)
         upper = torch.tensor(_UPPER, device=self.device)
-        parameters = lower + (upper - lower) * uniform(n, 6)
+        parameters = lower + (upper - lower) * random.uniform(n, 6)
         for name, column in given.items():
             parameters[:, _NAMES.index(name)] = torch.as_tensor(
                 column, dtype=torch.float32, device=self.device)
         parameters[:, 4:] = parameters[:, 4:].floor()
         angle = torch.zeros(n, device=self.device)
         if self.rotation:
-            angle = 2.0 * math.pi * uniform(n)
+            angle = 2.0 * math.pi * random.uniform(n)
         low, high = np.log(self.exposure)
-        exposure = torch.exp(low + (high - low) * uniform(n))
+        exposure = torch.exp(low + (high - low) * random.uniform(n))
 
-        smooth, flux, moments = self._sky.draw(parameters, angle, uniform,
-                                               rng)
+        smooth, flux, moments = self._sky.draw(parameters, angle, random)
         if self.nuisances:
-            extra, factor = self._nuisances.draw(angle, uniform, rng)
+            extra, factor = self._nuisances.draw(angle, random)
             smooth[:, 1:3] *= factor
             smooth = torch.cat([smooth, extra / self.gain], 1)
         gain = exposure[:, None, None, None] * self.gain
@@ -341,5 +340,5 @@ class GalacticCenterSimulator:
             total = smooth.sum(1, keepdim=True) + flux.sum(1, keepdim=True)
             expected = (self._sky.blur(total) * gain)[:, 0]
         drawn['expected'] = expected
-        drawn['images'] = torch.poisson(expected, generator=rng)
+        drawn['images'] = random.poisson(expected)
         return drawn

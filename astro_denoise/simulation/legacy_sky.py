@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The components of the sky around the Galactic Centre, in degrees.
+The components of the sky around the Galactic Center, in degrees.
 """
 
 import math
@@ -11,14 +11,14 @@ N_PIXELS = 64
 HALF_WIDTH = 15.0
 PIXEL_SCALE = 2.0 * HALF_WIDTH / N_PIXELS
 
-# Distance to the Galactic Centre in kpc: angles of the disk.
+# Distance to the Galactic Center in kpc: angles of the disk.
 _DISTANCE = 8.3
 _KPC = math.degrees(1.0 / _DISTANCE)
 
 
 class LegacySky:
     """
-    The sky of the source document.
+    Draw the sky of the first simulator, tier ``'legacy'``.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ class LegacySky:
     def __init__(self, *, device='cpu'):
         import torch
 
-        centres = (torch.arange(N_PIXELS, device=device)
+        centers = (torch.arange(N_PIXELS, device=device)
                    - (N_PIXELS - 1) / 2) * PIXEL_SCALE
-        self._y, self._x = torch.meshgrid(centres, centres, indexing='ij')
+        self._y, self._x = torch.meshgrid(centers, centers, indexing='ij')
         self._device = device
         self._smoothing = self._band(0.8 / 3.0, 2)
         self._smoothing /= self._smoothing[N_PIXELS // 2].sum()
@@ -99,7 +99,7 @@ class LegacySky:
             torch.sigmoid((south - y) / 0.6))
         return torch.stack([dark_matter, compton, gas, bubbles], -3)
 
-    def draw(self, parameters, angle, uniform, rng):
+    def draw(self, parameters, angle, random):
         """
         Draw skies.
 
@@ -111,11 +111,8 @@ class LegacySky:
         angle : `torch.Tensor`
             Rotation of each sky in radians, shape (n,).
 
-        uniform : callable
-            ``uniform(*shape)`` draws numbers between 0 and 1.
-
-        rng : `torch.Generator`
-            For everything else.
+        random : `~astro_denoise.simulation.random_numbers.RandomNumbers`
+            The source of random numbers.
 
         Returns
         -------
@@ -124,7 +121,7 @@ class LegacySky:
             Compton, gas and bubbles.
 
         flux : `torch.Tensor`
-            Shape (n, 2, 64, 64): of the sources of centre and disk.
+            Shape (n, 2, 64, 64): of the sources of center and disk.
 
         moments : `torch.Tensor`
             Shape (n, 2, 64, 64): flux of all sources times their x and y
@@ -144,46 +141,44 @@ class LegacySky:
             templates = self._upright.expand(n, -1, -1, -1)
         amplitudes = parameters[:, :4, None, None]
         smooth = templates * amplitudes
-        noise = torch.randn((n, N_PIXELS, N_PIXELS), generator=rng,
-                            device=self._device)
+        noise = random.normal(n, N_PIXELS, N_PIXELS)
         ripples = self._gas_smoothing @ noise @ self._gas_smoothing
         smooth[:, 2] *= torch.exp(ripples / 8.0)
-        centre, disk = (
-            self._point_sources(parameters[:, column], angle, uniform, rng,
+        center, disk = (
+            self._point_sources(parameters[:, column], angle, random,
                                 positions)
-            for column, positions in ((4, self._centre_positions),
+            for column, positions in ((4, self._center_positions),
                                       (5, self._disk_positions)))
-        return (smooth, torch.stack([centre[:, 0], disk[:, 0]], 1),
-                centre[:, 1:] + disk[:, 1:])
+        return (smooth, torch.stack([center[:, 0], disk[:, 0]], 1),
+                center[:, 1:] + disk[:, 1:])
 
-    def _centre_positions(self, n, uniform, rng):
+    def _center_positions(self, n, random):
         """Radius ~ Gamma(1.5, 5 degrees), azimuth uniform."""
         import torch
 
-        normal = torch.randn(n, generator=rng, device=self._device)
-        radius = 5.0 * (0.5 * normal**2 - torch.log1p(-uniform(n)))
-        azimuth = 2.0 * math.pi * uniform(n)
+        normal = random.normal(n)
+        radius = 5.0 * (0.5 * normal**2 - torch.log1p(-random.uniform(n)))
+        azimuth = 2.0 * math.pi * random.uniform(n)
         return radius * torch.cos(azimuth), radius * torch.sin(azimuth)
 
-    def _disk_positions(self, n, uniform, rng):
+    def _disk_positions(self, n, random):
         """Radius ~ Exp(5 kpc) seen edge-on, |z| ~ Exp(0.3 kpc)."""
         import torch
 
-        radius = -5.0 * _KPC * torch.log1p(-uniform(n))
-        x = radius * torch.cos(2.0 * math.pi * uniform(n))
+        radius = -5.0 * _KPC * torch.log1p(-random.uniform(n))
+        x = radius * torch.cos(2.0 * math.pi * random.uniform(n))
         # Both sides of the plane with one number.
-        side = 2.0 * uniform(n) - 1.0
+        side = 2.0 * random.uniform(n) - 1.0
         y = -0.3 * _KPC * torch.log1p(-side.abs()) * torch.sign(side)
         return x, y
 
-    def _fluxes(self, n, uniform, rng):
+    def _fluxes(self, n, random):
         """Lognormal: mean 1 and sigma 1.2 of the logarithm."""
         import torch
 
-        return torch.exp(1.0 + 1.2 * torch.randn(n, generator=rng,
-                                                 device=self._device))
+        return torch.exp(1.0 + 1.2 * random.normal(n))
 
-    def _point_sources(self, numbers, angle, uniform, rng, positions):
+    def _point_sources(self, numbers, angle, random, positions):
         """
         Maps of the flux of point sources and of its first moments.
 
@@ -198,7 +193,7 @@ class LegacySky:
         missing = None  # all of them
         while True:
             which = owner if missing is None else owner[missing]
-            x, y = positions(len(which), uniform, rng)
+            x, y = positions(len(which), random)
             if rotated:
                 cos, sin = torch.cos(angle)[which], torch.sin(angle)[which]
                 x, y = x * cos - y * sin, x * sin + y * cos
@@ -213,7 +208,7 @@ class LegacySky:
             if not len(missing):
                 break
         column, row = places.long()
-        flux = self._fluxes(len(owner), uniform, rng)
+        flux = self._fluxes(len(owner), random)
         offset_x, offset_y = places - places.floor() - 0.5
         pixel = (owner * N_PIXELS + row) * N_PIXELS + column
         # Doubles, so that the order of the sums does not show.

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What the formulas of the sky around the Galactic Centre leave out.
+Light around the Galactic Center that the formulas of the sky leave out.
 """
 
 import math
@@ -27,7 +27,7 @@ class SkyNuisances:
     Draw light that no parameter describes.
 
     An isotropic level; two layers along the Galactic plane, thinner than
-    the other components, brightest somewhere near the centre; ripples on
+    the other components, brightest somewhere near the center; ripples on
     these and on the diffuse emission. Their ranges cover the counts of
     Fermi-LAT from 2 to 20 GeV in 573 weeks.
 
@@ -50,7 +50,7 @@ class SkyNuisances:
             self._bands.append(band / band.square().sum(
                 1, keepdim=True).sqrt())
 
-    def draw(self, angle, uniform, rng):
+    def draw(self, angle, random):
         """
         Draw what is added, and what the diffuse emission is changed by.
 
@@ -59,11 +59,8 @@ class SkyNuisances:
         angle : `torch.Tensor`
             Rotation of each sky in radians, shape (n,).
 
-        uniform : callable
-            ``uniform(*shape)`` draws numbers between 0 and 1.
-
-        rng : `torch.Generator`
-            For everything else.
+        random : `~astro_denoise.simulation.random_numbers.RandomNumbers`
+            The source of random numbers.
 
         Returns
         -------
@@ -82,22 +79,22 @@ class SkyNuisances:
         x, y = self._x * cos + self._y * sin, self._y * cos - self._x * sin
         ripples = 0.0
         for band, (_, largest) in zip(self._bands, _RIPPLES, strict=True):
-            noise = torch.randn((n, N_PIXELS, N_PIXELS), generator=rng,
-                                device=angle.device)
-            strength = largest * uniform(n, 1, 1)
+            noise = random.normal(n, N_PIXELS, N_PIXELS)
+            strength = largest * random.uniform(n, 1, 1)
             # The mean of a lognormal number stays 1.
             ripples = (ripples + strength * (band @ noise @ band.T)
                        - 0.5 * strength**2)
         factor = torch.exp(ripples)
-        extra = _ISOTROPIC * uniform(n, 1, 1)
+        extra = _ISOTROPIC * random.uniform(n, 1, 1)
         for largest, low, high in _LAYERS:
-            height = low * torch.exp(math.log(high / low) * uniform(n, 1, 1))
-            middle = 16.0 * (uniform(n, 1, 1) - 0.5)
-            width = 10.0 + 30.0 * uniform(n, 1, 1)
+            height = low * torch.exp(math.log(high / low)
+                                     * random.uniform(n, 1, 1))
+            middle = 16.0 * (random.uniform(n, 1, 1) - 0.5)
+            width = 10.0 + 30.0 * random.uniform(n, 1, 1)
             # Squared: faint layers are more common than bright ones.
-            level = largest * uniform(n, 1, 1)**2
+            level = largest * random.uniform(n, 1, 1)**2
             extra = extra + factor * level * torch.exp(
                 -y.abs() / height - 0.5 * ((x - middle) / width)**2)
-        plain = uniform(n, 1, 1) < _PLAIN
+        plain = random.uniform(n, 1, 1) < _PLAIN
         return (torch.where(plain, 0.0, extra)[:, None],
                 torch.where(plain, 1.0, factor)[:, None])

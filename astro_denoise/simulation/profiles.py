@@ -54,7 +54,7 @@ def sersic_profile(radius, r50, sersic_n):
     Parameters
     ----------
     radius : float or `~numpy.ndarray`
-        Distance from the centre, in pixels.
+        Distance from the center, in pixels.
 
     r50 : float
         Half-light radius, in pixels.
@@ -186,7 +186,7 @@ def _galaxy_transform(size, oversampling, r50, sersic_n, axis_ratio, theta):
     k_y, k_x = _wavenumbers(size, oversampling)
     cos, sin = np.cos(theta), np.sin(theta)
     # Squared wave number of the round galaxy; since r50 is that of the
-    # circularised profile, the axes change by the root of their ratio.
+    # circularized profile, the axes change by the root of their ratio.
     squared = ((cos**2 / axis_ratio + sin**2 * axis_ratio) * k_x**2
                + (sin**2 / axis_ratio + cos**2 * axis_ratio) * k_y**2
                + 2.0 * (1.0 / axis_ratio - axis_ratio) * cos * sin
@@ -205,7 +205,7 @@ def _stamp(radius, x_offset, y_offset, psf_fwhm, psf_beta, galaxy=None):
         The stamp reaches at least so far, in pixels.
 
     x_offset, y_offset : float
-        Position relative to the centre of the central pixel.
+        Position relative to the center of the central pixel.
 
     psf_fwhm, psf_beta : float
         The Moffat point-spread function.
@@ -258,13 +258,13 @@ def moffat_image(size, fwhm, beta, *, x_offset=0.0, y_offset=0.0):
     Parameters
     ----------
     size : int
-        Pixels per side; odd sizes are centred on a pixel.
+        Pixels per side; odd sizes are centered on a pixel.
 
     fwhm, beta : float
         Full width at half maximum in pixels, and the exponent.
 
     x_offset, y_offset : float, optional
-        Position of the centre relative to the central pixel, in pixels.
+        Position of the center relative to the central pixel, in pixels.
 
     Returns
     -------
@@ -302,9 +302,9 @@ def render_sources(shape, sources, psf_fwhm, psf_beta, *, dtype=np.float32):
         ``(ny, nx)`` of the image.
 
     sources : mapping of `~numpy.ndarray` (or a table)
-        Columns ``x``, ``y`` (pixels, the centre of the first pixel is
+        Columns ``x``, ``y`` (pixels, the center of the first pixel is
         0), ``flux`` (total), and for galaxies ``r50`` (pixels, of the
-        circularised profile; 0 for a star), ``sersic_n``,
+        circularized profile; 0 for a star), ``sersic_n``,
         ``axis_ratio`` and ``theta`` (radians, counter-clockwise from
         the x axis). Without ``r50`` all are stars.
 

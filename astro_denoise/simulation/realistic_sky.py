@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-A sky around the Galactic Centre from physical profiles.
+A sky around the Galactic Center from physical profiles.
 """
 
 import math
@@ -12,7 +12,7 @@ from .legacy_sky import HALF_WIDTH, N_PIXELS, PIXEL_SCALE, LegacySky
 
 __all__ = ['RealisticSky', 'nfw_squared_profile']
 
-# Distance to the Galactic Centre, scale radius of the halo, and the radius
+# Distance to the Galactic Center, scale radius of the halo, and the radius
 # within which its density is constant, in kpc.
 _DISTANCE = 8.2
 _HALO_SCALE = 20.0
@@ -21,7 +21,7 @@ _HALO_CORE = 1e-3
 # Scale length and scale height of the disk in kpc.
 _DISK_LENGTH, _DISK_HEIGHT = 5.0, 0.3
 
-# Table of the disk: degrees in a cell, and cells from the centre to the
+# Table of the disk: degrees in a cell, and cells from the center to the
 # corner of the image.
 _CELL = 0.1
 _N_CELLS = 213
@@ -43,16 +43,16 @@ _PSF_RADIUS = 5  # pixels; 0.01 per cent of the light goes farther
 
 def nfw_squared_profile(angle, gamma):
     """
-    Emission of annihilating dark matter along a line of sight.
+    Compute the emission of annihilating dark matter on a line of sight.
 
-    The square of the density of a generalised NFW halo,
+    The square of the density of a generalized NFW halo,
     ``rho ~ (r / r_s)**-gamma * (1 + r / r_s)**(gamma - 3)``, with
     ``r_s`` = 20 kpc and the Sun at 8.2 kpc.
 
     Parameters
     ----------
     angle : `~numpy.ndarray`
-        Distance to the Galactic Centre in degrees, larger than 0.
+        Distance to the Galactic Center in degrees, larger than 0.
 
     gamma : float
         Inner slope.
@@ -72,7 +72,7 @@ def nfw_squared_profile(angle, gamma):
     1.44
     """
     angle = np.radians(np.asarray(angle, float))[..., np.newaxis]
-    # Along the line, distance from the point nearest to the centre is
+    # Along the line, distance from the point nearest to the center is
     # b * sinh(u): steps are fine where the density is high.
     b = np.hypot(_DISTANCE * np.sin(angle), _HALO_CORE)
     first = -np.arcsinh(_DISTANCE * np.cos(angle) / b)
@@ -120,13 +120,13 @@ def _disk():
     sight; rows are in latitude. For drawing: returns the share of each
     cell that is its own, and the cell that has the rest.
     """
-    centres = np.radians(_CELL * (np.arange(_N_CELLS) + 0.5))
+    centers = np.radians(_CELL * (np.arange(_N_CELLS) + 0.5))
     distance = np.linspace(0.0, 50.0, 801)
     rows = []
-    for latitude in centres:
+    for latitude in centers:
         flat = distance * np.cos(latitude)
         radius = np.sqrt(flat**2 + _DISTANCE**2 - 2.0 * _DISTANCE * flat
-                         * np.cos(centres)[:, np.newaxis])
+                         * np.cos(centers)[:, np.newaxis])
         density = np.exp(-radius / _DISK_LENGTH
                          - distance * np.sin(latitude) / _DISK_HEIGHT)
         rows.append(np.trapezoid(density, distance, axis=1))
@@ -224,10 +224,10 @@ def _source_counts():
 
 class RealisticSky(LegacySky):
     """
-    The sky with dark matter, sources and blur as they are observed.
+    Draw a sky with dark matter, sources and blur as they are observed.
 
-    Dark matter is a generalised NFW profile squared, along the line of
-    sight; the sources of the centre follow it. Those of the disk follow
+    Dark matter is a generalized NFW profile squared, along the line of
+    sight; the sources of the center follow it. Those of the disk follow
     a double exponential disk along the line of sight. Source counts are
     a doubly broken power law (arXiv:2107.09070, 2110.06931) without
     the bright sources that catalogues hold, and the point-spread
@@ -301,38 +301,38 @@ class RealisticSky(LegacySky):
         templates[..., 0, :, :] = self._halo
         return templates
 
-    def _centre_positions(self, n, uniform, rng):
+    def _center_positions(self, n, random):
         """As the dark matter."""
         import torch
 
-        shares = uniform(n)
+        shares = random.uniform(n)
         upper = torch.searchsorted(self._share, shares).clamp_(
             1, len(self._share) - 1)
         low, high = self._share[upper - 1], self._share[upper]
         radius = torch.lerp(self._radius[upper - 1], self._radius[upper],
                             (shares - low) / (high - low).clamp_min(1e-12))
-        azimuth = 2.0 * math.pi * uniform(n)
+        azimuth = 2.0 * math.pi * random.uniform(n)
         return radius * torch.cos(azimuth), radius * torch.sin(azimuth)
 
-    def _disk_positions(self, n, uniform, rng):
+    def _disk_positions(self, n, random):
         """A cell of the table, and a place in it."""
         import torch
 
-        cell = (uniform(n) * _N_CELLS**2).long()
-        cell = torch.where(uniform(n) < self._own[cell], cell,
+        cell = (random.uniform(n) * _N_CELLS**2).long()
+        cell = torch.where(random.uniform(n) < self._own[cell], cell,
                            self._other[cell])
         cell = torch.stack([cell % _N_CELLS, cell // _N_CELLS])
-        place = 2.0 * uniform(2, n) - 1.0
+        place = 2.0 * random.uniform(2, n) - 1.0
         # The sign is that of the quadrant.
         x, y = _CELL * (cell + place.abs()) * torch.sign(place)
         return x, y
 
-    def _fluxes(self, n, uniform, rng):
+    def _fluxes(self, n, random):
         """A doubly broken power law."""
         import torch
 
         shares, scale = _source_counts()
-        share, flux, first = uniform(n), 0.0, 0.0
+        share, flux, first = random.uniform(n), 0.0, 0.0
         for (low, high), exponent, width in zip(_BOUNDS, _EXPONENTS, shares,
                                                 strict=True):
             order = 1.0 - exponent

@@ -7,27 +7,14 @@ from numbers import Integral
 
 import astropy.units as u
 import numpy as np
-from astropy.io import fits
-from astropy.nddata import CCDData
-from astropy.table import QTable
-from astropy.wcs import WCS
 
-from .artefacts import bad_columns, cosmic_rays, saturate
+from .arguments import check_not_negative, check_positive, interval
+from .artefacts import bad_columns, cosmic_rays
+from .camera import Detector, Optics
+from .population import SourcePopulation
 from .profiles import render_sources
 
 __all__ = ['SurveySimulator']
-
-def _interval(name, value, low=0.0):
-    """A fixed value or a range, as a (low, high) pair."""
-    pair = np.broadcast_to(np.asarray(value, dtype=float), (2,))
-    if not np.all(np.isfinite(pair)) or pair[1] < pair[0]:
-        msg = (f'{name} must be a number or an increasing pair of numbers, '
-               f'got {value!r}')
-        raise ValueError(msg)
-    if pair[0] < low:
-        msg = f'{name} must be at least {low:g}, got {value!r}'
-        raise ValueError(msg)
-    return float(pair[0]), float(pair[1])
 
 
 class SurveySimulator:
@@ -106,6 +93,12 @@ class SurveySimulator:
     ValueError
         If an argument is out of its range; the message names it.
 
+    Notes
+    -----
+    The attributes ``optics``, ``detector`` and ``population`` hold the
+    arguments: scale and point-spread function; gain, noise and faults;
+    number counts.
+
     Examples
     --------
     >>> from astro_denoise.simulation import SurveySimulator
@@ -134,65 +127,31 @@ class SurveySimulator:
                 or any(int(length) != length for length in shape)):
             msg = f'shape must be two positive integers, got {shape!r}'
             raise ValueError(msg)
-        for name, value in (('pixel_scale', pixel_scale), ('gain', gain),
-                            ('exposure_time', exposure_time),
-                            ('full_well', full_well)):
-            if not value > 0:
-                msg = f'{name} must be positive, got {value!r}'
-                raise ValueError(msg)
-        for name, value in (('read_noise', read_noise),
-                            ('dark_rate', dark_rate), ('density', density),
-                            ('n_cosmic_rays', n_cosmic_rays),
-                            ('n_bad_columns', n_bad_columns)):
-            if not value >= 0:
-                msg = f'{name} must not be negative, got {value!r}'
-                raise ValueError(msg)
-        if not 0 <= star_fraction <= 1:
-            msg = f'star_fraction must lie in 0-1, got {star_fraction!r}'
-            raise ValueError(msg)
-        if unit not in ('adu', 'electron'):
-            msg = f"unit must be 'adu' or 'electron', got {unit!r}"
-            raise ValueError(msg)
-
+        #: ``(ny, nx)`` of an exposure.
         self.shape = (int(shape[0]), int(shape[1]))
-        self.pixel_scale = pixel_scale
+        #: Seconds.
         self.exposure_time = exposure_time
-        self.sky_rate = _interval('sky_rate', sky_rate)
-        self.gain = gain
-        self.read_noise = read_noise
-        self.dark_rate = dark_rate
-        self.full_well = full_well
-        self.psf_fwhm = _interval('psf_fwhm', psf_fwhm, 0.1)
-        self.psf_beta = _interval('psf_beta', psf_beta, 1.5)
-        self.density = density
-        self.magnitude_range = _interval('magnitude_range', magnitude_range,
-                                         -np.inf)
-        self.magnitude_slope = magnitude_slope
-        self.rate_zeropoint = rate_zeropoint
-        self.star_fraction = star_fraction
+        #: Electrons per second and pixel, the least and the most.
+        self.sky_rate = interval('sky_rate', sky_rate)
+        #: Mean number of cosmic rays per exposure and 10^6 pixels.
         self.n_cosmic_rays = n_cosmic_rays
-        self.n_bad_columns = n_bad_columns
-        self.unit = u.Unit(unit)
+        check_positive(self, 'exposure_time')
+        check_not_negative(self, 'n_cosmic_rays')
+        self.optics = Optics(pixel_scale, psf_fwhm, psf_beta)
+        self.detector = Detector(gain, read_noise, dark_rate, full_well,
+                                 n_bad_columns, unit)
+        self.population = SourcePopulation(
+            density, magnitude_range, magnitude_slope, rate_zeropoint,
+            star_fraction)
 
     @property
     def sky_level(self):
         """
         Electrons per pixel of sky and dark current: the least and the most.
         """
-        dark = self.dark_rate * self.exposure_time / 3600.0
+        dark = self.detector.dark_rate * self.exposure_time / 3600.0
         return tuple(rate * self.exposure_time + dark
                      for rate in self.sky_rate)
-
-    def _wcs(self):
-        """A tangential projection, north up, in the COSMOS field."""
-        wcs = WCS(naxis=2)
-        wcs.wcs.crpix = [(self.shape[1] + 1) / 2.0, (self.shape[0] + 1) / 2.0]
-        wcs.wcs.cdelt = [-self.pixel_scale / 3600.0, self.pixel_scale / 3600.0]
-        wcs.wcs.crval = [150.0, 2.2]
-        wcs.wcs.ctype = ['RA---TAN', 'DEC--TAN']
-        wcs.wcs.radesys = 'ICRS'
-        wcs.wcs.set()
-        return wcs
 
     def catalog(self, *, seed=None):
         """
@@ -214,7 +173,7 @@ class SurveySimulator:
             * ``i_auto``, the magnitude
             * ``flux``, the total of one exposure, in electrons
             * ``r50``, ``sersic_n``, ``axis_ratio`` and ``theta``, the
-              Sérsic disk: half-light radius in pixels, circularised (0
+              Sérsic disk: half-light radius in pixels, circularized (0
               for a star), index, minor over major axis, and angle from
               the x axis in degrees
             * ``bulge_fraction``, the share of the flux that is in a de
@@ -229,54 +188,19 @@ class SurveySimulator:
         >>> print(len(catalog), catalog['flux'].unit)
         9 electron
         """
-        rng = np.random.default_rng(seed)
-        ny, nx = self.shape
-        n_sources = rng.poisson(self.density * ny * nx / 1e6)
-        low, high = self.magnitude_range
-        share = rng.random(n_sources)
-        if self.magnitude_slope == 0:
-            magnitude = low + share * (high - low)
-        else:
-            ends = 10.0**(self.magnitude_slope * np.array([low, high]))
-            magnitude = (np.log10(ends[0] + share * (ends[1] - ends[0]))
-                         / self.magnitude_slope)
-        rate = 10.0**(-0.4 * (magnitude - self.rate_zeropoint))
-        is_star = rng.random(n_sources) < self.star_fraction
-
-        # Half-light radii of field galaxies: 0.55 arcsec at I = 21, larger
-        # for the brighter ones, with a scatter of 0.2 dex.
-        r50 = 0.55 * 10.0**(-0.08 * (magnitude - 21.0)
-                            + 0.2 * rng.standard_normal(n_sources))
-        r50 = np.clip(r50, 0.15, 8.0) / self.pixel_scale
-        sersic_n = np.clip(np.exp(0.2 + 0.4 * rng.standard_normal(n_sources)),
-                           0.5, 3.0)
-        axis_ratio = np.clip(rng.beta(4.0, 2.0, n_sources), 0.15, 1.0)
-        theta = rng.uniform(0.0, 180.0, n_sources)
-        bulge_fraction = np.where(rng.random(n_sources) < 0.5,
-                                  rng.beta(1.0, 2.0, n_sources), 0.0)
-        for column in (r50, bulge_fraction):
-            column[is_star] = 0.0
-
-        x = rng.uniform(-0.5, nx - 0.5, n_sources)
-        y = rng.uniform(-0.5, ny - 0.5, n_sources)
-        catalog = QTable()
-        catalog['ref_id'] = np.arange(1, n_sources + 1)
-        catalog['x_centroid'] = x
-        catalog['y_centroid'] = y
-        catalog['sky_centroid'] = self._wcs().pixel_to_world(x, y)
-        catalog['i_auto'] = magnitude
-        catalog['flux'] = rate * self.exposure_time * u.electron
-        catalog['r50'] = r50
-        catalog['sersic_n'] = sersic_n
-        catalog['axis_ratio'] = axis_ratio
-        catalog['theta'] = theta * u.deg
-        catalog['bulge_fraction'] = bulge_fraction
-        catalog['is_star'] = is_star
+        catalog = self.population.draw(
+            self.shape, np.random.default_rng(seed),
+            pixel_scale=self.optics.pixel_scale,
+            exposure_time=self.exposure_time)
+        catalog.add_column(
+            self.optics.wcs(self.shape).pixel_to_world(
+                catalog['x_centroid'], catalog['y_centroid']),
+            name='sky_centroid', index=3)
         return catalog
 
     def scene(self, catalog, *, psf_fwhm, psf_beta):
         """
-        The sources of a catalogue without sky and noise.
+        Draw the sources of a catalog without sky and noise.
 
         Parameters
         ----------
@@ -379,20 +303,10 @@ class SurveySimulator:
         rng = np.random.default_rng(seed)
         if catalog is None:
             catalog = self.catalog(seed=rng)
-        bad = bad_columns(self.shape, self.n_bad_columns, rng=rng)
+        bad = bad_columns(self.shape, self.detector.n_bad_columns, rng=rng)
         frames, truths = [], []
         for number in range(1, n + 1):
-            fwhm = rng.uniform(*self.psf_fwhm) / self.pixel_scale
-            beta = rng.uniform(*self.psf_beta)
-            sky = rng.uniform(*self.sky_level)
-            image = self.scene(catalog, psf_fwhm=fwhm, psf_beta=beta) + sky
-            rays = cosmic_rays(
-                self.shape,
-                rng.poisson(self.n_cosmic_rays * image.size / 1e6), rng=rng)
-            frame, truth = self._expose(image, rays, bad, rng)
-            frame.wcs = self._wcs()
-            frame.header['SEEING'] = (round(fwhm, 4), 'PSF FWHM in pixels')
-            frame.header['PSFBETA'] = (round(beta, 4), 'Moffat exponent')
+            frame, truth = self._exposure(catalog, bad, rng)
             frame.header['EXPNUM'] = (number, 'exposure number')
             frames.append(frame)
             truths.append(truth)
@@ -400,26 +314,16 @@ class SurveySimulator:
             return frames, catalog, truths
         return frames, catalog
 
-    def _expose(self, image, rays, bad, rng):
-        """One exposure of an expected image: frame and its truth."""
-        charge = rng.poisson(np.maximum(image, 0.0)).astype(np.float32)
-        charge += rays
-        electrons, full = saturate(charge, self.full_well)
-        # Where a trail ends, pixels hold charge of others and are not full.
-        saturated = full | (electrons > charge)
-        truth = np.where(saturated, electrons, image + rays)
-        electrons[bad] = 0.0
-        truth[bad] = 0.0
-        electrons += self.read_noise * rng.standard_normal(
-            image.shape, dtype=np.float32)
-
-        gain = self.gain if self.unit == u.adu else 1.0
-        header = fits.Header()
-        header['GAIN'] = (gain, 'electrons per unit of the frame')
-        header['RDNOISE'] = (self.read_noise, 'read noise in electrons')
-        header['EXPTIME'] = (self.exposure_time, 'seconds')
-        header['SATURATE'] = (self.full_well / gain,
-                              'full well in the unit of the frame')
-        frame = CCDData((electrons / gain).astype(np.float32), unit=self.unit,
-                        mask=bad | saturated | (rays > 0.5), meta=header)
-        return frame, (truth / gain).astype(np.float32)
+    def _exposure(self, catalog, bad, rng):
+        """Simulate one exposure: frame and its truth."""
+        fwhm, beta = self.optics.draw_psf(rng)
+        sky = rng.uniform(*self.sky_level)
+        image = self.scene(catalog, psf_fwhm=fwhm, psf_beta=beta) + sky
+        n_rays = rng.poisson(self.n_cosmic_rays * image.size / 1e6)
+        rays = cosmic_rays(self.shape, n_rays, rng=rng)
+        frame, truth = self.detector.expose(
+            image, rays, bad, exposure_time=self.exposure_time, rng=rng)
+        frame.wcs = self.optics.wcs(self.shape)
+        frame.header['SEEING'] = (round(fwhm, 4), 'PSF FWHM in pixels')
+        frame.header['PSFBETA'] = (round(beta, 4), 'Moffat exponent')
+        return frame, truth

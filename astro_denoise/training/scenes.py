@@ -209,16 +209,18 @@ def draw_survey_scenes(n_scenes, *, seed=0, size=640, density=600.0,
     simulator = SurveySimulator(shape=(size, size), density=density)
     bright = SurveySimulator(shape=(size, size), density=0.2 * density,
                              magnitude_range=(14.0, 19.0))
-    noise = np.sqrt(simulator.sky_level[0] + simulator.read_noise**2)
+    noise = np.sqrt(simulator.sky_level[0] + simulator.detector.read_noise**2)
     if psf_fwhm is None:
-        psf_fwhm = np.divide(simulator.psf_fwhm, simulator.pixel_scale)
+        psf_fwhm = np.divide(simulator.optics.psf_fwhm,
+                             simulator.optics.pixel_scale)
     scenes = []
     for number in range(n_scenes):
         rng = np.random.default_rng([seed, number])
         fwhm = rng.uniform(*psf_fwhm)
         catalog = (simulator if number % 12 else bright).catalog(seed=rng)
         image = simulator.scene(catalog, psf_fwhm=fwhm,
-                                psf_beta=rng.uniform(*simulator.psf_beta))
+                                psf_beta=rng.uniform(
+                                    *simulator.optics.psf_beta))
         image = np.maximum(image / noise, 0.0).astype(np.float32)
         scenes.append(Scene(image, float(fwhm), np.zeros((0, 3))))
     return scenes

@@ -3,6 +3,8 @@
 Tests of the survey simulator.
 """
 
+from dataclasses import FrozenInstanceError, asdict
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -140,7 +142,8 @@ def test_catalog():
     assert np.all(np.abs(catalog['y_centroid'] - 2047.5) <= 2048)
     assert_allclose(
         catalog['flux'].to_value(u.electron),
-        110 * 10**(-0.4 * (catalog['i_auto'] - simulator.rate_zeropoint)))
+        110 * 10**(-0.4 * (catalog['i_auto']
+                           - simulator.population.rate_zeropoint)))
     star = catalog['is_star']
     assert 0.15 < np.mean(star) < 0.25
     assert_array_equal(catalog['r50'] == 0, star)
@@ -229,7 +232,7 @@ def test_own_catalog():
     assert same is catalog
     _, _, (empty,) = simulator.exposures(1, seed=15, catalog=catalog[:0],
                                          return_truth=True)
-    total = (truth - empty).sum() * simulator.gain
+    total = (truth - empty).sum() * simulator.detector.gain
     assert_allclose(total, 500 * len(catalog), rtol=0.2)
 
 
@@ -238,7 +241,7 @@ def test_artefacts_are_masked():
                                 n_cosmic_rays=100, psf_fwhm=0.8,
                                 magnitude_range=(9.0, 12.0), star_fraction=1)
     exposures, _, truths = simulator.exposures(2, seed=13, return_truth=True)
-    full = simulator.full_well / simulator.gain
+    full = simulator.detector.full_well / simulator.detector.gain
     for exposure, truth in zip(exposures, truths, strict=True):
         level = np.median(truth)
         assert exposure.mask[truth == 0].all()
@@ -271,6 +274,22 @@ def test_artefacts_are_masked():
 def test_bad_arguments(name, value):
     with pytest.raises(ValueError, match=name):
         SurveySimulator(**{name: value})
+
+
+def test_options_by_what_they_describe():
+    options = {'pixel_scale': 0.5, 'psf_fwhm': 1.25, 'psf_beta': (2.0, 3.0),
+               'gain': 2.0, 'read_noise': 4.0, 'dark_rate': 7.0,
+               'full_well': 5e4, 'n_bad_columns': 3, 'unit': 'electron',
+               'density': 12.0, 'magnitude_range': (15, 16),
+               'magnitude_slope': 0.1, 'rate_zeropoint': 25.0,
+               'star_fraction': 0.7}
+    simulator = SurveySimulator((10, 20), **options)
+    found = {**asdict(simulator.optics), **asdict(simulator.detector),
+             **asdict(simulator.population)}
+    assert found == {**options, 'psf_fwhm': (1.25, 1.25),
+                     'unit': u.electron}
+    with pytest.raises(FrozenInstanceError):
+        simulator.detector.gain = 3.0
 
 
 @pytest.mark.parametrize('n', [0, -1, 1.5, '2'])
