@@ -237,7 +237,7 @@ def _posterior_table(summaries, scores, finite, threshold):
     return table
 
 
-def _point_table(network, counts, runtime.device):
+def _point_table(network, counts, device):
     import torch
 
     values = network.point_values(

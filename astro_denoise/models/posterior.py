@@ -9,7 +9,6 @@ import math
 import torch
 from torch.nn import functional as F
 
-from ..exceptions import needs_extra
 from .sky_context import SkyContext
 
 __all__ = ['PosteriorNetwork']
@@ -74,8 +73,7 @@ class PosteriorNetwork(SkyContext):
                  integer=(False, False, False, False, True, True),
                  sources=None, rank=None, segmenter=None):
         # zuko is slow to import: not before it is needed.
-        with needs_extra('galactic', 'for posteriors of parameters'):
-            from .spline_flow import spline_flow
+        from .spline_flow import spline_flow
 
         super().__init__(width, n_blocks, context, sources=sources,
                          rank=rank, segmenter=segmenter)

@@ -6,8 +6,11 @@ A neural spline flow whose inverse is computed in double precision.
 import copy
 from functools import partial
 
-from zuko.flows import MAF
-from zuko.transforms import MonotonicRQSTransform
+from ..exceptions import needs_extra
+
+with needs_extra('galactic', 'for posteriors of parameters'):
+    from zuko.flows import MAF
+    from zuko.transforms import MonotonicRQSTransform
 
 __all__ = ['spline_flow']
 
