@@ -422,5 +422,11 @@ def _checked_uncertainty(uncertainty, shape, unit):
         except u.UnitConversionError as exc:
             msg = (f'uncertainty in {own_unit} cannot be converted to the '
                    f'unit of data, {frame_unit}')
+            if frame_unit == u.electron and (
+                    own_unit**power).is_equivalent(u.adu):
+                msg += (': ccdproc.cosmicray_lacosmic multiplies data by the '
+                        'gain, but not their uncertainty (nor does '
+                        'gain_apply=False help, after which the unit is '
+                        'wrong); call ccdproc.gain_correct before it')
             raise ValueError(msg) from exc
     return array, power, factor

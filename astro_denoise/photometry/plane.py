@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
-from astropy.nddata import NDData
+from astropy.nddata import NDData, NDUncertainty
 
 from ..frames.results import unpack
 from ..noise.gain import resolve_gain
@@ -98,6 +98,12 @@ def open_plane(data, *, error=None, gain=None, mask=None, wcs=None,
         The frame.
     """
     frame = unpack(data, uncertainty=error, mask=mask)
+    if error is not None and frame.unit not in (
+            None, u.dimensionless_unscaled) and not isinstance(
+                error, u.Quantity | NDUncertainty):
+        msg = (f'error must have a unit, as data is in {frame.unit}: give '
+               f"error * astropy.units.Unit('{frame.unit}')")
+        raise ValueError(msg)
     is_nddata = isinstance(data, NDData)
     original = np.asarray(data.data if is_nddata else np.ma.getdata(
         getattr(data, 'unmasked', data)))

@@ -230,13 +230,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
 
     model = load_model(model, task='segment')
     threshold = _checked_threshold(threshold, model)
-    if isinstance(n_pixels, bool) or not isinstance(n_pixels,
-                                                    int | np.integer):
-        msg = f'n_pixels must be an integer, got {n_pixels!r}'
-        raise TypeError(msg)
-    if n_pixels < 1:
-        msg = f'n_pixels must be at least 1, got {n_pixels}'
-        raise ValueError(msg)
+    _check_n_pixels(n_pixels)
     runtime = Runtime.resolve(device, precision)
     reader = open_frame(data, mask=mask)
     warn_of_denoised(reader.header)
@@ -277,6 +271,16 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
                f'{threshold:.3g}')
         warnings.warn(msg, NoDetectionsWarning, stacklevel=2)
     return found if plain_parts(data)[0].ndim == 3 else found[0]
+
+
+def _check_n_pixels(n_pixels):
+    if isinstance(n_pixels, bool) or not isinstance(n_pixels,
+                                                    int | np.integer):
+        msg = f'n_pixels must be an integer, got {n_pixels!r}'
+        raise TypeError(msg)
+    if n_pixels < 1:
+        msg = f'n_pixels must be at least 1, got {n_pixels}'
+        raise ValueError(msg)
 
 
 def _checked_threshold(threshold, model):
@@ -365,6 +369,11 @@ class PointSourceFinder:
     model, threshold, n_pixels, device, precision : optional
         As for `~astro_denoise.segment_point_sources`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be.
+
     Examples
     --------
     >>> from astro_denoise.segmentation import PointSourceFinder
@@ -378,6 +387,13 @@ class PointSourceFinder:
 
     def __init__(self, model='galactic-center', *, threshold=None,
                  n_pixels=1, device=None, precision='auto'):
+        from ..inference.devices import Runtime
+        from ..models.registry import load_model
+
+        # What is wrong is told now, not in the midst of photometry.
+        _checked_threshold(threshold, load_model(model, task='segment'))
+        _check_n_pixels(n_pixels)
+        Runtime.resolve(device, precision)
         self.model = model
         self.threshold = threshold
         self.n_pixels = n_pixels

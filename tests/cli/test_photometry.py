@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -210,7 +211,7 @@ def test_mask_noise_and_header(folder, own):
     run(f'photometry frame.fits one.ecsv -o out.ecsv --gain EGAIN {options}')
     table = QTable.read('out.ecsv')
     expected = annulus_photometry(CCDData(data, unit='adu'), catalog,
-                                  error=sigma, mask=bits, gain=2.0)
+                                  error=sigma * u.adu, mask=bits, gain=2.0)
     for name in ('flux', 'flux_error', 'area', 'flag'):
         assert_allclose(table[name], expected[name])
     assert table['flag'][0] == ApertureFlag.MASKED | ApertureFlag.SATURATED

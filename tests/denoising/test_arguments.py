@@ -4,9 +4,10 @@ Tests of arguments that cannot be denoised with.
 """
 
 import astropy.units as u
+import ccdproc
 import numpy as np
 import pytest
-from astropy.nddata import UnknownUncertainty
+from astropy.nddata import CCDData, StdDevUncertainty, UnknownUncertainty
 
 from astro_denoise import denoise, load_model
 
@@ -66,3 +67,17 @@ def test_model_for_another_task(ccd, small_network):
                                     {'name': 'toy', 'task': 'segment'})
     with pytest.raises(ValueError, match="'toy' is for the task 'segment'"):
         denoise(ccd, model)
+
+
+def test_uncertainty_that_cosmicray_lacosmic_left_in_adu():
+    # ccdproc 2.5 multiplies the data by the gain, and not the uncertainty.
+    ccd = CCDData(np.random.default_rng(1).normal(100, 5, (64, 64)),
+                  unit='adu')
+    ccd.uncertainty = StdDevUncertainty(np.full(ccd.shape, 5.0))
+    cleaned = ccdproc.cosmicray_lacosmic(ccd, gain=1.5 * u.electron / u.adu)
+    with pytest.raises(ValueError, match=r'gain_apply=False.*gain_correct before'):
+        denoise(cleaned)
+    corrected = ccdproc.gain_correct(ccd, 1.5 * u.electron / u.adu)
+    result = denoise(ccdproc.cosmicray_lacosmic(corrected, gain=1.0))
+    assert result.unit == u.electron
+    assert abs(result.meta['DNSIGMA'] - 7.5) < 0.1

@@ -98,7 +98,7 @@ def test_photometry_of_a_frame_that_was_denoised(measure):
     with pytest.warns(ProcessedFrameWarning, match='raw fluxes') as record:
         measure(frame, catalog)
     assert record[0].filename == __file__
-    measure(frame, catalog, error=1.0)  # errors of one's own: no warning
+    measure(frame, catalog, error=1.0 * u.adu)  # of one's own: no warning
 
 
 @pytest.mark.parametrize('tier', ['fixed', 'realistic'])

@@ -418,3 +418,15 @@ class TestInput:
     def test_stack(self, shape):
         with pytest.raises(ValueError, match='2 dimensions'):
             annulus_photometry(np.ones(shape), make_catalog(10, 10, 3))
+
+
+def test_error_without_unit_beside_data_with_one(image):
+    catalog = make_catalog([60.5], [60.5], 5.0)
+    frame = CCDData(image, unit='adu')
+    with pytest.raises(ValueError, match=r"error must have .*Unit\('adu'\)"):
+        annulus_photometry(frame, catalog, error=5.0)
+    expected = annulus_photometry(image, catalog, error=5.0)
+    for error in (5.0 * u.adu,
+                  StdDevUncertainty(np.full(image.shape, 5.0))):
+        found = annulus_photometry(frame, catalog, error=error)
+        assert_allclose(found['flux_error'].value, expected['flux_error'])

@@ -470,6 +470,19 @@ def test_finder(counts):
     assert 'n_pixels=4' in repr(finder)
 
 
+@pytest.mark.parametrize(('options', 'message'), [
+    ({'threshold': 2}, 'threshold must be from 0'),
+    ({'threshold': 'high'}, 'threshold must be a number'),
+    ({'n_pixels': 0}, 'n_pixels must be at least 1'),
+    ({'n_pixels': 1.5}, 'n_pixels must be an integer'),
+    ({'precision': 'half'}, 'precision must be'),
+    ({'device': 'abacus'}, "device 'abacus'"),
+    ({'model': 'ccd'}, "'ccd'")])
+def test_finder_is_checked_when_it_is_made(options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        PointSourceFinder(**{'model': model(), **options})
+
+
 @pytest.mark.parametrize('unit', [None, u.ct])
 def test_photometry_of_photutils(counts, unit):
     prf = CircularGaussianPRF(fwhm=2.0)
