@@ -17,7 +17,7 @@ release = metadata(project)['Version']
 version = '.'.join(release.split('.')[:2])
 
 sys.path.append(str(Path(__file__).parent / '_extensions'))
-extensions += ['sphinx_gallery.gen_gallery', 'benchmark_results',
+extensions += ['sphinx_gallery.gen_gallery', 'benchmark_results', 'house',
                'model_cards']
 exclude_patterns.append('_inventories')
 nitpicky = True
@@ -50,7 +50,6 @@ sphinx_gallery_conf = {
 }
 
 html_title = project
-html_static_path = ['_static']
 html_show_sourcelink = False
 # The pages of the guide show all others beside them.
 html_sidebars = {'index': [], '*': ['globaltoc.html']}
