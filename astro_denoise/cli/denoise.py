@@ -59,6 +59,7 @@ def add_denoise(commands):
     add('--workers', type=int, metavar='N', help='processes that share frames')
     add('--scheduler', metavar='ADDRESS', help='a dask cluster does the work')
     # In the manual only: the help would not fit a screen.
+    add('--ignore-checksum', action='store_true', help=argparse.SUPPRESS)
     add('--retries', type=int, default=3, help=argparse.SUPPRESS)
     add_overwrite(parser)
     add_progress(parser)
@@ -70,6 +71,7 @@ def _run_denoise(options):
         'uncertainty': options.uncertainty,
         'uncertainty_type': options.uncertainty_type,
         'companions': not options.no_companions,
+        'ignore_checksum': options.ignore_checksum,
         'gain': options.gain, 'read_noise': options.read_noise,
         'device': options.device, 'precision': options.precision,
         'overwrite': options.overwrite}

@@ -7,9 +7,9 @@ beside them belong to these.
 import contextlib
 import errno
 import io
+import os
 import re
 import warnings
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,38 +19,80 @@ from astropy.utils.exceptions import AstropyUserWarning
 from .companions import OTHER_NAMES
 
 __all__ = ['ImagePlace', 'choose_images', 'compressed', 'is_image',
-           'open_fits', 'reading', 'skipped_images', 'verify_checksums',
-           'with_data']
+           'open_fits', 'reading', 'skipped_images', 'with_data']
 
 # Kinds of compression that keep floating-point numbers as they are.
 _GZIP = ('GZIP_1', 'GZIP_2')
 
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError, IndexError,
-               zlib.error, fits.VerifyError)
-
 
 @contextlib.contextmanager
-def open_fits(path, **options):
+def open_fits(path, *, ignore_checksum=False):
     """
     Open a FITS file that is there from beginning to end.
+
+    A file that is compressed as a whole is read to its end first: what
+    says that it was not damaged stands there.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file.
+
+    ignore_checksum : bool, optional
+        Whether to read data that are not those of which ``DATASUM`` was
+        taken.
+
+    Yields
+    ------
+    hdus : `~astropy.io.fits.HDUList`
+        The HDUs, images in tiles as images.
+
+    originals : `~astropy.io.fits.HDUList`
+        The same HDUs as they are in the file, images in tiles as tables.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is cut short or damaged, or has a wrong
+        checksum; the error names the file.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If only a header was changed since ``CHECKSUM`` was taken.
     """
     with contextlib.ExitStack() as stack:
         with reading(path), warnings.catch_warnings():
             warnings.filterwarnings('error', 'Error validating header')
             # Also said of files that only lack the last padding.
             warnings.filterwarnings('ignore', 'File may have been truncated')
-            # Closed even if astropy fails half way.
-            file = stack.enter_context(path.open('rb'))
-            hdus = stack.enter_context(fits.open(
-                file, lazy_load_hdus=False, **options))
-            for number, hdu in enumerate(hdus):
+            originals = stack.enter_context(fits.open(
+                # Closed even if astropy fails half way.
+                stack.enter_context(path.open('rb')), lazy_load_hdus=False,
+                disable_image_compression=True, decompress_in_memory=True))
+            for number, hdu in enumerate(originals):
                 _check_complete(hdu, number)
-        yield hdus
+            hdus = stack.enter_context(fits.open(
+                stack.enter_context(_opened_again(originals, path)),
+                lazy_load_hdus=False))
+        if not ignore_checksum:
+            for number, hdu in enumerate(originals):
+                _verify_checksum(hdu, number, path)
+        yield hdus, originals
+
+
+def _opened_again(hdus, path):
+    """
+    The file of HDUs, which is decompressed once.
+    """
+    file = hdus.fileinfo(0)['file']
+    if file.compression is None:
+        return path.open('rb')
+    file.seek(0)
+    return io.BytesIO(file.read())
 
 
 def _check_complete(hdu, number):
-    if isinstance(hdu, fits.CompImageHDU):
-        return  # its sizes are those of the image within
     info = hdu.fileinfo()
     file, end = info['file'], info['datLoc'] + info['datSpan']
     padding = info['datSpan'] - hdu.size
@@ -64,6 +106,51 @@ def _check_complete(hdu, number):
         raise OSError(msg)
 
 
+def _verify_checksum(hdu, number, path):
+    """
+    Compare what a header says of the checksums with what is there.
+    """
+    with reading(path):
+        # Blanks say that a sum is not known.
+        stated = [str(hdu.header.get(keyword, '')).strip() or None
+                  for keyword in ('DATASUM', 'CHECKSUM')]
+        if stated == [None, None]:
+            return
+        info = hdu.fileinfo()
+        start, middle, end = (info['hdrLoc'], info['datLoc'],
+                              info['datLoc'] + info['datSpan'])
+        data = _sum(info['file'], middle, end)
+        header = _sum(info['file'], start, middle)
+    data_right = stated[0] is None or stated[0] == str(data)
+    # CHECKSUM makes the sum of an HDU all ones, or zero but for carries.
+    whole_right = stated[1] is None or (header + data) % 0xFFFFFFFF == 0
+    if not data_right or (stated[0] is None and not whole_right):
+        msg = (f'wrong checksum in HDU {number}: its data were changed or '
+               f'damaged; if they are as they should be, remove the cards '
+               f'DATASUM and CHECKSUM, or denoise with ignore_checksum=True '
+               f'(--ignore-checksum)')
+        raise OSError(errno.EIO, msg, str(path))
+    if not whole_right:
+        msg = (f'{path}: wrong checksum in HDU {number}: its header was '
+               f'changed after CHECKSUM was written')
+        warnings.warn(msg, AstropyUserWarning, stacklevel=2)
+
+
+def _sum(file, start, end):
+    """
+    The sum that DATASUM is, of a part of a file.
+
+    ``verify_checksum`` of astropy adds up a header that it writes anew
+    and, where there is no ``DATASUM``, no data; its ``add_datasum`` takes
+    any bytes.
+    """
+    file.seek(start)
+    content = file.read(end - start)
+    # The last padding, which is zeros, may be missing.
+    words = np.frombuffer(content + bytes(-len(content) % 4), '>i4')
+    return int(fits.ImageHDU(words).add_datasum()) if words.size else 0
+
+
 @contextlib.contextmanager
 def reading(path):
     """
@@ -71,9 +158,12 @@ def reading(path):
     """
     try:
         yield
-    except (*_UNREADABLE, Warning) as error:
+    except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        if isinstance(error, MemoryError):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM),
+                          str(path)) from error
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise OSError(errno.EIO, f'cannot be read as FITS ({reason})',
                       str(path)) from error
@@ -193,71 +283,6 @@ def skipped_images(hdus, images):
             if index not in chosen and is_image(hdu) and not _describes(hdu)]
 
 
-def verify_checksums(hdus, path):
-    """
-    Compare what the headers say of the checksums with what is there.
-
-    Parameters
-    ----------
-    hdus : `~astropy.io.fits.HDUList`
-        From `open_fits`, with ``disable_image_compression=True``.
-
-    path : path-like
-        The file, for messages.
-
-    Raises
-    ------
-    OSError
-        If data are not those of which ``DATASUM`` was taken, or without
-        it ``CHECKSUM``.
-
-    Warns
-    -----
-    AstropyUserWarning
-        If only a header was changed since ``CHECKSUM`` was taken.
-    """
-    for number, hdu in enumerate(hdus):
-        # Blanks say that a sum is not known.
-        stated = [str(hdu.header.get(keyword, '')).strip() or None
-                  for keyword in ('DATASUM', 'CHECKSUM')]
-        if stated == [None, None]:
-            continue
-        info = hdu.fileinfo()
-        start, middle, end = (info['hdrLoc'], info['datLoc'],
-                              info['datLoc'] + info['datSpan'])
-        with reading(path):
-            data = _sum_words(info['file'], middle, end)
-            whole = _sum_words(info['file'], start, middle, data)
-        data_right = stated[0] is None or stated[0] == str(data)
-        # A checksum makes the sum of an HDU all ones.
-        whole_right = stated[1] is None or whole == 0xFFFFFFFF
-        if not data_right or (stated[0] is None and not whole_right):
-            msg = (f'wrong checksum in HDU {number}: its data were changed '
-                   f'or damaged')
-            raise OSError(errno.EIO, msg, str(path))
-        if not whole_right:
-            msg = (f'{path}: wrong checksum in HDU {number}: its header was '
-                   f'changed after CHECKSUM was written')
-            warnings.warn(msg, AstropyUserWarning, stacklevel=2)
-
-
-def _sum_words(file, start, end, total=0):
-    """
-    Ones' complement sum of the 32-bit words of a part of a file.
-    """
-    file.seek(start)
-    while start < end:
-        part = file.read(min(end - start, 2**22))
-        start += len(part)
-        if not part:
-            break  # without the last padding, which is zeros
-        words = np.frombuffer(part + bytes(-len(part) % 4), '>u4')
-        total += int(words.sum(dtype=np.uint64))
-    while total > 0xFFFFFFFF:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
 def with_data(hdu, data, header):
     """
     An HDU of the same kind with other data, as 32-bit floats.
@@ -321,28 +346,15 @@ def _undated(hdu):
     The table of a compressed image without the time of its compression.
 
     astropy lets gzip write the current time into the head of each tile,
-    and the same image would never be the same file again.
+    as `gzip.compress` does by itself before Python 3.14, and the same
+    image would never be the same file again.
     """
     file = io.BytesIO()
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(
         file, output_verify='silentfix+ignore')
-    content = np.frombuffer(bytearray(file.getvalue()), np.uint8)
-    with fits.open(io.BytesIO(content),
-                   disable_image_compression=True) as hdus:
+    file.seek(0)
+    with fits.open(file, disable_image_compression=True) as hdus:
         table = hdus[1]
-        info, length = table.fileinfo(), table.header['NAXIS1']
-        start = info['datLoc']
-        n_tiles = table.header['NAXIS2']
-        column = table.columns['COMPRESSED_DATA']
-        place = table.columns.dtype.fields[column.name][1]
-        number = '>i8' if 'Q' in column.format else '>i4'
-        rows = content[start:start + n_tiles * length].reshape(n_tiles, -1)
-        width = 2 * np.dtype(number).itemsize
-        places = np.ascontiguousarray(
-            rows[:, place:place + width]).view(number)
-        heap = start + table.header.get('THEAP', n_tiles * length)
-        for size, offset in places:
-            if size:
-                content[heap + offset + 4:heap + offset + 8] = 0
-    return fits.BinTableHDU.fromstring(
-        content[info['hdrLoc']:start + info['datSpan']].tobytes())
+        for tile in table.data['COMPRESSED_DATA']:
+            tile[4:8] = 0
+    return table

@@ -70,7 +70,7 @@ def read_image(path, *, hdu=None, mask=None, uncertainty=None, kind=None):
     >>> print(image.data.shape, image.unit)
     (480, 480) adu
     """
-    with open_fits(path) as hdus:
+    with open_fits(path) as (hdus, _):
         images = choose_images(hdus, hdu, path)
         if len(images) > 1:
             msg = f'hdu must say which of {len(images)} images, got None'
@@ -100,10 +100,13 @@ class FitsImage:
 
     companions : bool, optional
         Whether files beside this one count.
+
+    ignore_checksum : bool, optional
+        Whether to read other files whose checksums are wrong.
     """
 
     def __init__(self, path, hdus, image, number, n_images, *,
-                 companions=True):
+                 companions=True, ignore_checksum=False):
         self.path = path
         self.hdus = hdus
         self.image = image
@@ -111,6 +114,7 @@ class FitsImage:
         self.n_images = n_images
         self.hdu = hdus[image.index]
         self.companions = companions
+        self.ignore_checksum = ignore_checksum
         self.mask_index = self._find(MASK_NAMES)
         self.uncertainty_index = self._find(UNCERTAINTY_NAMES)
 
@@ -155,7 +159,8 @@ class FitsImage:
         """
         The HDU of another file that belongs to this image.
         """
-        with open_fits(Path(path)) as hdus:
+        with open_fits(Path(path),
+                       ignore_checksum=self.ignore_checksum) as (hdus, _):
             found = [each for each in hdus if is_image(each)]
             named = [each for each in found if each.name == self.hdu.name
                      and each.ver == self.hdu.ver]

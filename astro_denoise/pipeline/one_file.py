@@ -17,7 +17,6 @@ from ..io.fits_files import (
     compressed,
     open_fits,
     skipped_images,
-    verify_checksums,
     with_data,
 )
 from ..io.fits_images import FitsImage
@@ -28,7 +27,8 @@ __all__ = ['denoise_file']
 
 def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
                  uncertainty=None, uncertainty_type=None, companions=True,
-                 cards=None, overwrite=False, **options):
+                 ignore_checksum=False, cards=None, overwrite=False,
+                 **options):
     """
     Denoise the images of a FITS file.
 
@@ -75,6 +75,10 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
 
     companions : bool, optional
         Whether files beside the input count.
+
+    ignore_checksum : bool, optional
+        Whether to denoise data that are not those of which ``DATASUM``
+        was taken.
 
     cards : dict, optional
         More cards for the header of each denoised image.
@@ -147,18 +151,18 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
     path, output = Path(path), Path(output)
     check_denoised(path, output, overwrite=overwrite)
     with (atomic_output(output, overwrite=overwrite) as temporary,
-          open_fits(path) as hdus,
-          open_fits(path, disable_image_compression=True) as originals):
+          open_fits(path, ignore_checksum=ignore_checksum) as (
+              hdus, originals)):
         chosen = choose_images(hdus, hdu, path)
         if hdu is None and (skipped := skipped_images(hdus, chosen)):
             msg = (f'{path}: left as they are: the images '
                    f'{", ".join(skipped)}; hdu (--hdu) denoises one of them')
             warnings.warn(msg, SkippedImageWarning, stacklevel=2)
-        verify_checksums(originals, path)
         changed, added = {}, []
         for number, image in enumerate(chosen):
             here = _DenoisedImage(path, hdus, image, number, len(chosen),
-                                  companions=companions)
+                                  companions=companions,
+                                  ignore_checksum=ignore_checksum)
             denoised = here.denoise(model, mask, uncertainty,
                                     uncertainty_type, options)
             denoised.header.update(cards or {})

@@ -32,7 +32,7 @@ _KEYWORD = 'DNINPUT'
 # Options that are the same whether they are given or not, and those that
 # do not change an output.
 _DEFAULTS = {'companions': True, 'precision': 'auto'}
-_OF_NO_INFLUENCE = ('device', 'progress_bar')
+_OF_NO_INFLUENCE = ('device', 'ignore_checksum', 'progress_bar')
 
 
 @dataclass
@@ -153,7 +153,7 @@ def stored_hash(path):
     digest : str or `None`
         `None` if there is no such file, or it is none of ours, or damaged.
     """
-    with contextlib.suppress(OSError), open_fits(Path(path)) as hdus:
+    with contextlib.suppress(OSError), open_fits(Path(path)) as (hdus, _):
         for hdu in hdus:
             if _KEYWORD in hdu.header:
                 return hdu.header[_KEYWORD]

@@ -240,6 +240,17 @@ def test_bad_input(folder, capsys, kind, message):
     assert names(folder) == before
 
 
+def test_wrong_checksum(folder, capsys):
+    fits.writeto('sums.fits', fits.getdata('a.fits'), checksum=True)
+    content = bytearray((folder / 'sums.fits').read_bytes())
+    content[4000] ^= 1
+    (folder / 'sums.fits').write_bytes(content)
+    args = ['denoise', 'sums.fits', '-o', 'out.fits']
+    assert '--ignore-checksum' in fails(args, capsys)
+    assert main([*args, '--ignore-checksum']) == 0
+    assert fits.getheader('out.fits')['DNMODEL'] == 'ccd'
+
+
 def test_existing_output(folder, capsys):
     (folder / 'out.fits').write_text('precious')
     args = ['denoise', 'a.fits', '-o', 'out.fits']

@@ -4,7 +4,9 @@ Tests of the images of FITS files: which are denoised, how they are
 compressed, and whether they are whole.
 """
 
+import bz2
 import gzip
+import lzma
 import os
 
 import numpy as np
@@ -16,6 +18,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_denoise import denoise
 from astro_denoise.exceptions import SkippedImageWarning
+from astro_denoise.io import read_image
 from astro_denoise.pipeline.one_file import denoise_file
 
 SHAPE = (40, 60)
@@ -335,16 +338,86 @@ def test_damaged_tile(tmp_path, model, kind, noise_image):
     assert sorted(os.listdir(tmp_path)) == ['in.fits']
 
 
-def test_wrong_checksum_of_data(tmp_path, model, noise_image):
-    path = tmp_path / 'in.fits'
+def with_wrong_sum(path, noise_image, stated=('DATASUM', 'CHECKSUM')):
+    """
+    Write a file of which one bit of the pixels was changed.
+    """
     fits.writeto(path, noise_image(1).astype(np.float32), checksum=True)
+    if 'DATASUM' not in stated:
+        # What is taken from the sum of the words is added to it.
+        hdu = fits.PrimaryHDU(noise_image(1).astype(np.float32))
+        hdu.add_checksum()
+        del hdu.header['DATASUM']
+        hdu.header['CHECKSUM'] = hdu._calculate_checksum(
+            hdu._calculate_datasum())
+        hdu.writeto(path, overwrite=True)
+        assert 'DATASUM' not in fits.getheader(path)
     content = bytearray(path.read_bytes())
     content[4000] ^= 1
     path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize('stated', [('DATASUM', 'CHECKSUM'), ('CHECKSUM',)])
+def test_wrong_checksum_of_data(tmp_path, model, noise_image, stated):
+    path = with_wrong_sum(tmp_path / 'in.fits', noise_image, stated)
     with pytest.raises(OSError, match='wrong checksum in HDU 0') as raised:
         denoise_file(path, tmp_path / 'out.fits', model=model)
     assert raised.value.filename == str(path)
+    # How to go on.
+    for way in ('DATASUM', 'CHECKSUM', '--ignore-checksum'):
+        assert way in str(raised.value)
     assert sorted(os.listdir(tmp_path)) == ['in.fits']
+    output = denoise_file(path, tmp_path / 'out.fits', model=model,
+                          uncertainty=5.0, ignore_checksum=True)
+    np.testing.assert_allclose(fits.getdata(output),
+                               fits.getdata(path) - 2.5, rtol=1e-5)
+    with fits.open(output, checksum=True):
+        pass  # what was written has the right sums
+
+
+def test_checksum_alone_is_verified(tmp_path, model, noise_image):
+    path = tmp_path / 'in.fits'
+    with_wrong_sum(path, noise_image, ('CHECKSUM',))
+    content = bytearray(path.read_bytes())
+    content[4000] ^= 1
+    path.write_bytes(content)
+    denoise_file(path, tmp_path / 'out.fits', model=model)
+    assert sorted(os.listdir(tmp_path)) == ['in.fits', 'out.fits']
+
+
+def test_wrong_checksum_wherever_a_file_is_read(tmp_path, model,
+                                                noise_image):
+    path = with_wrong_sum(tmp_path / 'bad.fits', noise_image)
+    with pytest.raises(OSError, match='wrong checksum') as raised:
+        read_image(path)
+    assert raised.value.filename == str(path)
+    fits.writeto(tmp_path / 'in.fits', noise_image(2))
+    options = {'model': model, 'uncertainty': path}
+    with pytest.raises(OSError, match='wrong checksum') as raised:
+        denoise_file(tmp_path / 'in.fits', tmp_path / 'out.fits', **options)
+    assert raised.value.filename == str(path)
+    denoise_file(tmp_path / 'in.fits', tmp_path / 'out.fits', **options,
+                 ignore_checksum=True)
+
+
+@pytest.mark.parametrize('compress', [gzip.compress, bz2.compress,
+                                      lzma.compress])
+def test_compressed_file_is_read_to_its_end(crop, tmp_path, model, compress):
+    # The sum of all pixels stands behind the last of them.
+    path = tmp_path / 'packed.fits.gz'
+    content = compress(crop.read_bytes())
+    path.write_bytes(content)
+    denoise_file(path, tmp_path / 'out.fits', model=model)
+    for damaged in (content[:-1], content[:-6] + bytes(6)):
+        path.write_bytes(damaged)
+        for read in (read_image, lambda path: denoise_file(
+                path, tmp_path / 'new.fits', model=model)):
+            with pytest.raises(OSError, match='cannot be read') as raised:
+                read(path)
+            assert raised.value.filename == str(path)
+    assert sorted(os.listdir(tmp_path)) == ['in.fits', 'out.fits',
+                                            'packed.fits.gz']
 
 
 def test_checksum_that_is_not_known(tmp_path, model, noise_image):
