@@ -1,7 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Bring HEALPix maps onto the grid of the models.
+Put HEALPix maps onto the grid of the models.
 """
+
+import math
 
 import astropy.units as u
 import numpy as np
@@ -11,135 +13,35 @@ from astropy.nddata import CCDData
 from ..exceptions import needs_extra
 from .galactic_grid import FIELD, SHAPE, grid_wcs
 
-__all__ = ['from_healpix', 'healpix_to_image']
+__all__ = ['healpix_to_image']
 
 
-# HEALPix: pixels of the fine grid per pixel of the grid and axis.
+# Cells per pixel of the grid and axis in which areas are measured, and at
+# least so many per HEALPix pixel and axis.
 _FINE = 8
+_PER_PIXEL = 4
+# Counts that are placed at once.
+_CHUNK = 2**20
 # Half the width of the Galactic plane in degrees, and how much brighter it
 # may be in the other ordering of a HEALPix map.
 _PLANE = 2.5
 _BRIGHTER = 1.5
-
-
-def from_healpix(counts, *, nested, frame, seed=None):
-    """
-    Bring a HEALPix map onto the grid of the models, counts conserved.
-
-    Parameters
-    ----------
-    counts : 1D `~numpy.ndarray`
-        Counts in each pixel.
-
-    nested : bool
-        Whether the pixels are in the nested ordering.
-
-    frame : str or `~astropy.coordinates.BaseCoordinateFrame`
-        Of the map.
-
-    seed : int, optional
-        Put each count at a place within its HEALPix pixel that is drawn
-        at random. `None` spreads them over its area.
-
-    Returns
-    -------
-    image : 2D `~numpy.ndarray`
-        Counts on the grid.
-
-    Raises
-    ------
-    ValueError
-        If the map must be in the other ordering.
-    """
-    with needs_extra('galactic', 'to read a HEALPix map'):
-        from reproject import reproject_from_healpix
-
-    _check_ordering(counts, nested, frame)
-    shape = tuple(_FINE * length for length in SHAPE)
-    wcs = grid_wcs()
-    wcs.wcs.crpix = [(length + 1) / 2 for length in shape]
-    wcs.wcs.cdelt = wcs.wcs.cdelt / _FINE
-    # Which HEALPix pixel each cell of a fine grid is in.
-    number, _ = reproject_from_healpix(
-        (np.arange(len(counts), dtype=float), frame), wcs, shape_out=shape,
-        nested=nested, order='nearest-neighbor')
-    number = np.rint(number).astype(int)
-    edges = np.sin(np.radians(np.linspace(-FIELD, FIELD, shape[0] + 1)))
-    area = np.repeat(np.diff(edges)[:, np.newaxis]
-                     * np.radians(2.0 * FIELD / shape[1]), shape[1], axis=1)
-    whole = np.bincount(number.ravel(), area.ravel(), len(counts))
-    # Of pixels at the border, a part is outside.
-    border = np.unique(np.concatenate([number[0], number[-1], number[:, 0],
-                                       number[:, -1]]))
-    whole[border] = np.maximum(whole[border], 4.0 * np.pi / len(counts))
-    share = area / whole[number]
-    if seed is None:
-        fine = counts[number] * share
-    else:
-        fine = _scattered(counts, number.ravel(), share.ravel(), seed)
-        fine[np.isnan(counts[number.ravel()])] = np.nan
-    return fine.reshape(SHAPE[0], _FINE, SHAPE[1], _FINE).sum((1, 3))
-
-
-def _scattered(counts, number, share, seed):
-    """Counts of pixels put into their cells at random, one by one."""
-    order = np.argsort(number, kind='stable')
-    pixels, first = np.unique(number[order], return_index=True)
-    cumulated = np.cumsum(share[order])
-    start = np.concatenate([[0.0], cumulated[first[1:] - 1]])
-    end = np.append(first[1:], len(order))
-    place = np.repeat(np.arange(len(pixels)), np.nan_to_num(
-        counts[pixels]).astype(int))
-    drawn = np.random.default_rng(seed).random(len(place))
-    cell = np.searchsorted(cumulated, start[place] + drawn)
-    # Rounding may not lead into the next pixel; a border may.
-    full = cumulated[end - 1] - start > 1.0 - 1e-6
-    cell = np.where(full[place], np.clip(cell, first[place],
-                                         end[place] - 1), cell)
-    cell = cell[cell < end[place]]
-    return np.bincount(order[cell], minlength=len(number)).astype(float)
-
-
-def _check_ordering(counts, nested, frame):
-    """
-    Refuse a map in which the Galactic plane is only where it should be if
-    it is read in the other ordering.
-    """
-    with needs_extra('galactic', 'to read a HEALPix map'):
-        from astropy_healpix import HEALPix
-
-    line = np.arange(-FIELD + 0.1, FIELD, 0.2)
-    longitude, latitude = np.meshgrid(line, line[np.abs(line) < _PLANE])
-    sky = SkyCoord(longitude, latitude, unit='deg', frame='galactic')
-    level = {}
-    for order in ('nested', 'ring'):
-        healpix = HEALPix(round((len(counts) / 12)**0.5), order=order,
-                          frame=frame)
-        pixel = np.unique(healpix.skycoord_to_healpix(sky))
-        values = counts[pixel]
-        level[order] = values[np.isfinite(values)].sum() / len(pixel)
-    given, other = ('nested', 'ring') if nested else ('ring', 'nested')
-    error = ((level[given] + level[other]) / len(pixel))**0.5
-    if level[other] > _BRIGHTER * level[given] + 5.0 * error:
-        msg = (f'counts have no Galactic plane where it should be, but have '
-               f'it in the {other} ordering of HEALPix: nested={nested} must '
-               f'be wrong')
-        raise ValueError(msg)
-
-
 # Values from which on downwards a HEALPix pixel counts as not seen.
 _UNSEEN = -1e30
 
 
 def healpix_to_image(counts, *, nested=False, frame='galactic', seed=None):
     """
-    Bring counts in HEALPix pixels onto the grid of the models.
+    Put counts in HEALPix pixels onto the grid of the models.
+
+    The counts of each pixel are conserved.
 
     Parameters
     ----------
     counts : 1D `~numpy.ndarray`
-        Counts of the whole sky, 12 nside**2 pixels; pixels that were not
-        seen are NaN, or -1.6375e30 as is usual with HEALPix.
+        Counts of the whole sky, 12 nside**2 pixels, where ``nside`` is a
+        power of 2; pixels that were not seen are NaN, or -1.6375e30 as
+        is usual with HEALPix.
 
     nested : bool, optional
         Whether the pixels are in the nested ordering, not that of rings.
@@ -151,8 +53,8 @@ def healpix_to_image(counts, *, nested=False, frame='galactic', seed=None):
     seed : int, optional
         Put each count at a place within its pixel that is drawn at
         random, so that the noise stays that of counts. `None` spreads
-        the counts of a pixel over its area, which smooths the noise
-        that the models look at: for them, give a seed.
+        the counts of a pixel over its area, which smooths the noise that
+        the models look at: for them, give a seed.
 
     Returns
     -------
@@ -164,10 +66,13 @@ def healpix_to_image(counts, *, nested=False, frame='galactic', seed=None):
     Raises
     ------
     ValueError
-        If the length is that of no HEALPix map, counts are negative, all
+        If the length is that of no such map, counts are negative, all
         zero or do not cover the field, are no integers where ``seed`` is
         given, or the Galactic plane is where it should be only in the
         other ordering, which tells that ``nested`` is wrong.
+
+    TypeError
+        If the counts are neither integers nor floating-point numbers.
 
     Examples
     --------
@@ -178,15 +83,7 @@ def healpix_to_image(counts, *, nested=False, frame='galactic', seed=None):
     (64, 64) ct
     """
     counts = np.asarray(counts)
-    nside = (counts.size / 12)**0.5
-    if counts.ndim != 1 or not 12 <= counts.size == 12 * round(nside)**2:
-        msg = (f'counts must have the length 12 * nside**2 of a HEALPix map, '
-               f'got shape {counts.shape}')
-        raise ValueError(msg)
-    if nested and round(nside) & (round(nside) - 1):
-        msg = (f'counts in nested ordering must have an nside that is a '
-               f'power of 2, got {round(nside)}')
-        raise ValueError(msg)
+    healpix = _healpix(counts, nested, frame)
     if counts.dtype.kind not in 'iuf':
         msg = (f'counts must have an integer or floating-point type, got '
                f'{counts.dtype}')
@@ -203,7 +100,12 @@ def healpix_to_image(counts, *, nested=False, frame='galactic', seed=None):
         msg = (f'counts must be integers to be placed one by one with '
                f'seed={seed!r}, got {counts[pixel]:g} in pixel {pixel}')
         raise ValueError(msg)
-    image = from_healpix(counts, nested=nested, frame=frame, seed=seed)
+    _check_ordering(counts, healpix)
+    resolution = healpix.pixel_resolution.to_value(u.deg)
+    number = _pixel_numbers(healpix, max(_FINE, math.ceil(
+        _PER_PIXEL * 2 * FIELD / SHAPE[0] / resolution)))
+    image = (_spread(counts, healpix, number) if seed is None else
+             _placed(counts, healpix, number, np.random.default_rng(seed)))
     if not np.isfinite(image).all():
         msg = (f'counts must cover the whole field around the Galactic '
                f'Centre, got {np.isfinite(image).mean():.0%} of it')
@@ -212,3 +114,116 @@ def healpix_to_image(counts, *, nested=False, frame='galactic', seed=None):
         msg = 'counts must not be 0 in the whole field of the model'
         raise ValueError(msg)
     return CCDData(image, unit=u.count, wcs=grid_wcs())
+
+
+def _healpix(counts, nested, frame):
+    """
+    Return the pixelization of a map, whose shape is checked.
+    """
+    with needs_extra('galactic', 'to read a HEALPix map'):
+        from astropy_healpix import HEALPix, npix_to_nside, nside_to_level
+
+    try:
+        nside = int(npix_to_nside(counts.size))
+    except ValueError:
+        nside = 0
+    if counts.ndim != 1 or nside == 0:
+        msg = (f'counts must have the length 12 * nside**2 of a HEALPix map, '
+               f'got shape {counts.shape}')
+        raise ValueError(msg)
+    if nside_to_level(nside) < 0:
+        # astropy_healpix knows no other, not even in ring ordering.
+        msg = (f'counts must have an nside that is a power of 2, got {nside}')
+        raise ValueError(msg)
+    return HEALPix(nside, order='nested' if nested else 'ring', frame=frame)
+
+
+def _pixel_numbers(healpix, fine):
+    """
+    Return the pixel at the center of each cell of a finer grid.
+
+    Parameters
+    ----------
+    healpix : `~astropy_healpix.HEALPix`
+        The pixelization.
+
+    fine : int
+        Cells per pixel of the grid and axis.
+
+    Returns
+    -------
+    number : 4D `~numpy.ndarray` of int
+        Shape (ny, fine, nx, fine) for a grid with shape (ny, nx).
+    """
+    number = np.empty((SHAPE[0], fine, SHAPE[1], fine), np.int64)
+    y, x = ((np.arange(length * fine) + 0.5) / fine - 0.5
+            for length in SHAPE)
+    for row, band in zip(number, y.reshape(SHAPE[0], fine), strict=True):
+        sky = grid_wcs().pixel_to_world(*np.meshgrid(x, band))
+        row[...] = healpix.skycoord_to_healpix(sky).reshape(row.shape)
+    return number
+
+
+def _spread(counts, healpix, number):
+    """
+    Return the grid with the counts of each pixel spread over its area.
+    """
+    ny, fine = number.shape[:2]
+    edges = np.sin(np.radians(np.linspace(-FIELD, FIELD, ny * fine + 1)))
+    area = (np.diff(edges) * np.radians(2.0 * FIELD / ny / fine)).reshape(
+        ny, fine, 1, 1)
+    area = np.broadcast_to(area, number.shape)
+    whole = np.bincount(number.ravel(), area.ravel(), len(counts))
+    # Of pixels at the border, a part is outside.
+    border = np.unique(np.concatenate([
+        part.ravel() for part in (number[0, 0], number[-1, -1],
+                                  number[:, :, 0, 0], number[:, :, -1, -1])]))
+    whole[border] = np.maximum(whole[border],
+                               healpix.pixel_area.to_value(u.sr))
+    return (counts[number] * area / whole[number]).sum((1, 3))
+
+
+def _placed(counts, healpix, number, rng):
+    """
+    Return the grid with each count at a random place within its pixel.
+    """
+    pixels = np.unique(number)
+    pixels = np.repeat(pixels, np.nan_to_num(counts[pixels]).astype(int))
+    image = np.zeros(SHAPE)
+    for start in range(0, len(pixels), _CHUNK):
+        chunk = pixels[start:start + _CHUNK]
+        # These offsets are uniform in area.
+        sky = healpix.healpix_to_skycoord(chunk, *rng.random((2,
+                                                              len(chunk))))
+        row, column = grid_wcs().world_to_array_index(sky)
+        inside = ((row >= 0) & (row < SHAPE[0])
+                  & (column >= 0) & (column < SHAPE[1]))
+        np.add.at(image, (row[inside], column[inside]), 1.0)
+    image[np.isnan(counts)[number].any((1, 3))] = np.nan
+    return image
+
+
+def _check_ordering(counts, healpix):
+    """
+    Refuse a map whose Galactic plane is right in the other ordering only.
+    """
+    with needs_extra('galactic', 'to read a HEALPix map'):
+        from astropy_healpix import HEALPix
+
+    line = np.arange(-FIELD + 0.1, FIELD, 0.2)
+    longitude, latitude = np.meshgrid(line, line[np.abs(line) < _PLANE])
+    sky = SkyCoord(longitude, latitude, unit='deg', frame='galactic')
+    level = {}
+    for order in ('nested', 'ring'):
+        pixel = np.unique(HEALPix(healpix.nside, order, healpix.frame)
+                          .skycoord_to_healpix(sky))
+        values = counts[pixel]
+        level[order] = values[np.isfinite(values)].sum() / len(pixel)
+    given = healpix.order
+    other = 'ring' if given == 'nested' else 'nested'
+    error = ((level[given] + level[other]) / len(pixel))**0.5
+    if level[other] > _BRIGHTER * level[given] + 5.0 * error:
+        msg = (f'counts have no Galactic plane where it should be, but have '
+               f'it in the {other} ordering of HEALPix: nested='
+               f'{given == "nested"} must be wrong')
+        raise ValueError(msg)

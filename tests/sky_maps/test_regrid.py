@@ -5,6 +5,7 @@ Tests of bringing counts onto the grid of the models.
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 from astropy_healpix import HEALPix
 from numpy.testing import assert_allclose, assert_array_equal
@@ -158,8 +159,44 @@ def test_healpix_pixel_keeps_its_counts():
         assert image[40:51, 15:26].sum() == pytest.approx(50, rel=1e-12)
     assert_array_equal(image, np.rint(image))
     # Drawn uniformly over the pixel.
-    many = healpix_to_image(2000 * counts, seed=2).data / 2000
-    assert_allclose(many, healpix_to_image(counts).data, atol=0.2)
+    many = healpix_to_image(20000 * counts, seed=2).data / 20000
+    assert_allclose(many, healpix_to_image(counts).data, atol=0.1)
+
+
+@pytest.mark.parametrize('nside', [1, 2, 16, 128, 1024])
+@pytest.mark.parametrize('seed', [None, 1])
+def test_pixels_of_any_size(nside, seed):
+    """What is flat on the sky stays flat, whatever the size of pixels."""
+    n = max(10**6 // nside**2, 1)
+    image = healpix_to_image(np.full(12 * nside**2, n), seed=seed).data
+    area = _pixel_areas(grid_wcs(), (64, 64))
+    expected = n * 12 * nside**2 / (4 * np.pi) * area
+    assert image.sum() == pytest.approx(expected.sum(), rel=2e-4 if (
+        seed is None) else 4 * expected.sum()**-0.5)
+    scatter = np.std(image / expected - 1)
+    noise = 0 if seed is None else np.mean(expected**-0.5)
+    assert scatter < 0.01 + 1.1 * noise
+
+
+def test_against_points_on_the_sky():
+    """A map of few pixels, beside one drawn point by point."""
+    rng = np.random.default_rng(1)
+    healpix = HEALPix(8, frame='icrs')
+    counts = rng.integers(1000, 3000, 12 * 8**2)
+    longitude = rng.uniform(-15, 15, 10**6)
+    latitude = np.degrees(np.arcsin(rng.uniform(-1, 1, 10**6)
+                                    * np.sin(np.radians(15))))
+    sky = SkyCoord(longitude, latitude, unit='deg', frame='galactic')
+    density = counts[healpix.skycoord_to_healpix(sky)] / (
+        healpix.pixel_area.value)
+    field = np.radians(30) * 2 * np.sin(np.radians(15))
+    expected, _, _ = np.histogram2d(
+        latitude, longitude, bins=64, range=[[-15, 15], [-15, 15]],
+        weights=density * field / 10**6)
+    image = healpix_to_image(counts, frame='icrs').data
+    # About 244 points a pixel of the grid.
+    assert np.std(image / expected - 1) < 1.2 / np.sqrt(10**6 / 64**2)
+    assert image.sum() == pytest.approx(expected.sum(), rel=2e-3)
 
 
 def test_healpix_one_by_one():
@@ -195,6 +232,7 @@ def test_wrong_ordering(order):
     (np.ones((12, 64)), {}, r'got shape \(12, 64\)'),
     (np.ones(0), {}, r'got shape \(0,\)'),
     (np.ones(12 * 9), {'nested': True}, 'power of 2, got 3'),
+    (np.ones(12 * 9), {}, 'power of 2, got 3'),
     (np.zeros(768), {}, 'must not be 0'),
     (np.full(768, -2.0), {}, 'must not be negative, got -2 in pixel 0'),
     (np.full(768, -1.6375e30), {}, 'must cover the whole field'),
