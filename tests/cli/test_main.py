@@ -19,6 +19,7 @@ from astropy.table import QTable
 import astro_denoise
 from astro_denoise.cli import main
 from astro_denoise.data.examples import get_example_path
+from astro_denoise.exceptions import NoiseEstimateWarning
 from astro_denoise.io.output import atomic_output
 from astro_denoise.models import load_model, registry
 from astro_denoise.pipeline import one_file as pipeline
@@ -219,7 +220,6 @@ def test_bad_option(folder, capsys, options, message):
     ('truncated', 'a.fits: cannot be read as FITS (HDU 0 is cut short)'),
     ('text', 'a.fits: cannot be read as FITS (No SIMPLE'),
     ('empty', 'a.fits: cannot be read as FITS'),
-    ('blank', 'a.fits: data must have finite pixels'),
     ('table', "'a.fits' holds no image"),
 ])
 def test_bad_input(folder, capsys, kind, message):
@@ -228,8 +228,6 @@ def test_bad_input(folder, capsys, kind, message):
     path.unlink()
     if kind == 'truncated':
         path.write_bytes(content[:-5000])
-    elif kind == 'blank':
-        fits.writeto(path, np.full((20, 20), np.nan))
     elif kind == 'table':
         fits.BinTableHDU(QTable({'x': [1]})).writeto(path)
     elif kind != 'missing':
@@ -249,6 +247,15 @@ def test_wrong_checksum(folder, capsys):
     assert '--ignore-checksum' in fails(args, capsys)
     assert main([*args, '--ignore-checksum']) == 0
     assert fits.getheader('out.fits')['DNMODEL'] == 'ccd'
+
+
+def test_image_without_a_finite_pixel(folder):
+    fits.writeto('blank.fits', np.full((20, 20), np.nan))
+    with pytest.warns(NoiseEstimateWarning, match='returned as it was'):
+        assert main(['denoise', 'blank.fits', '-o', 'out.fits']) == 0
+    with fits.open('out.fits') as hdus:
+        assert np.isnan(hdus[0].data).all()
+        assert hdus['MASK'].data.all()
 
 
 def test_existing_output(folder, capsys):

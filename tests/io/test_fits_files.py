@@ -17,7 +17,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_denoise import denoise
-from astro_denoise.exceptions import SkippedImageWarning
+from astro_denoise.exceptions import ProcessedFrameWarning, SkippedImageWarning
 from astro_denoise.io import read_image
 from astro_denoise.pipeline.one_file import denoise_file
 
@@ -108,7 +108,8 @@ def test_what_is_added_has_the_number(tmp_path, model, noise_image):
         assert [(hdu.name, hdu.ver) for hdu in hdus[1:]] == [
             ('SCI', 1), ('SCI2', 1), ('UNCERT', 1), ('UNCERT2', 1),
             ('MASK2', 1)]
-    again = denoise_file(output, tmp_path / 'again.fits', model=model)
+    with pytest.warns(ProcessedFrameWarning):
+        again = denoise_file(output, tmp_path / 'again.fits', model=model)
     with fits.open(again) as hdus:
         assert len(hdus) == 6
         assert hdus['SCI2'].header['DNNOISE'] == 'uncertainty'
@@ -170,7 +171,8 @@ def test_extensions_without_names(tmp_path, model, noise_image):
         assert [(hdu.name, hdu.ver) for hdu in hdus[1:]] == [
             ('N1', 1), ('N2', 1), ('UNCERT', 1), ('UNCERT', 2), ('MASK', 2)]
         assert hdus['MASK', 2].data.sum() == 1
-    again = denoise_file(output, tmp_path / 'again.fits', model=model)
+    with pytest.warns(ProcessedFrameWarning):
+        again = denoise_file(output, tmp_path / 'again.fits', model=model)
     with fits.open(again) as hdus:
         assert len(hdus) == 6
         assert hdus['N2'].header['DNNOISE'] == 'uncertainty'
