@@ -217,7 +217,13 @@ class FitsImage:
         if kind not in _UNCERTAINTIES:
             msg = f'UTYPE={kind!r} is not a kind of uncertainty'
             raise ValueError(msg)
-        return _UNCERTAINTIES[kind](values)
+        kind = _UNCERTAINTIES[kind]
+        # In files, 0 and less say that a pixel has no value. No information
+        # at all is an inverse variance of 0 anyway.
+        none = (values < 0) if kind is InverseVariance else (values <= 0)
+        if none.any():
+            values = np.where(none, np.nan, values)
+        return kind(values)
 
     def _weights(self, path):
         """

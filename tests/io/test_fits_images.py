@@ -217,3 +217,25 @@ def test_compressed_files_beside(tmp_path, model, noise_image):
     with fits.open(output) as hdus:
         assert isinstance(hdus[1], fits.CompImageHDU)
         assert hdus['MASK'].data[2, 3] == 4
+
+
+@pytest.mark.parametrize(('name', 'utype', 'value'), [
+    ('ERR', None, 0.0), ('ERR', None, -1.0),
+    ('UNCERT', 'VarianceUncertainty', 0.0),
+    ('UNCERT', 'InverseVariance', -1.0), ('UNCERT', 'InverseVariance', 0.0)])
+def test_pixel_without_noise_is_masked(tmp_path, half_sigma_model, name,
+                                       utype, value):
+    values = np.random.default_rng(1).normal(100, 5, (40, 50))
+    noise = np.full(values.shape, {None: 5.0, 'VarianceUncertainty': 25.0,
+                                   'InverseVariance': 0.04}[utype])
+    noise[3, 4] = value
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(values, name='SCI'),
+            fits.ImageHDU(noise, name=name)]
+    if utype:
+        hdus[2].header['UTYPE'] = utype
+    fits.HDUList(hdus).writeto(tmp_path / 'in.fits')
+    output = denoise_file(tmp_path / 'in.fits', tmp_path / 'out.fits',
+                          model=half_sigma_model())
+    with fits.open(output) as result:
+        assert np.argwhere(result['MASK'].data).tolist() == [[3, 4]]
+        assert result['SCI'].data[3, 4] == np.float32(values[3, 4])
