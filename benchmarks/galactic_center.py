@@ -159,11 +159,10 @@ def calibration(report, samples, test, figures):
                     table.meta['deviation'])
         report.keep('tarp', f'{n} references', value=table.meta['deviation'])
     if figures:
-        ranks = evaluation.rank_statistics(samples, truth)
-        save(figures, 'ranks', evaluation.plot_ranks(
-            ranks, samples.shape[1], names=names))
-        save(figures, 'coverage', evaluation.plot_coverage(coverage))
-        save(figures, 'tarp', evaluation.plot_tarp(tarp[20]))
+        ranks = evaluation.rank_statistics(samples, truth, names=names)
+        save(figures, 'ranks', evaluation.plot_ranks(ranks))
+        save(figures, 'coverage', evaluation.plot_coverage(coverage).figure)
+        save(figures, 'tarp', evaluation.plot_tarp(tarp[20]).figure)
 
 
 def denoising(report, models, sizes, figures):

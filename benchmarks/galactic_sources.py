@@ -68,16 +68,16 @@ def segmentation(report, models, test, sizes, figures):
         result = evaluation.score_segmentation(
             score, flux, threshold=thresholds[label])
         scores[label] = result
-        table = result.table
+        table, pooled = result.table, result.pooled[0]
         numbers = {
             'auc': table['auc'].mean(), 'auc_scatter': table['auc'].std(),
             'ap': table['average_precision'].mean(),
             'accuracy': table['accuracy'].mean(),
             'accuracy_scatter': table['accuracy'].std(),
             'brier': (None if label == 'raw counts'
-                      else result.pooled['brier']),
-            'auc_together': result.pooled['auc'],
-            'ap_together': result.pooled['average_precision']}
+                      else pooled['brier']),
+            'auc_together': pooled['auc'],
+            'ap_together': pooled['average_precision']}
         report.line(label, *numbers.values())
         report.keep('all sources', label, **numbers,
                     threshold=thresholds[label])
@@ -161,7 +161,8 @@ def detail(report, label, score, flux, threshold, figures):
     if figures:
         save(figures, f'reliability {label}',
              evaluation.plot_reliability(bins))
-        save(figures, f'cuts {label}', evaluation.plot_thresholds(scan))
+        save(figures, f'cuts {label}',
+             evaluation.plot_thresholds(scan).figure)
 
 
 def catalogs(report, models, test, sizes):
@@ -179,7 +180,9 @@ def catalogs(report, models, test, sizes):
                  f'image), within 1 pixel', *columns)
 
     def row(label, found, settings):
-        result = evaluation.match_sources(found, truth['test'])
+        table = evaluation.match_sources(found, truth['test'])
+        result = {name: np.asarray(column)[0].item()
+                  for name, column in table.items()}
         per_image = result['n_found'] / len(found)
         report.line(label, result['completeness'], result['purity'],
                     result['f1'], result['strict_purity'],
@@ -194,7 +197,7 @@ def catalogs(report, models, test, sizes):
         best = max(grid, key=lambda options, make=make: (
             evaluation.match_sources(
                 [make(**options)(image) for image in tuning['images']],
-                truth['tune'])['f1']))
+                truth['tune'])['f1'][0]))
         find = make(**best)
         row(name, [find(image) for image in test['images']], best)
         print(f'    tuned: {best}')
@@ -213,7 +216,7 @@ def catalogs(report, models, test, sizes):
 
     cuts = np.arange(2.0, 8.0, 0.1)
     best = max(cuts, key=lambda cut: evaluation.match_sources(
-        kept(entries[0], cut), truth['tune'])['f1'])
+        kept(entries[0], cut), truth['tune'])['f1'][0])
     row('ours', kept(entries[1], best), {'snr': best})
     print(f'    tuned: snr > {best:g}')
     for cut in cuts[10:31:2]:

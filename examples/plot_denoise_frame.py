@@ -57,8 +57,8 @@ plt.show()
 # One row of it, counted from the lower edge, with the uncertainty of the
 # result.
 
-plot_profile(first[region], denoised[region], row=56,
-             figure=plt.figure(figsize=(9, 4), layout='constrained'))
+_, ax = plt.subplots(figsize=(9, 4), layout='constrained')
+plot_profile(first[region], denoised[region], row=56, ax=ax)
 plt.show()
 
 # %%

@@ -34,8 +34,7 @@ print(table['a_dm', 'a_dm_q16', 'a_dm_q84', 'n_ps_gc', 'ood_flag'][:3])
 _, samples = estimate_parameters(images[0], n_samples=10000,
                                  return_samples=True, seed=1)
 plot_posterior(samples[0], names=['a_dm', 'n_ps_gc', 'n_ps_disk'],
-               truth=dict(truth[0]),
-               figure=plt.figure(figsize=(6.5, 6.2), layout='constrained'))
+               truth=dict(truth[0]), figure=plt.figure(figsize=(6.5, 6.5)))
 plt.show()
 
 # %%

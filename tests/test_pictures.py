@@ -90,7 +90,7 @@ def test_denoised_without_wcs(pair):
 
 @image_test()
 def test_profile(pair):
-    return plot_profile(*pair, row=6, sigma=3)
+    return plot_profile(*pair, row=6, sigma=3).figure
 
 
 @image_test()
@@ -105,17 +105,17 @@ def test_apertures(pair):
 
 @image_test()
 def test_differences(report):
-    return plot_differences(report, row=4)
+    return plot_differences(report, row=4).figure
 
 
 @image_test()
 def test_sigma68(report):
-    return plot_sigma68(report)
+    return plot_sigma68(report).figure
 
 
 @image_test()
 def test_response(report):
-    return plot_response(report)
+    return plot_response(report).figure
 
 
 @image_test()
@@ -136,7 +136,7 @@ def test_sources():
         probability += 0.7 * np.exp(-((x - source['x_centroid'])**2
                                       + (y - source['y_centroid'])**2) / 4)
     image = CCDData(probability, unit='', wcs=grid_wcs(), mask=x + y < 12)
-    return PointSources(image, image, None, catalog, 0.4).plot()
+    return PointSources(image, image, None, catalog, 0.4).plot().figure
 
 
 @image_test()
@@ -159,19 +159,19 @@ def test_coverage():
     samples = rng.normal(0, [1.0, 0.7], (300, 200, 2))
     truth = rng.normal(0, 1, (300, 2))
     return evaluation.plot_coverage(evaluation.expected_coverage(
-        samples, truth, names=['right', 'too narrow']))
+        samples, truth, names=['right', 'too narrow'])).figure
 
 
 @image_test()
 def test_ranks():
     rng = np.random.default_rng(1)
-    ranks = evaluation.rank_statistics(rng.normal(0, 0.7, (500, 100, 1)),
-                                       rng.normal(0, 1, (500, 1)))
-    return evaluation.plot_ranks(ranks, 100, names=['too narrow'])
+    return evaluation.plot_ranks(evaluation.rank_statistics(
+        rng.normal(0, 0.7, (500, 100, 1)), rng.normal(0, 1, (500, 1)),
+        names=['too narrow']))
 
 
 @image_test()
 def test_tarp():
     rng = np.random.default_rng(1)
     return evaluation.plot_tarp(evaluation.tarp_coverage(
-        rng.random((200, 100, 2)), rng.random((200, 2)), seed=1))
+        rng.random((200, 100, 2)), rng.random((200, 2)), seed=1)).figure

@@ -5,7 +5,6 @@ The command ``astro-denoise check``.
 
 import argparse
 
-from ..exceptions import needs_extra
 from .common import (
     add_command,
     add_overwrite,
@@ -73,17 +72,9 @@ def _run_check(options):
         tables=options.tables, raw=options.raw,
         raw_errors=options.raw_errors, unflagged=options.unflagged,
         seed=options.seed)
-    write_table(options, report.table, options.plot and _draw(report))
+    write_table(options, report.table, options.plot and report.plot())
     print(report)
     return 0
-
-
-def _draw(report):
-    with needs_extra('plot', 'to draw figures'):
-        from matplotlib.figure import Figure
-
-    # Not one of pyplot, which may look for a display.
-    return report.plot(figure=Figure(figsize=(13, 4), layout='constrained'))
 
 
 def _read(paths, options):

@@ -87,7 +87,8 @@ def _run_segment(options):
     if options.plot:
         with atomic_output(options.plot,
                            overwrite=options.overwrite) as temporary:
-            sources.plot().savefig(temporary, format='png', dpi=150)
+            sources.plot().figure.savefig(temporary, format='png',
+                                          dpi=150)
     print(f'{options.output}: {len(sources.catalog)} sources')
     return 0
 

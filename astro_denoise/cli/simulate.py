@@ -43,7 +43,7 @@ def add_simulate(commands):
 
 
 def _run_simulate(options):
-    from ..photometry.tables import table_meta
+    from ..frames.provenance import table_meta
     from ..simulation.survey import SurveySimulator
 
     names = ('shape', 'unit', 'exposure_time', 'gain', 'read_noise',
@@ -90,7 +90,7 @@ def _simulate_galactic_center(options):
     """
     from astropy.io import fits
 
-    from ..photometry.tables import table_meta
+    from ..frames.provenance import table_meta
     from ..simulation.galactic_center import GalacticCenterSimulator
 
     simulator = GalacticCenterSimulator(options.tier or 'fixed')

@@ -1,11 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Pictures of what denoising did.
+Figures of a frame before and after denoising.
 
-Matplotlib is imported when a picture is made. The functions return a
-`~matplotlib.figure.Figure` that is not known to pyplot: show it in a
-notebook, or save it. To have it shown by pyplot, give a figure of pyplot
-as ``figure``.
+`plot_profile` draws one panel, takes ``ax`` and returns it;
+`plot_denoised` draws several, takes ``figure`` and returns it. Without
+the argument, a new figure is made that is not known to pyplot.
 """
 
 import numpy as np
@@ -13,25 +12,32 @@ from astropy.nddata import StdDevUncertainty
 from astropy.stats import mad_std
 from astropy.units import Quantity
 
-from ..exceptions import needs_extra
-from ..frames.panels import BAD_COLOR, label_axes, plane_of, stretch_of
+from ..frames.panels import (
+    axes_for,
+    colormap,
+    figure_for,
+    label_axes,
+    plane_of,
+    stretch_of,
+)
 
 __all__ = ['plot_denoised', 'plot_profile']
+
 
 def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
                   cmap='gray', figure=None):
     """
-    Show a frame before and after denoising, and what was taken out.
+    Plot a frame before and after denoising, and the residual.
 
-    Both frames have one and the same stretch. The residual is shown in
-    units of the noise: of a good denoiser it holds noise only, and no
-    trace of the sources.
+    Both frames have the same stretch. The residual is in units of the
+    noise; if the denoiser is good, it contains noise only and no trace of
+    the sources.
 
     Parameters
     ----------
     before, after : `~astropy.nddata.CCDData`, `~astropy.nddata.NDData`, \
             `~astropy.units.Quantity` or 2D `~numpy.ndarray`
-        The frames. Axes are those of the sky if ``before`` has a WCS.
+        The frames. The axes are those of the sky if ``before`` has a WCS.
 
     uncertainty : `~astropy.nddata.NDUncertainty`, 2D `~numpy.ndarray` \
             or float, optional
@@ -43,23 +49,23 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
         The percentile of ``before`` that is shown brightest.
 
     cmap : str or `~matplotlib.colors.Colormap`, optional
-        The colours of the frames. Pixels that are masked or not finite
+        Color map of the frames. Pixels that are masked or not finite
         are orange.
 
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw, best with ``layout='compressed'``; by default a
-        new one.
+        Figure to draw in, best with ``layout='compressed'``. By default,
+        a new one.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        The picture.
+        The figure with three panels and two color bars.
 
     Raises
     ------
     ValueError
-        If the frames are not 2D, their shapes differ, or nothing in
-        them is finite.
+        If the frames are not 2D, their shapes differ, or no pixel is
+        finite in both.
 
     Examples
     --------
@@ -70,11 +76,10 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
     >>> [axes.get_title() for axes in figure.axes[:3]]
     ['before', 'after', 'residual']
     """
-    with needs_extra('plot', 'to draw figures'):
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
-
     frames, unit, wcs = _frames(before, after)
+    ny, nx = frames[0].shape
+    height = np.clip(3.9 * ny / nx, 1.5, 9.0) + 1.25
+    figure = figure_for(figure, 12.6, height, layout='compressed')
     residual = frames[0] - frames[1]
     good = residual[np.isfinite(residual)]
     if good.size == 0:
@@ -84,32 +89,25 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
     sigma = _noise(before, uncertainty)
     if sigma is None:
         sigma = scatter
-    else:
-        scatter = float(np.nanmedian(sigma))
+    elif np.any(known := np.isfinite(sigma) & (sigma > 0)):
+        scatter = float(np.median(sigma[known]))
     with np.errstate(divide='ignore', invalid='ignore'):
         residual = residual / sigma
 
     norm, sky = stretch_of(frames[0], scatter, percent)
-    ny, nx = frames[0].shape
-    height = np.clip(3.9 * ny / nx, 1.5, 9.0) + 1.25
-    if figure is None:
-        figure = Figure(figsize=(12.6, height), layout='compressed')
-    projection = None if wcs is None else wcs
-    axes = [figure.add_subplot(1, 3, 1, projection=projection)]
-    axes += [figure.add_subplot(1, 3, number, projection=projection,
+    axes = [figure.add_subplot(1, 3, 1, projection=wcs)]
+    axes += [figure.add_subplot(1, 3, number, projection=wcs,
                                 sharex=axes[0], sharey=axes[0])
              for number in (2, 3)]
-    cmap = colormaps.get_cmap(cmap).with_extremes(bad=BAD_COLOR)
-    images = [axis.imshow(frame, origin='lower', norm=norm, cmap=cmap,
-                          interpolation='nearest')
-              for axis, frame in zip(axes, frames, strict=False)]
+    images = [ax.imshow(frame, origin='lower', norm=norm,
+                        cmap=colormap(cmap), interpolation='nearest')
+              for ax, frame in zip(axes, frames, strict=False)]
     images.append(axes[2].imshow(
         residual, origin='lower', vmin=-3, vmax=3, interpolation='nearest',
-        cmap=colormaps['RdBu_r'].with_extremes(bad=BAD_COLOR)))
-    for axis, title in zip(axes, ('before', 'after', 'residual'),
-                           strict=True):
-        axis.set_title(title)
-        label_axes(axis, wcs, with_y=axis is axes[0])
+        cmap=colormap('RdBu_r')))
+    for ax, title in zip(axes, ('before', 'after', 'residual'), strict=True):
+        ax.set_title(title)
+        label_axes(ax, with_y=ax is axes[0])
 
     options = {'orientation': 'horizontal', 'pad': 0.02, 'aspect': 40}
     levels = _round_levels(sky, scatter, norm.vmin, norm.vmax)
@@ -122,9 +120,9 @@ def plot_denoised(before, after, *, uncertainty=None, percent=99.7,
 
 
 def plot_profile(before, after, *, row=None, column=None, sigma=1.0,
-                 figure=None):
+                 ax=None):
     """
-    Show one row or column of a frame before and after denoising.
+    Plot one row or column of a frame before and after denoising.
 
     Parameters
     ----------
@@ -139,13 +137,13 @@ def plot_profile(before, after, *, row=None, column=None, sigma=1.0,
     sigma : float, optional
         Half width of the band in standard deviations.
 
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+    ax : `~matplotlib.axes.Axes`, optional
+        Axes to draw in. By default, those of a new figure.
 
     Returns
     -------
-    figure : `~matplotlib.figure.Figure`
-        The picture.
+    ax : `~matplotlib.axes.Axes`
+        The axes, whose figure is ``ax.figure``.
 
     Raises
     ------
@@ -158,13 +156,11 @@ def plot_profile(before, after, *, row=None, column=None, sigma=1.0,
     >>> import numpy as np
     >>> from astro_denoise.denoising import plot_profile
     >>> noisy = np.random.default_rng(1).normal(100, 5, (64, 64))
-    >>> figure = plot_profile(noisy, np.full((64, 64), 100.0), row=20)
-    >>> print(figure.axes[0].get_title())
+    >>> ax = plot_profile(noisy, np.full((64, 64), 100.0), row=20)
+    >>> print(ax.get_title())
     row 20
     """
-    with needs_extra('plot', 'to draw figures'):
-        from matplotlib.figure import Figure
-
+    ax = axes_for(ax, 9.0, 4.0)
     frames, unit, _ = _frames(before, after)
     if row is not None and column is not None:
         msg = f'give row or column, not both, got {row!r} and {column!r}'
@@ -181,30 +177,27 @@ def plot_profile(before, after, *, row=None, column=None, sigma=1.0,
 
     lines = [np.take(frame, number, axis=axis) for frame in frames]
     pixels = np.arange(len(lines[0]))
-    if figure is None:
-        figure = Figure(figsize=(9.0, 4.0), layout='constrained')
-    axes = figure.add_subplot()
-    axes.step(pixels, lines[0], where='mid', color='0.6', linewidth=0.8,
-              label='before')
-    axes.step(pixels, lines[1], where='mid', color='tab:blue',
-              linewidth=1.2, label='after')
+    ax.step(pixels, lines[0], where='mid', color='0.6', linewidth=0.8,
+            label='before')
+    ax.step(pixels, lines[1], where='mid', color='tab:blue', linewidth=1.2,
+            label='after')
     error = _noise(after, None)
     if error is not None:
         error = sigma * np.take(error, number, axis=axis)
-        axes.fill_between(pixels, lines[1] - error, lines[1] + error,
-                          step='mid', color='tab:blue', alpha=0.3,
-                          linewidth=0, label=f'after ± {sigma:g} sigma')
-    axes.set(title=f'{name} {number}',
-             xlabel=('x' if axis == 0 else 'y') + ' [pixel]',
-             ylabel=_unit_label('value', unit))
-    axes.margins(x=0)
-    axes.legend()
-    return figure
+        ax.fill_between(pixels, lines[1] - error, lines[1] + error,
+                        step='mid', color='tab:blue', alpha=0.3,
+                        linewidth=0, label=f'after ± {sigma:g} sigma')
+    ax.set(title=f'{name} {number}',
+           xlabel=('x' if axis == 0 else 'y') + ' [pixel]',
+           ylabel=_unit_label('value', unit))
+    ax.margins(x=0)
+    ax.legend()
+    return ax
 
 
 def _frames(before, after):
     """
-    Two planes of numbers with NaN where masked, their unit, and the WCS.
+    Return two planes with NaN where masked, their unit, and the WCS.
     """
     planes = [plane_of(before, 'before'), plane_of(after, 'after')]
     if planes[0].shape != planes[1].shape:
@@ -216,7 +209,7 @@ def _frames(before, after):
 
 def _noise(data, uncertainty):
     """
-    Standard deviations of a frame, or `None` if there are none.
+    Return the standard deviations of a frame, or `None`.
     """
     if uncertainty is None:
         uncertainty = getattr(data, 'uncertainty', None)
@@ -232,7 +225,7 @@ def _noise(data, uncertainty):
 
 def _round_levels(sky, scatter, low, high):
     """
-    Tick values of a stretch that is linear, then logarithmic.
+    Return tick values of a stretch that is linear, then logarithmic.
     """
     steps = scatter * 10.0**np.arange(0.7, 6.0, 0.6)
     levels = np.array([sky, *(sky + steps)])

@@ -19,6 +19,7 @@ from ..frames.checks import (
     warn_of_optical,
 )
 from ..frames.inputs import plain_parts
+from ..frames.provenance import table_meta
 from ..frames.results import unpack
 from ..sky_maps.galactic_grid import SHAPE, celestial_wcs
 from ..sky_maps.regrid import onto_grid
@@ -253,8 +254,6 @@ def _point_table(network, counts, device):
 
 
 def _meta(model):
-    from ..photometry.tables import table_meta
-
     return {**table_meta(), 'model': model.name, 'model_hash': model.hash}
 
 

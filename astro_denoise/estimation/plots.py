@@ -1,58 +1,74 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Pictures of posteriors.
+Figures of posteriors.
+
+`plot_posterior` draws several panels, takes ``figure`` and returns it.
+Without it, a new figure is made that is not known to pyplot.
 """
+
+import warnings
 
 import numpy as np
 
 from ..exceptions import needs_extra
+from ..frames.panels import figure_for
 
 __all__ = ['plot_posterior']
 
 
 _LABELS = {'a_dm': 'dark matter', 'a_ic': 'inverse Compton',
            'a_pi0': 'gas', 'a_bubbles': 'bubbles',
-           'n_ps_gc': 'sources, centre', 'n_ps_disk': 'sources, disk',
+           'n_ps_gc': 'sources, center', 'n_ps_disk': 'sources, disk',
            'n_ps_total': 'sources, all'}
 
 
 def plot_posterior(samples, *, names=None, truth=None, n_bins=40,
                    color='tab:blue', figure=None):
     """
-    Show the joint posterior of parameters, one against the other.
+    Plot the joint posterior of the parameters of one image.
+
+    The figure is a corner plot, made with `corner
+    <https://corner.readthedocs.io>`_ [1]_.
 
     Parameters
     ----------
     samples : 2D `~numpy.ndarray`
-        Samples of one image, shape (n_samples, n_parameters), as those
-        of `~astro_denoise.estimate_parameters`.
+        Samples of one image, shape (n_samples, n_parameters), as returned
+        by `~astro_denoise.estimate_parameters`.
 
     names : sequence of str, optional
         Names of the parameters to show, among those of
         ``astro_denoise.estimation.PARAMETER_NAMES``; all by default.
 
     truth : mapping, optional
-        True values by name, drawn as lines.
+        True values by name, drawn as black lines.
 
     n_bins : int, optional
-        Bins of the histograms.
+        Number of bins of the histograms.
 
     color : str, optional
-        The colour of the histograms.
+        Color of histograms and contours.
 
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+        Empty figure to draw in. By default, a new one.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        The picture: histograms on the diagonal, below it contours that
-        hold 68 and 95 per cent.
+        The figure with n x n panels for n parameters: histograms on the
+        diagonal, contours that hold 68 and 95 per cent of the samples
+        below it, and nothing above it.
 
     Raises
     ------
     ValueError
-        If the samples have another shape, or a name is unknown.
+        If the samples have another shape, are not finite or not more than
+        the parameters, or a name is unknown.
+
+    References
+    ----------
+    .. [1] Foreman-Mackey 2016, Journal of Open Source Software 1, 24,
+       https://doi.org/10.21105/joss.00024
 
     Examples
     --------
@@ -61,11 +77,38 @@ def plot_posterior(samples, *, names=None, truth=None, n_bins=40,
     >>> samples = np.random.default_rng(1).random((500, 7))
     >>> figure = plot_posterior(samples, names=['a_dm', 'n_ps_gc'])
     >>> len(figure.axes)
-    3
+    4
     """
     with needs_extra('plot', 'to draw figures'):
-        from matplotlib.figure import Figure
+        from corner import corner
 
+    columns, names = _columns(samples, names)
+    n = len(names)
+    truths = [None if truth is None or name not in truth
+              else float(truth[name]) for name in names]
+    figure = figure_for(figure, 1.9 * n + 0.6, 1.9 * n + 0.6, layout=None)
+    with warnings.catch_warnings():
+        # A figure of the user may have a layout engine, which stays.
+        warnings.filterwarnings('ignore', 'This figure was using a layout')
+        corner(columns.T, bins=n_bins, fig=figure, color=color,
+               range=[_range(column) for column in columns],
+               labels=[_LABELS[name] for name in names], max_n_ticks=4,
+               levels=(0.68, 0.95), smooth=n_bins / 25, quiet=True,
+               plot_datapoints=False, plot_density=False,
+               fill_contours=True, no_fill_contours=True,
+               contour_kwargs={'linewidths': 0.8},
+               hist_kwargs={'histtype': 'stepfilled', 'alpha': 0.6},
+               # Of a single parameter, corner 2.3 cannot draw the truth.
+               truths=truths if n > 1 else None, truth_color='black')
+    if n == 1 and truths[0] is not None:
+        figure.axes[0].axvline(truths[0], color='black')
+    return figure
+
+
+def _columns(samples, names):
+    """
+    Return the samples of the parameters to show, and their names.
+    """
     from ..estimation.core import PARAMETER_NAMES
 
     samples = np.asarray(samples, float)
@@ -79,63 +122,27 @@ def plot_posterior(samples, *, names=None, truth=None, n_bins=40,
             msg = (f'names must be among {", ".join(PARAMETER_NAMES)}, got '
                    f'{name!r}')
             raise ValueError(msg)
+    if not names:
+        msg = 'names must hold at least one parameter, got none'
+        raise ValueError(msg)
     columns = samples[:, [PARAMETER_NAMES.index(name) for name in names]].T
-    n = len(names)
-    if figure is None:
-        figure = Figure(figsize=(1.9 * n + 0.6, 1.9 * n + 0.4),
-                        layout='constrained')
-    edges = [np.linspace(*_range(column), n_bins + 1) for column in columns]
-    for row in range(n):
-        for column in range(row + 1):
-            axes = figure.add_subplot(n, n, row * n + column + 1)
-            lines = [axes.axvline]
-            if row == column:
-                axes.hist(columns[row], edges[row], color=color,
-                          histtype='stepfilled', alpha=0.6)
-                axes.set_yticks([])
-            else:
-                _contours(axes, columns[column], columns[row],
-                          edges[column], edges[row], color)
-                axes.set_ylim(edges[row][0], edges[row][-1])
-                lines.append(axes.axhline)
-            axes.set_xlim(edges[column][0], edges[column][-1])
-            for line, name in zip(lines, (names[column], names[row]),
-                                  strict=False):
-                if truth is not None and name in truth:
-                    line(float(truth[name]), color='black', linewidth=1.0)
-            axes.tick_params(labelsize='small', rotation=30)
-            if row == n - 1:
-                axes.set_xlabel(_LABELS[names[column]])
-            else:
-                axes.tick_params(labelbottom=False)
-            if column == 0 and row > 0:
-                axes.set_ylabel(_LABELS[names[row]])
-            elif row != column:
-                axes.tick_params(labelleft=False)
-    return figure
+    if columns.shape[1] <= len(names):
+        msg = (f'samples must be more than the {len(names)} parameters, got '
+               f'{columns.shape[1]}')
+        raise ValueError(msg)
+    bad = ~np.isfinite(columns).all(axis=0)
+    if bad.any():
+        msg = (f'samples must be finite, got {bad.sum()} of {bad.size} that '
+               f'are not: leave them out, samples[np.isfinite(samples)'
+               f'.all(axis=1)]')
+        raise ValueError(msg)
+    return columns, names
 
 
 def _range(column):
+    """
+    Return the limits of a panel, those of nearly all samples.
+    """
     low, high = np.quantile(column, [0.002, 0.998])
     margin = 0.05 * (high - low) or 0.5
     return low - margin, high + margin
-
-
-def _contours(axes, x, y, x_edges, y_edges, color):
-    """Areas that hold 68 and 95 per cent of the samples."""
-    from scipy.ndimage import gaussian_filter
-
-    density, _, _ = np.histogram2d(x, y, [x_edges, y_edges])
-    density = gaussian_filter(density.T, len(x_edges) / 25)
-    ordered = np.sort(density.ravel())[::-1]
-    share = np.cumsum(ordered) / ordered.sum()
-    levels = [ordered[np.searchsorted(share, part)] for part in (0.95, 0.68)]
-    if levels[0] < levels[1] < ordered[0]:
-        middles = [(edges[1:] + edges[:-1]) / 2 for edges in (x_edges,
-                                                              y_edges)]
-        axes.contourf(*middles, density, [*levels, ordered[0]],
-                      colors=[color, color], alpha=0.4)
-        axes.contour(*middles, density, levels, colors=[color],
-                     linewidths=0.8)
-    else:
-        axes.plot(x, y, '.', color=color, markersize=1.0)

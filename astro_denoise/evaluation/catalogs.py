@@ -1,20 +1,25 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Completeness and purity of catalogues of point sources.
+Completeness and purity of catalogs of point sources.
 """
 
+import astropy.units as u
 import numpy as np
+from astropy.table import QTable
 from scipy.ndimage import correlate
 from scipy.spatial import cKDTree
+
+from ..frames.provenance import table_meta
+from .checks import finite_array
 
 __all__ = ['ideal_snr', 'match_sources']
 
 
 def ideal_snr(flux, expected, kernel):
     """
-    Signal-to-noise ratio of sources for an ideal observer.
+    Compute the signal-to-noise ratio of sources for an ideal observer.
 
-    The one of a matched filter whose weights know the expected counts
+    It is that of a matched filter whose weights know the expected counts
     of everything: for a flux F with the profile P on expected counts mu,
     ``F * sqrt(sum(P**2 / mu))``, the inverse of the relative Cramér-Rao
     error of F under Poisson noise.
@@ -39,7 +44,8 @@ def ideal_snr(flux, expected, kernel):
     Raises
     ------
     ValueError
-        If the shapes differ, or expected counts are not positive.
+        If the shapes differ, a number is not finite, or expected counts
+        are not positive.
 
     Examples
     --------
@@ -51,8 +57,9 @@ def ideal_snr(flux, expected, kernel):
     >>> print(snr[2, 2])
     5.0
     """
-    flux, expected = np.asarray(flux), np.asarray(expected, float)
-    kernel = np.asarray(kernel, float)
+    flux = finite_array(flux, 'flux')
+    expected = finite_array(expected, 'expected').astype(float)
+    kernel = finite_array(kernel, 'kernel').astype(float)
     if flux.shape != expected.shape:
         msg = (f'flux and expected must have one shape, got {flux.shape} '
                f'and {expected.shape}')
@@ -68,10 +75,10 @@ def ideal_snr(flux, expected, kernel):
 
 def match_sources(found, snr, *, radius=1.0, limit=5.0, ignore=3.0):
     """
-    Match catalogues with the true sources of simulated images.
+    Match catalogs with the true sources of simulated images.
 
-    All sources in one pixel count as one, at its centre. From the
-    highest signal-to-noise ratio downwards each gets the nearest entry
+    All sources in one pixel count as one, at its center. From the
+    highest signal-to-noise ratio downward each gets the nearest entry
     within the radius that is not taken.
 
     * *Completeness*: the fraction of sources above ``limit`` that got an
@@ -101,16 +108,23 @@ def match_sources(found, snr, *, radius=1.0, limit=5.0, ignore=3.0):
 
     Returns
     -------
-    scores : dict
-        ``completeness``, ``purity``, ``f1`` (harmonic mean of the two),
-        ``strict_purity``, ``strict_f1``; numbers of sources above the
-        limit and of entries, ``n_sources`` and ``n_found``; the median
-        distance ``offset`` of matched entries.
+    scores : `~astropy.table.QTable`
+        One row over all images, so that rows of several finders can be
+        stacked: ``completeness``, ``purity``, ``f1`` (harmonic mean of
+        the two), ``strict_purity``, ``strict_f1``; numbers of sources
+        above the limit and of entries, ``n_sources`` and ``n_found``; the
+        median distance ``offset`` of matched entries in pixels. A
+        fraction of nothing, as the purity of an empty catalog, is NaN;
+        the F1 score is 0 if sources were there and none was found, or
+        the other way round. ``scores.meta`` holds ``n_images``,
+        ``radius``, ``limit`` and ``ignore``, and ``version`` and ``date``
+        as all tables of the package.
 
     Raises
     ------
     ValueError
-        If there are not as many catalogues as images.
+        If there are not as many catalogs as images, a shape is another,
+        or a number is not finite.
 
     Examples
     --------
@@ -119,49 +133,85 @@ def match_sources(found, snr, *, radius=1.0, limit=5.0, ignore=3.0):
     >>> snr = np.zeros((1, 8, 8))
     >>> snr[0, 2, 3], snr[0, 6, 6] = 9.0, 6.0
     >>> scores = match_sources([[(3.2, 2.1), (0.0, 7.0)]], snr)
-    >>> print(scores['completeness'], scores['purity'])
-    0.5 0.5
+    >>> print(scores['completeness', 'purity', 'n_sources'])
+    completeness purity n_sources
+    ------------ ------ ---------
+             0.5    0.5         2
     """
+    snr = finite_array(snr, 'snr')
+    if snr.ndim != 3:
+        msg = f'snr must have shape (n, ny, nx), got {snr.shape}'
+        raise ValueError(msg)
     if len(found) != len(snr):
-        msg = (f'found must hold a catalogue for each of the {len(snr)} '
+        msg = (f'found must hold a catalog for each of the {len(snr)} '
                f'images, got {len(found)}')
         raise ValueError(msg)
     n_sources = n_found = n_right = n_ignored = 0
     offsets = []
-    for positions, image in zip(found, snr, strict=True):
-        positions = np.asarray(positions, float).reshape(-1, 2)
+    for number, (positions, image) in enumerate(zip(found, snr,
+                                                    strict=True)):
+        positions = _positions(positions, f'found[{number}]')
         y, x = np.nonzero(image > ignore)
         order = np.argsort(-image[y, x], kind='stable')
         y, x = y[order], x[order]
         wanted = image[y, x] > limit
         n_sources += int(wanted.sum())
         n_found += len(positions)
-        if not len(positions):
-            continue
-        distances, nearest = cKDTree(positions).query(
-            np.stack([x, y], 1), k=min(8, len(positions)),
-            distance_upper_bound=radius * (1.0 + 1e-9))
-        distances = distances.reshape(len(x), -1)
-        nearest = nearest.reshape(len(x), -1)
-        taken = set()
-        for source in range(len(x)):
-            for distance, entry in zip(distances[source], nearest[source],
-                                       strict=True):
-                if np.isfinite(distance) and entry not in taken:
-                    taken.add(entry)
-                    offsets.append(distance)
-                    n_right += int(wanted[source])
-                    n_ignored += int(not wanted[source])
-                    break
-    completeness = n_right / max(n_sources, 1)
-    purity = n_right / max(n_found - n_ignored, 1)
-    strict = n_right / max(n_found, 1)
-    return {'completeness': completeness, 'purity': purity,
-            'f1': _harmonic(completeness, purity), 'strict_purity': strict,
-            'strict_f1': _harmonic(completeness, strict),
-            'n_sources': n_sources, 'n_found': n_found,
-            'offset': float(np.median(offsets)) if offsets else np.nan}
+        matched, distances = _nearest_free(positions, x, y, radius)
+        n_right += int(wanted[matched].sum())
+        n_ignored += int((~wanted[matched]).sum())
+        offsets += distances
+    scores = QTable({
+        'completeness': [_fraction(n_right, n_sources)],
+        'purity': [_fraction(n_right, n_found - n_ignored)],
+        'f1': [_fraction(2 * n_right, n_sources + n_found - n_ignored)],
+        'strict_purity': [_fraction(n_right, n_found)],
+        'strict_f1': [_fraction(2 * n_right, n_sources + n_found)],
+        'n_sources': [n_sources], 'n_found': [n_found],
+        'offset': [np.median(offsets) if offsets else np.nan] * u.pix})
+    scores.meta.update(table_meta(), n_images=len(snr), radius=radius,
+                       limit=limit, ignore=ignore)
+    return scores
 
 
-def _harmonic(a, b):
-    return 2.0 * a * b / (a + b) if a + b else 0.0
+def _positions(positions, name):
+    """
+    Return the positions of a catalog with shape (m, 2), m may be 0.
+    """
+    if len(positions) == 0:
+        return np.empty((0, 2))
+    positions = finite_array(positions, name).astype(float)
+    if positions.ndim != 2 or positions.shape[1] != 2:
+        msg = (f'{name} must hold positions (x, y), shape (m, 2), got '
+               f'{positions.shape}')
+        raise ValueError(msg)
+    return positions
+
+
+def _nearest_free(positions, x, y, radius):
+    """
+    Give sources, in their order, the nearest entry that is not taken.
+
+    Returns the indices of the sources that got one, and the distances.
+    """
+    matched, found = [], []
+    if not len(positions) or not len(x):
+        return matched, found
+    n_nearest = min(8, len(positions))
+    distances, nearest = cKDTree(positions).query(
+        np.stack([x, y], 1), k=range(1, n_nearest + 1),
+        distance_upper_bound=radius * (1.0 + 1e-9))
+    taken = set()
+    for source in range(len(x)):
+        for distance, entry in zip(distances[source], nearest[source],
+                                   strict=True):
+            if np.isfinite(distance) and entry not in taken:
+                taken.add(entry)
+                matched.append(source)
+                found.append(distance)
+                break
+    return matched, found
+
+
+def _fraction(part, whole):
+    return part / whole if whole else np.nan

@@ -1,16 +1,16 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Scores of maps that say how likely a pixel holds a point source.
+Scores of maps of the probability of a point source in each pixel.
 
-The source document compares such a map with the truth in two ways.
+There are two ways to compare such a map with the truth.
 
 *Approach A*, all sources: the true mask holds every pixel with flux, the
 predicted mask every pixel above the cut value.
 
 *Approach B*, the N brightest: both masks hold N pixels of the image, the
 true one those with the largest flux, the predicted one those with the
-highest score. In the document N is the number of pixels above the cut
-value, and so another one for each image; a fixed N makes different maps
+highest score. N is either the number of pixels above the cut value, and so
+another one for each image, or a fixed number, which makes different maps
 comparable.
 
 Accuracy is the fraction of the pixels of an image in which both masks
@@ -24,31 +24,35 @@ import numpy as np
 from astropy.table import QTable
 from scipy.stats import rankdata
 
+from ..frames.provenance import table_meta
+from .checks import finite_array
+
 __all__ = ['SegmentationScores', 'average_precision', 'brightest_pixels',
            'reliability', 'roc_auc', 'scan_thresholds',
            'score_segmentation']
 
 
-def _pair(score, truth):
-    """Flat score and boolean truth, checked."""
-    score, truth = np.asarray(score), np.asarray(truth)
-    if score.dtype.kind == 'b':
-        score = score.astype(np.float32)
+def _numbers(values, name):
+    """Return floats: unsigned numbers have no negative to sort by."""
+    values = finite_array(values, name)
+    return values if values.dtype.kind == 'f' else values.astype(float)
+
+
+def _pair(score, truth, name='score'):
+    """Return a flat score and boolean truth, checked."""
+    score, truth = _numbers(score, name), finite_array(truth, 'truth')
     if score.shape != truth.shape:
-        msg = (f'score and truth must have one shape, got {score.shape} '
+        msg = (f'{name} and truth must have one shape, got {score.shape} '
                f'and {truth.shape}')
-        raise ValueError(msg)
-    if not np.isfinite(score).all():
-        msg = 'score must be finite'
         raise ValueError(msg)
     return score.ravel(), truth.ravel().astype(bool)
 
 
 def roc_auc(score, truth):
     """
-    Area under the receiver operating characteristic.
+    Compute the area under the receiver operating characteristic (AUC).
 
-    The probability that a random true pixel has a higher score than a
+    It is the probability that a random true pixel has a higher score than a
     random other one, ties counting half (Mann-Whitney U).
 
     Parameters
@@ -68,7 +72,7 @@ def roc_auc(score, truth):
     Raises
     ------
     ValueError
-        If the shapes differ, or the score is not finite.
+        If the shapes differ, or a value is masked or not finite.
 
     Examples
     --------
@@ -87,9 +91,9 @@ def roc_auc(score, truth):
 
 def average_precision(score, truth):
     """
-    Mean precision (purity) over the recall (completeness).
+    Compute the mean precision (purity) over the recall (completeness).
 
-    The sum of the precision at each distinct score, weighted by the
+    It is the sum of the precision at each distinct score, weighted by the
     recall gained there, without interpolation.
 
     Parameters
@@ -109,7 +113,7 @@ def average_precision(score, truth):
     Raises
     ------
     ValueError
-        If the shapes differ, or the score is not finite.
+        If the shapes differ, or a value is masked or not finite.
 
     Examples
     --------
@@ -130,7 +134,7 @@ def average_precision(score, truth):
 
 def brightest_pixels(values, n):
     """
-    The N pixels of each image with the highest positive values.
+    Select the N pixels of each image with the highest positive values.
 
     Parameters
     ----------
@@ -143,8 +147,8 @@ def brightest_pixels(values, n):
     Returns
     -------
     mask : `~numpy.ndarray` of bool
-        Same shape; fewer pixels than N where fewer are positive. Among
-        equal values the first count.
+        Same shape; fewer pixels than N where fewer are positive, which
+        NaN is not. Among equal values the first count.
 
     Examples
     --------
@@ -153,7 +157,7 @@ def brightest_pixels(values, n):
     [[False  True]
      [ True False]]
     """
-    values = np.asarray(values)
+    values = np.asarray(values, float)
     flat = values.reshape(-1, values.shape[-2] * values.shape[-1])
     order = np.argsort(-flat, axis=1, kind='stable')
     ranks = np.empty_like(order)
@@ -171,18 +175,20 @@ class SegmentationScores:
     ----------
     table : `~astropy.table.QTable`
         A row per image: ``accuracy``, ``auc``, ``average_precision``,
-        ``n_true`` and ``n_predicted``.
+        ``brier`` (mean squared difference of score and truth; lower is
+        better; it only means something for probabilities), ``n_true`` and
+        ``n_predicted``. ``auc`` and ``average_precision`` of an image in
+        which they are not defined are NaN.
 
-    pooled : dict of float
-        The same over the pixels of all images together, and the Brier
-        score (mean squared difference of score and truth; lower is
-        better; it only means something for probabilities).
+    pooled : `~astropy.table.QTable`
+        The same in one row, over the pixels of all images together.
 
-    approach : str
-        ``'A'`` or ``'B'``.
-
-    threshold : float
-        The cut value.
+    Notes
+    -----
+    The ``meta`` of both tables holds what was scored: ``n_images``,
+    ``shape`` of an image, ``approach``, ``threshold`` and
+    ``n_brightest``; and ``version`` and ``date`` as all tables of the
+    package.
 
     Examples
     --------
@@ -191,29 +197,31 @@ class SegmentationScores:
     >>> flux = np.zeros((1, 8, 8))
     >>> flux[0, 2, 2] = 5.0
     >>> scores = score_segmentation(flux, flux, threshold=0.5)
-    >>> print(scores.approach, scores.pooled['accuracy'])
+    >>> print(scores.table.meta['approach'], scores.pooled['accuracy'][0])
     A 1.0
     """
 
     table: QTable
-    pooled: dict
-    approach: str
-    threshold: float
+    pooled: QTable
 
     def __str__(self):
-        lines = [(f'approach {self.approach}, cut {self.threshold:g}, '
-                  f'{len(self.table)} images')]
+        meta = self.table.meta
+        lines = [(f'approach {meta["approach"]}, cut {meta["threshold"]:g}, '
+                  f'{len(self.table)} image{"s"[:len(self.table) != 1]}')]
         for name in ('accuracy', 'auc', 'average_precision'):
-            column = self.table[name]
-            lines.append(f'{name:18s} {np.nanmean(column):.4f} ± '
-                         f'{np.nanstd(column):.4f} over images, '
-                         f'{self.pooled[name]:.4f} over pixels')
-        lines.append(f'{"brier":18s} {self.pooled["brier"]:.4f}')
+            column = np.asarray(self.table[name])
+            column = column[np.isfinite(column)]
+            spread = (f'{column.mean():.4f} ± {column.std():.4f}'
+                      if column.size else 'not defined')
+            lines.append(f'{name:18s} {spread} over images, '
+                         f'{self.pooled[name][0]:.4f} over pixels')
+        lines.append(f'{"brier":18s} {self.pooled["brier"][0]:.4f}')
         return '\n'.join(lines)
 
 
 def _stack(score, flux):
-    score, flux = np.asarray(score), np.asarray(flux)
+    """Return score and flux as stacks of images, checked."""
+    score, flux = _numbers(score, 'score'), _numbers(flux, 'flux')
     if score.shape != flux.shape or score.ndim not in (2, 3):
         msg = (f'score and flux must be images or stacks of images of one '
                f'shape, got {score.shape} and {flux.shape}')
@@ -223,7 +231,7 @@ def _stack(score, flux):
 
 
 def _masks(score, flux, approach, threshold, n_brightest):
-    """True and predicted masks of an approach."""
+    """Return the true and the predicted masks of an approach."""
     if approach == 'A':
         if n_brightest is not None:
             msg = "n_brightest belongs to approach 'B'"
@@ -259,23 +267,23 @@ def score_segmentation(score, flux, *, approach='A', threshold=0.02,
         with the largest flux, predicted the N with the highest score.
 
     threshold : float, optional
-        The cut value; 0.02 is the document's.
+        The cut value.
 
     n_brightest : int, optional
-        N of approach B. `None` takes, as the document does, the number
-        of pixels above the threshold in each image.
+        N of approach B. `None` takes the number of pixels above the
+        threshold in each image.
 
     Returns
     -------
     scores : `SegmentationScores`
-        Accuracy, AUC and average precision per image and over all
-        pixels.
+        Tables of accuracy, AUC, average precision and Brier score, per
+        image and over all pixels.
 
     Raises
     ------
     ValueError
-        If the shapes differ, the score is not finite, or there is no
-        such approach.
+        If the shapes differ, a value is masked or not finite, or there is
+        no such approach.
 
     Examples
     --------
@@ -285,27 +293,33 @@ def score_segmentation(score, flux, *, approach='A', threshold=0.02,
     >>> images, _, sources = simulator.sample(20, seed=1)
     >>> scores = score_segmentation(images, sources['gc'] + sources['disk'],
     ...                             approach='B', n_brightest=250)
-    >>> print(scores.pooled['auc'] > 0.94)  # of the bare counts
+    >>> print(scores.pooled['auc'][0] > 0.94)  # of the bare counts
     True
     """
     score, flux = _stack(score, flux)
     truth, predicted = _masks(score, flux, approach, threshold, n_brightest)
-    agree = truth == predicted
-    table = QTable({
-        'accuracy': agree.mean((1, 2)),
-        'auc': [roc_auc(*pair) for pair in zip(score, truth, strict=True)],
-        'average_precision': [average_precision(*pair) for pair in
-                              zip(score, truth, strict=True)],
-        'n_true': truth.sum((1, 2)), 'n_predicted': predicted.sum((1, 2))})
-    pooled = {'accuracy': float(agree.mean()), 'auc': roc_auc(score, truth),
-              'average_precision': average_precision(score, truth),
-              'brier': float(np.mean((score - truth)**2))}
-    return SegmentationScores(table, pooled, approach, threshold)
+    meta = {**table_meta(), 'n_images': len(score),
+            'shape': list(score.shape[1:]), 'approach': approach,
+            'threshold': threshold, 'n_brightest': n_brightest}
+    rows = [_scores_of(*image)
+            for image in zip(score, truth, predicted, strict=True)]
+    pooled = [_scores_of(score, truth, predicted)]
+    return SegmentationScores(QTable(rows=rows, meta=meta),
+                              QTable(rows=pooled, meta=meta))
+
+
+def _scores_of(score, truth, predicted):
+    """Return the row of an image, or of all together."""
+    return {'accuracy': np.mean(truth == predicted),
+            'auc': roc_auc(score, truth),
+            'average_precision': average_precision(score, truth),
+            'brier': np.mean((score - truth)**2),
+            'n_true': truth.sum(), 'n_predicted': predicted.sum()}
 
 
 def scan_thresholds(score, flux, thresholds=None):
     """
-    What a cut value does to the masks.
+    Score the masks that a range of cut values gives.
 
     Parameters
     ----------
@@ -324,14 +338,18 @@ def scan_thresholds(score, flux, thresholds=None):
         A row per ``threshold``: ``predicted``, the fraction of pixels
         above it; the accuracies of approach A and B, ``accuracy_a`` and
         ``accuracy_b``; and for approach A ``completeness``, ``purity``
-        and ``f1``, their harmonic mean. The threshold of the best F1 is
-        ``table.meta['best_f1']``, that of the best accuracy
-        ``table.meta['best_accuracy']``.
+        and ``f1``, their harmonic mean. A fraction of nothing, as the
+        purity where no pixel is above the threshold, is NaN. The
+        threshold of the best F1 is ``table.meta['best_f1']`` (NaN if no F1
+        is defined), that of the best accuracy
+        ``table.meta['best_accuracy']``; the meta holds ``n_images`` and
+        ``shape`` of an image too, and ``version`` and ``date`` as all
+        tables of the package.
 
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or a value is masked or not finite.
 
     Examples
     --------
@@ -354,29 +372,35 @@ def scan_thresholds(score, flux, thresholds=None):
                                   kind='stable'), axis=1)
     ranks = ranks.reshape(flux.shape)
     rows = []
-    for threshold in np.asarray(thresholds, float):
+    for threshold in _numbers(thresholds, 'thresholds'):
         predicted = score > threshold
         n = predicted.sum((1, 2))[:, None, None]
         right = int((predicted & truth).sum())
-        completeness = right / max(int(truth.sum()), 1)
-        purity = right / max(int(predicted.sum()), 1)
+        n_true, n_predicted = int(truth.sum()), int(predicted.sum())
         rows.append({
             'threshold': threshold, 'predicted': predicted.mean(),
             'accuracy_a': (predicted == truth).mean(),
             'accuracy_b': (predicted == ((ranks < n) & truth)).mean(),
-            'completeness': completeness, 'purity': purity,
-            'f1': (2 * purity * completeness
-                   / max(purity + completeness, 1e-12))})
+            'completeness': right / n_true if n_true else np.nan,
+            'purity': right / n_predicted if n_predicted else np.nan,
+            'f1': (2 * right / (n_true + n_predicted)
+                   if n_true + n_predicted else np.nan)})
     table = QTable(rows=rows)
+    table.meta.update(table_meta(), n_images=len(score),
+                      shape=list(score.shape[1:]))
     for key, column in (('best_f1', 'f1'), ('best_accuracy', 'accuracy_a')):
-        table.meta[key] = float(
-            table['threshold'][np.argmax(table[column])])
+        known = table[np.isfinite(table[column])]
+        table.meta[key] = (float(known['threshold'][known[column].argmax()])
+                           if len(known) else np.nan)
     return table
 
 
 def reliability(probability, truth, *, n_bins=15):
     """
-    How often what was called likely was there.
+    Compute a reliability diagram.
+
+    If probabilities are calibrated, a source is there in as many of the
+    pixels as their probability says.
 
     Parameters
     ----------
@@ -395,13 +419,15 @@ def reliability(probability, truth, *, n_bins=15):
         A row per bin that is not empty: ``n``, the mean ``probability``,
         the ``fraction`` that was true, and ``error``, its binomial
         standard deviation. ``table.meta['calibration_error']`` is the
-        mean of the difference of both over all pixels.
+        mean of the difference of both over all pixels; the meta holds
+        ``n_pixels`` and ``n_bins`` too, and ``version`` and ``date`` as
+        all tables of the package.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or the probabilities are not between 0 and
-        1.
+        If the shapes differ, a value is masked or not finite, or the
+        probabilities are not between 0 and 1.
 
     Examples
     --------
@@ -414,9 +440,8 @@ def reliability(probability, truth, *, n_bins=15):
     >>> print(table.meta['calibration_error'] < 0.02)
     True
     """
-    probability, truth = _pair(probability, truth)
-    if probability.size and not 0 <= probability.min() <= \
-            probability.max() <= 1:
+    probability, truth = _pair(probability, truth, 'probability')
+    if not 0 <= probability.min() <= probability.max() <= 1:
         msg = (f'probability must lie between 0 and 1, got '
                f'{probability.min():g} to {probability.max():g}')
         raise ValueError(msg)
@@ -428,6 +453,8 @@ def reliability(probability, truth, *, n_bins=15):
     table = QTable({
         'n': n[filled], 'probability': mean, 'fraction': fraction,
         'error': np.sqrt(fraction * (1.0 - fraction) / n[filled])})
-    table.meta['calibration_error'] = float(
-        np.sum(n[filled] * np.abs(mean - fraction)) / n.sum())
+    table.meta.update(
+        table_meta(), n_pixels=probability.size, n_bins=n_bins,
+        calibration_error=float(
+            np.sum(n[filled] * np.abs(mean - fraction)) / n.sum()))
     return table

@@ -6,9 +6,12 @@ Errors of estimated parameters.
 import numpy as np
 from astropy.table import QTable
 
+from ..frames.provenance import table_meta
+from .checks import finite_array
+
 __all__ = ['parameter_errors', 'scale_parameters']
 
-# Ends of the priors of the Galactic-Centre simulator.
+# Ends of the priors of the Galactic-Center simulator.
 _PRIORS = {'a_dm': (0.0, 1.0), 'a_ic': (0.0, 1.0), 'a_pi0': (0.0, 1.0),
            'a_bubbles': (0.0, 1.0), 'n_ps_gc': (200.0, 800.0),
            'n_ps_disk': (1000.0, 4000.0), 'n_ps_total': (1200.0, 4800.0)}
@@ -16,7 +19,7 @@ _PRIORS = {'a_dm': (0.0, 1.0), 'a_ic': (0.0, 1.0), 'a_pi0': (0.0, 1.0),
 
 def scale_parameters(values, name):
     """
-    Bring a parameter of the Galactic Centre to 0-1 over its prior.
+    Scale a parameter of the Galactic Center to 0-1 over its prior.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ def scale_parameters(values, name):
 
 def parameter_errors(estimated, truth, names=None):
     """
-    Errors of each parameter, on the scale of its prior.
+    Compute the errors of each parameter on the scale of its prior.
 
     Parameters
     ----------
@@ -59,23 +62,25 @@ def parameter_errors(estimated, truth, names=None):
         Columns named as the parameters, with a row per image.
 
     names : sequence of str, optional
-        The parameters; `None` takes all of the Galactic Centre's that
+        The parameters; `None` takes all of the Galactic Center's that
         both have.
 
     Returns
     -------
     table : `~astropy.table.QTable`
         A row per ``parameter``, all over the width of the prior: ``mae``
-        (mean absolute error), its standard error ``mae_error``, ``rmse``,
-        ``bias`` (mean error); ``correlation``; and
-        ``mae_of_maximum``, the mean absolute error in units of the upper
-        end of the prior instead.
+        (mean absolute error), its standard error ``mae_error`` (NaN for a
+        single image), ``rmse``, ``bias`` (mean error); ``correlation``
+        (NaN where nothing varies); and ``mae_of_maximum``, the mean
+        absolute error in units of the upper end of the prior instead.
+        ``table.meta`` holds ``n_images``, and ``version`` and ``date`` as
+        all tables of the package.
 
     Raises
     ------
     ValueError
-        If the tables are of different length, or have no parameter in
-        common.
+        If the tables are of different length, are empty, hold masked or
+        non-finite values, or have no parameter in common.
 
     Examples
     --------
@@ -89,25 +94,35 @@ def parameter_errors(estimated, truth, names=None):
         have = [set(getattr(part, 'colnames', part))
                 for part in (estimated, truth)]
         names = [name for name in _PRIORS if name in have[0] & have[1]]
-    if not names:
+    if len(names) == 0:
         msg = 'estimated and truth have no parameter in common'
         raise ValueError(msg)
-    rows = []
-    for name in names:
-        x = scale_parameters(truth[name], name)
-        y = scale_parameters(estimated[name], name)
-        if x.shape != y.shape or x.ndim != 1:
-            msg = (f'{name!r} must be as long in estimated as in truth, got '
-                   f'the shapes {y.shape} and {x.shape}')
-            raise ValueError(msg)
-        error = y - x
-        size = np.abs(error)
-        varies = np.ptp(x) > 0 and np.ptp(y) > 0
-        lower, upper = _PRIORS[name]
-        rows.append({
-            'parameter': name, 'mae': size.mean(),
-            'mae_error': size.std() / np.sqrt(len(size)),
-            'rmse': np.sqrt(np.mean(error**2)), 'bias': error.mean(),
-            'correlation': np.corrcoef(x, y)[0, 1] if varies else np.nan,
-            'mae_of_maximum': size.mean() * (upper - lower) / upper})
-    return QTable(rows=rows)
+    rows = [_errors_of(name, finite_array(estimated[name],
+                                          f'{name!r} of estimated'),
+                       finite_array(truth[name], f'{name!r} of truth'))
+            for name in names]
+    table = QTable(rows=rows)
+    table.meta.update(table_meta(), n_images=len(truth[names[0]]))
+    return table
+
+
+def _errors_of(name, estimated, truth):
+    """
+    Return the row of a parameter.
+    """
+    y, x = scale_parameters(estimated, name), scale_parameters(truth, name)
+    if x.shape != y.shape or x.ndim != 1:
+        msg = (f'{name!r} must be as long in estimated as in truth, got '
+               f'the shapes {y.shape} and {x.shape}')
+        raise ValueError(msg)
+    error = y - x
+    size = np.abs(error)
+    varies = np.ptp(x) > 0 and np.ptp(y) > 0
+    lower, upper = _PRIORS[name]
+    return {
+        'parameter': name, 'mae': size.mean(),
+        'mae_error': (size.std(ddof=1) / np.sqrt(len(size))
+                      if len(size) > 1 else np.nan),
+        'rmse': np.sqrt(np.mean(error**2)), 'bias': error.mean(),
+        'correlation': np.corrcoef(x, y)[0, 1] if varies else np.nan,
+        'mae_of_maximum': size.mean() * (upper - lower) / upper}

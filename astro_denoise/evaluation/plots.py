@@ -1,10 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Figures of the evaluation.
+Figures of scores.
 
-Matplotlib is imported when a figure is made. The functions return a
-`~matplotlib.figure.Figure` that is not known to pyplot: show it in a
-notebook, or save it.
+`plot_thresholds`, `plot_coverage`, `plot_tarp` and `plot_training_log` draw
+one panel, take ``ax`` and return it; the others draw several, take
+``figure`` and return it. Without the argument, a new figure is made that is
+not known to pyplot.
 """
 
 import math
@@ -12,6 +13,13 @@ import math
 import numpy as np
 
 from ..exceptions import needs_extra
+from ..frames.panels import (
+    add_legend,
+    axes_for,
+    colormap,
+    figure_for,
+    plane_of,
+)
 from .parameters import parameter_errors
 
 __all__ = ['plot_auc_histogram', 'plot_coverage', 'plot_image_panels',
@@ -19,39 +27,52 @@ __all__ = ['plot_auc_histogram', 'plot_coverage', 'plot_image_panels',
            'plot_thresholds', 'plot_training_log']
 
 
-def _figure(n_panels=1, *, width=4.2, height=3.8, n_columns=4):
-    """A figure with some panels."""
-    with needs_extra('plot', 'to draw figures'):
-        from matplotlib.figure import Figure
-
+def _panels(figure, n_panels, *, width=4.2, height=3.8, n_columns=4):
+    """Return a figure and new panels in it."""
     n_columns = min(n_panels, n_columns)
     n_rows = -(-n_panels // n_columns)
-    figure = Figure(figsize=(width * n_columns, height * n_rows),
-                    layout='constrained')
+    figure = figure_for(figure, width * n_columns, height * n_rows)
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for panel in panels[n_panels:]:
         panel.remove()
     return figure, panels[:n_panels]
 
 
-def _diagonal(axes, **labels):
-    axes.plot([0, 1], [0, 1], color='0.5', linewidth=0.8, linestyle='--')
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect='equal', **labels)
+def _diagonal(ax, **labels):
+    ax.plot([0, 1], [0, 1], color='0.5', linewidth=0.8, linestyle='--')
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect='equal', **labels)
 
 
-def plot_auc_histogram(*scores):
+def _scored(table, key, function):
+    """Return a value that the function of a table put into its meta."""
+    if key not in table.meta:
+        msg = (f'table must have {key!r} in its meta, as the result of '
+               f'{function} has')
+        raise ValueError(msg)
+    return table.meta[key]
+
+
+def plot_auc_histogram(*scores, figure=None):
     """
-    Show the AUC of each image.
+    Plot histograms of the AUC of single images.
 
     Parameters
     ----------
     *scores : `~astro_denoise.evaluation.SegmentationScores`
-        One panel for each.
+        One panel for each. Images without an AUC are left out.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        Figure to draw in. By default, a new one.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
         The figure.
+
+    Raises
+    ------
+    ValueError
+        If there are no scores.
 
     Examples
     --------
@@ -65,30 +86,44 @@ def plot_auc_histogram(*scores):
     >>> print(figure.axes[0].get_xlabel())
     AUC
     """
-    figure, panels = _figure(len(scores))
-    for axes, score in zip(panels, scores, strict=True):
+    if not scores:
+        msg = 'scores must be at least one, got none'
+        raise ValueError(msg)
+    figure, panels = _panels(figure, len(scores))
+    for ax, score in zip(panels, scores, strict=True):
         auc = np.asarray(score.table['auc'])
         auc = auc[np.isfinite(auc)]
-        axes.hist(auc, bins='auto', color='tab:blue', alpha=0.7)
-        axes.axvline(auc.mean(), color='k', linewidth=0.8)
-        axes.set(title=f'approach {score.approach}: {auc.mean():.2f} ± '
-                       f'{auc.std():.2f}', xlabel='AUC', ylabel='images')
+        spread = 'not defined'
+        if auc.size:
+            spread = f'{auc.mean():.2f} ± {auc.std():.2f}'
+            ax.hist(auc, bins='auto', color='tab:blue', alpha=0.7)
+            ax.axvline(auc.mean(), color='k', linewidth=0.8)
+        ax.set(title=f'approach {score.table.meta["approach"]}: {spread}',
+               xlabel='AUC', ylabel='images')
     return figure
 
 
-def plot_thresholds(table):
+def plot_thresholds(table, *, ax=None):
     """
-    Show what a cut value does to the masks.
+    Plot the scores of masks against the cut value.
 
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        From `~astro_denoise.evaluation.scan_thresholds`.
+        Result of `~astro_denoise.evaluation.scan_thresholds`.
+
+    ax : `~matplotlib.axes.Axes`, optional
+        Axes to draw in. By default, those of a new figure.
 
     Returns
     -------
-    figure : `~matplotlib.figure.Figure`
-        The figure.
+    ax : `~matplotlib.axes.Axes`
+        The axes, whose figure is ``ax.figure``.
+
+    Raises
+    ------
+    ValueError
+        If the meta of the table does not hold the best threshold.
 
     Examples
     --------
@@ -96,35 +131,45 @@ def plot_thresholds(table):
     >>> from astro_denoise.evaluation import (plot_thresholds,
     ...                                       scan_thresholds)
     >>> score = np.array([[0.1, 0.2], [0.6, 0.7]])
-    >>> figure = plot_thresholds(scan_thresholds(score, [[0, 0], [1, 2]]))
-    >>> len(figure.axes)
-    1
+    >>> ax = plot_thresholds(scan_thresholds(score, [[0, 0], [1, 2]]))
+    >>> print(ax.get_xlabel())
+    cut value
     """
-    figure, (axes,) = _figure(width=6.0)
+    ax = axes_for(ax, 6.0, 3.8)
     for name, label in (('accuracy_a', 'accuracy, all sources (A)'),
                         ('accuracy_b', 'accuracy, N brightest (B)'),
                         ('completeness', 'completeness'),
                         ('purity', 'purity'), ('f1', 'F1')):
-        axes.plot(table['threshold'], table[name], label=label)
-    axes.axvline(table.meta['best_f1'], color='0.5', linewidth=0.8)
-    axes.set(xlabel='cut value', ylim=(0, 1.02))
-    axes.legend(fontsize='small')
-    return figure
+        ax.plot(table['threshold'], table[name], label=label)
+    ax.axvline(_scored(table, 'best_f1', 'scan_thresholds'), color='0.5',
+               linewidth=0.8)
+    ax.set(xlabel='cut value', ylim=(0, 1.02))
+    ax.legend(fontsize='small')
+    return ax
 
 
-def plot_reliability(table):
+def plot_reliability(table, *, figure=None):
     """
-    Show how often what was called likely was there.
+    Plot a reliability diagram.
 
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        From `~astro_denoise.evaluation.reliability`.
+        Result of `~astro_denoise.evaluation.reliability`.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        Figure to draw in. By default, a new one.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        The figure, with the number of pixels below.
+        The figure with the fraction of pixels with a source, and the
+        number of pixels below.
+
+    Raises
+    ------
+    ValueError
+        If the meta of the table does not hold the calibration error.
 
     Examples
     --------
@@ -135,27 +180,26 @@ def plot_reliability(table):
     >>> print(figure.axes[0].get_ylabel())
     fraction with a source
     """
-    with needs_extra('plot', 'to draw figures'):
-        from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.2, 5.2), layout='constrained')
+    figure = figure_for(figure, 4.2, 5.2)
     above, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
     _diagonal(above, ylabel='fraction with a source')
     above.errorbar(table['probability'], table['fraction'], table['error'],
                    marker='o', markersize=4, color='tab:blue')
-    error = table.meta['calibration_error']
+    error = _scored(table, 'calibration_error', 'reliability')
     above.set_title(f'mean difference {error:.3f}')
     below.plot(table['probability'], table['n'], marker='o', markersize=3,
                color='0.4')
-    n = np.maximum(table['n'], 1)
-    below.set(yscale='log', ylabel='pixels', xlabel='probability',
-              ylim=(n.min() / 3, n.max() * 3))
+    below.set(yscale='log', ylabel='pixels', xlabel='probability')
+    if len(table):
+        n = np.maximum(table['n'], 1)
+        below.set_ylim(n.min() / 3, n.max() * 3)
     return figure
 
 
-def plot_parameters(estimated, truth, names=None, *, errors=None):
+def plot_parameters(estimated, truth, names=None, *, errors=None,
+                    figure=None):
     """
-    Show estimated against true parameters.
+    Plot estimated against true parameters.
 
     Parameters
     ----------
@@ -169,11 +213,20 @@ def plot_parameters(estimated, truth, names=None, *, errors=None):
         Standard deviations of the estimates; columns ``<name>_std`` of
         ``estimated`` may be given so.
 
+    figure : `~matplotlib.figure.Figure`, optional
+        Figure to draw in. By default, a new one.
+
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
         The figure, a panel for each parameter; titles name the mean
         absolute error on the scale of the prior.
+
+    Raises
+    ------
+    ValueError
+        If the tables are of different length, are empty, hold masked or
+        non-finite values, or have no parameter in common.
 
     Examples
     --------
@@ -184,82 +237,88 @@ def plot_parameters(estimated, truth, names=None, *, errors=None):
     a_dm: MAE 0.0150
     """
     table = parameter_errors(estimated, truth, names)
-    figure, panels = _figure(len(table))
-    for axes, row in zip(panels, table, strict=True):
+    figure, panels = _panels(figure, len(table))
+    for ax, row in zip(panels, table, strict=True):
         name = str(row['parameter'])
         x, y = np.asarray(truth[name]), np.asarray(estimated[name])
         if errors is not None and name in errors:
-            axes.errorbar(x, y, np.asarray(errors[name]), fmt='none',
-                          elinewidth=0.3, color='tab:blue', alpha=0.3)
-        axes.plot(x, y, '.', markersize=2, color='tab:blue', alpha=0.5)
+            ax.errorbar(x, y, np.asarray(errors[name]), fmt='none',
+                        elinewidth=0.3, color='tab:blue', alpha=0.3)
+        ax.plot(x, y, '.', markersize=2, color='tab:blue', alpha=0.5)
         ends = min(x.min(), y.min()), max(x.max(), y.max())
-        axes.plot(ends, ends, color='k', linewidth=0.8)
-        axes.set(title=f'{name}: MAE {row["mae"]:.4f}', xlabel='true',
-                 ylabel='estimated')
+        ax.plot(ends, ends, color='k', linewidth=0.8)
+        ax.set(title=f'{name}: MAE {row["mae"]:.4f}', xlabel='true',
+               ylabel='estimated')
     return figure
 
 
-def plot_ranks(ranks, n_samples, *, names=None, n_bins=20):
+def plot_ranks(ranks, *, n_bins=20, figure=None):
     """
-    Show rank statistics, which are flat for exact posteriors.
+    Plot rank statistics, which are flat for exact posteriors.
 
     Parameters
     ----------
-    ranks : 2D `~numpy.ndarray` of int
-        From `~astro_denoise.evaluation.rank_statistics`.
-
-    n_samples : int
-        Number of posterior samples that were ranked.
-
-    names : sequence of str, optional
-        Names of the parameters.
+    ranks : `~astropy.table.QTable`
+        Result of `~astro_denoise.evaluation.rank_statistics`.
 
     n_bins : int, optional
         Number of bins. The band holds 95 per cent of what chance would
         give.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        Figure to draw in. By default, a new one.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
         The figure, a panel for each parameter.
 
+    Raises
+    ------
+    ValueError
+        If the meta of the table does not hold the number of samples.
+
     Examples
     --------
     >>> import numpy as np
-    >>> from astro_denoise.evaluation import plot_ranks
-    >>> ranks = np.random.default_rng(1).integers(0, 101, (500, 2))
-    >>> figure = plot_ranks(ranks, 100, names=['a_dm', 'n_ps_gc'])
-    >>> [axes.get_title() for axes in figure.axes]
+    >>> from astro_denoise.evaluation import plot_ranks, rank_statistics
+    >>> rng = np.random.default_rng(1)
+    >>> figure = plot_ranks(rank_statistics(
+    ...     rng.normal(size=(300, 50, 2)), rng.normal(size=(300, 2)),
+    ...     names=['a_dm', 'n_ps_gc']))
+    >>> [ax.get_title() for ax in figure.axes]
     ['a_dm', 'n_ps_gc']
     """
     from scipy.stats import binom
 
-    ranks = np.asarray(ranks)
-    n, k = ranks.shape
-    names = names or [f'parameter_{index}' for index in range(k)]
-    figure, panels = _figure(k, height=3.0)
-    low, high = binom.ppf((0.025, 0.975), n, 1.0 / n_bins)
-    for axes, name, column in zip(panels, names, ranks.T, strict=True):
-        axes.axhspan(low, high, color='0.85')
-        axes.hist((column + 0.5) / (n_samples + 1), bins=n_bins,
-                  range=(0, 1), color='tab:blue', alpha=0.7)
-        axes.set(title=name, xlabel='rank of the truth', ylabel='images')
+    n_samples = _scored(ranks, 'n_samples', 'rank_statistics')
+    figure, panels = _panels(figure, len(ranks.colnames), height=3.0)
+    low, high = binom.ppf((0.025, 0.975), len(ranks), 1.0 / n_bins)
+    for ax, name in zip(panels, ranks.colnames, strict=True):
+        ax.axhspan(low, high, color='0.85')
+        ax.hist((np.asarray(ranks[name]) + 0.5) / (n_samples + 1),
+                bins=n_bins, range=(0, 1), color='tab:blue', alpha=0.7)
+        ax.set(title=name, xlabel='rank of the truth', ylabel='images')
     return figure
 
 
-def plot_coverage(table):
+def plot_coverage(table, *, ax=None):
     """
-    Show how often credible intervals hold the truth.
+    Plot the coverage of credible intervals.
 
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        From `~astro_denoise.evaluation.expected_coverage`.
+        Result of `~astro_denoise.evaluation.expected_coverage`.
+
+    ax : `~matplotlib.axes.Axes`, optional
+        Axes to draw in. By default, those of a new figure.
 
     Returns
     -------
-    figure : `~matplotlib.figure.Figure`
-        The figure, a line for each parameter.
+    ax : `~matplotlib.axes.Axes`
+        The axes, whose figure is ``ax.figure``, with a line for each
+        parameter; the band is two standard deviations.
 
     Examples
     --------
@@ -267,63 +326,73 @@ def plot_coverage(table):
     >>> from astro_denoise.evaluation import (expected_coverage,
     ...                                       plot_coverage)
     >>> rng = np.random.default_rng(1)
-    >>> figure = plot_coverage(expected_coverage(
+    >>> ax = plot_coverage(expected_coverage(
     ...     rng.normal(size=(300, 50, 2)), rng.normal(size=(300, 2))))
-    >>> print(figure.axes[0].get_xlabel())
+    >>> print(ax.get_xlabel())
     probability of the interval
     """
-    figure, (axes,) = _figure()
-    _diagonal(axes, xlabel='probability of the interval',
+    ax = axes_for(ax, 4.2, 3.8)
+    _diagonal(ax, xlabel='probability of the interval',
               ylabel='fraction that holds the truth')
     level, error = np.asarray(table['level']), np.asarray(table['error'])
-    axes.fill_between(level, level - 2 * error, level + 2 * error,
-                      color='0.85', linewidth=0)
+    ax.fill_between(level, level - 2 * error, level + 2 * error,
+                    color='0.85', linewidth=0)
     for name in table.colnames:
         if name not in ('level', 'error'):
-            axes.plot(level, table[name], label=name, linewidth=1.0)
-    axes.legend(fontsize='small')
-    return figure
+            ax.plot(level, table[name], label=name, linewidth=1.0)
+    add_legend(ax, fontsize='small')
+    return ax
 
 
-def plot_tarp(table):
+def plot_tarp(table, *, ax=None):
     """
-    Show the coverage of the joint posterior.
+    Plot the coverage of the joint posterior.
 
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        From `~astro_denoise.evaluation.tarp_coverage`.
+        Result of `~astro_denoise.evaluation.tarp_coverage`.
+
+    ax : `~matplotlib.axes.Axes`, optional
+        Axes to draw in. By default, those of a new figure.
 
     Returns
     -------
-    figure : `~matplotlib.figure.Figure`
-        The figure; the band is two standard deviations.
+    ax : `~matplotlib.axes.Axes`
+        The axes, whose figure is ``ax.figure``; the band is two
+        standard deviations.
+
+    Raises
+    ------
+    ValueError
+        If the meta of the table does not hold the largest deviation.
 
     Examples
     --------
     >>> import numpy as np
     >>> from astro_denoise.evaluation import plot_tarp, tarp_coverage
     >>> rng = np.random.default_rng(1)
-    >>> figure = plot_tarp(tarp_coverage(
+    >>> ax = plot_tarp(tarp_coverage(
     ...     rng.normal(size=(300, 50, 2)), rng.normal(size=(300, 2))))
-    >>> print(figure.axes[0].get_xlabel())
+    >>> print(ax.get_xlabel())
     credibility level
     """
-    figure, (axes,) = _figure()
-    _diagonal(axes, xlabel='credibility level', ylabel='expected coverage')
+    ax = axes_for(ax, 4.2, 3.8)
+    _diagonal(ax, xlabel='credibility level', ylabel='expected coverage')
     coverage, error = (np.asarray(table[name])
                        for name in ('coverage', 'error'))
-    axes.fill_between(table['level'], coverage - 2 * error,
-                      coverage + 2 * error, color='tab:blue', alpha=0.3,
-                      linewidth=0)
-    axes.plot(table['level'], coverage, color='tab:blue')
-    axes.set_title(f'largest deviation {table.meta["deviation"]:.3f}')
-    return figure
+    ax.fill_between(table['level'], coverage - 2 * error,
+                    coverage + 2 * error, color='tab:blue', alpha=0.3,
+                    linewidth=0)
+    ax.plot(table['level'], coverage, color='tab:blue')
+    deviation = _scored(table, 'deviation', 'tarp_coverage')
+    ax.set_title(f'largest deviation {deviation:.3f}')
+    return ax
 
 
-def plot_training_log(log, *, name='mse'):
+def plot_training_log(log, *, name='mse', ax=None):
     """
-    Show a number of the training log against the epoch.
+    Plot a column of the training log against the epoch.
 
     Parameters
     ----------
@@ -334,11 +403,14 @@ def plot_training_log(log, *, name='mse'):
         ``'mse'``, ``'mae'``, ``'loss'``, or ``'accuracy'`` where there is
         one.
 
+    ax : `~matplotlib.axes.Axes`, optional
+        Axes to draw in. By default, those of a new figure.
+
     Returns
     -------
-    figure : `~matplotlib.figure.Figure`
-        The figure: lines for training and validation, and the epoch
-        whose weights were kept.
+    ax : `~matplotlib.axes.Axes`
+        The axes, whose figure is ``ax.figure``, with lines for training
+        and validation, and the epoch whose weights were kept.
 
     Raises
     ------
@@ -351,8 +423,8 @@ def plot_training_log(log, *, name='mse'):
     >>> from astro_denoise.evaluation import plot_training_log
     >>> log = Table({'epoch': [1, 2], 'train_mse': [0.3, 0.2],
     ...              'validation_mse': [0.4, 0.3], 'kept': [False, True]})
-    >>> figure = plot_training_log(log)
-    >>> print(figure.axes[0].get_ylabel())
+    >>> ax = plot_training_log(log)
+    >>> print(ax.get_ylabel())
     mse
     """
     with needs_extra('plot', 'to draw figures'):
@@ -362,22 +434,22 @@ def plot_training_log(log, *, name='mse'):
         if column not in log.colnames:
             msg = f'the log has no column {column!r}, only {log.colnames}'
             raise ValueError(msg)
-    figure, (axes,) = _figure(width=6.0)
+    ax = axes_for(ax, 6.0, 3.8)
     for part in ('train', 'validation'):
-        axes.plot(log['epoch'], log[f'{part}_{name}'], label=part)
-    kept = np.asarray(log['epoch'])[np.asarray(log['kept'], bool)]
-    axes.axvline(kept[0], color='0.5', linewidth=0.8, label='kept')
-    axes.set(xlabel='epoch', ylabel=name,
-             yscale='linear' if name == 'accuracy' else 'log')
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
-    return figure
+        ax.plot(log['epoch'], log[f'{part}_{name}'], label=part)
+    for kept in np.asarray(log['epoch'])[np.asarray(log['kept'], bool)][:1]:
+        ax.axvline(kept, color='0.5', linewidth=0.8, label='kept')
+    ax.set(xlabel='epoch', ylabel=name,
+           yscale='linear' if name == 'accuracy' else 'log')
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend()
+    return ax
 
 
 def plot_image_panels(original, noisy, denoised, *, row=None,
-                      cmap='inferno'):
+                      cmap='inferno', figure=None):
     """
-    Show an image, its noisy version, the denoised one and a profile.
+    Plot an image, its noisy version, the denoised one and a profile.
 
     Parameters
     ----------
@@ -385,14 +457,18 @@ def plot_image_panels(original, noisy, denoised, *, row=None,
         The images.
 
     denoised : 2D `~numpy.ndarray` or mapping
-        What came out, or several under their names.
+        The denoised image, or several under their names.
 
     row : int, optional
         Row of the profile; `None` takes the one with the brightest pixel
         of the original.
 
-    cmap : str, optional
-        The colours, one stretch (square root) for all panels.
+    cmap : str or `~matplotlib.colors.Colormap`, optional
+        Color map; all panels have the same stretch, a square root. Pixels
+        that are masked or not finite are orange.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        Figure to draw in. By default, a new one.
 
     Returns
     -------
@@ -402,7 +478,8 @@ def plot_image_panels(original, noisy, denoised, *, row=None,
     Raises
     ------
     ValueError
-        If the images are not of one shape.
+        If the images are not 2D and of one shape, or nothing in the
+        original is finite.
 
     Examples
     --------
@@ -410,7 +487,7 @@ def plot_image_panels(original, noisy, denoised, *, row=None,
     >>> from astro_denoise.evaluation import plot_image_panels
     >>> image = np.eye(8)
     >>> figure = plot_image_panels(image, 1 - image, {'a': image})
-    >>> [axes.get_title() for axes in figure.axes]
+    >>> [ax.get_title() for ax in figure.axes]
     ['original', 'noisy', 'a', 'row 0']
     """
     with needs_extra('plot', 'to draw figures'):
@@ -419,24 +496,27 @@ def plot_image_panels(original, noisy, denoised, *, row=None,
     if not hasattr(denoised, 'items'):
         denoised = {'denoised': denoised}
     images = {'original': original, 'noisy': noisy, **denoised}
-    images = {name: np.asarray(image) for name, image in images.items()}
+    images = {name: plane_of(image, name) for name, image in images.items()}
     shapes = {image.shape for image in images.values()}
-    if len(shapes) > 1 or images['original'].ndim != 2:
-        msg = f'the images must be 2D and of one shape, got {sorted(shapes)}'
+    if len(shapes) > 1:
+        msg = f'the images must be of one shape, got {sorted(shapes)}'
         raise ValueError(msg)
     original = images['original']
+    if not np.isfinite(original).any():
+        msg = 'original must have finite pixels, got none'
+        raise ValueError(msg)
     if row is None:
         row = int(np.nanargmax(original) // original.shape[1])
-    figure, panels = _figure(len(images) + 1, width=3.4, height=3.2,
+    figure, panels = _panels(figure, len(images) + 1, width=3.4, height=3.2,
                              n_columns=math.ceil((len(images) + 1) / 2)
                              if len(images) > 4 else 5)
-    norm = PowerNorm(0.5, vmin=0.0, vmax=float(np.nanmax(original)))
-    for axes, (name, image) in zip(panels[:-1], images.items(),
-                                   strict=True):
-        axes.imshow(image, origin='lower', norm=norm, cmap=cmap,
-                    interpolation='nearest')
-        axes.set_title(name)
-        axes.axhline(row, color='w', linewidth=0.5, linestyle=':')
+    brightest = float(np.nanmax(original))
+    norm = PowerNorm(0.5, vmin=0.0, vmax=brightest if brightest > 0 else 1.0)
+    for ax, (name, image) in zip(panels[:-1], images.items(), strict=True):
+        ax.imshow(image, origin='lower', norm=norm, cmap=colormap(cmap),
+                  interpolation='nearest')
+        ax.set_title(name)
+        ax.axhline(row, color='w', linewidth=0.5, linestyle=':')
     styles = {'original': {'color': 'k'},
               'noisy': {'color': '0.7', 'linewidth': 0.8}}
     for name, image in images.items():

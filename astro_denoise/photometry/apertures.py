@@ -12,6 +12,7 @@ from astropy.table import QTable
 from photutils.geometry import elliptical_overlap_grid
 
 from ..frames.checks import warn_of_denoised
+from ..frames.provenance import table_meta
 from .annulus import (
     SIGMA_CLIP,
     annulus_statistics,
@@ -20,7 +21,7 @@ from .annulus import (
     within,
 )
 from .plane import ERROR_OF_RAW, open_plane, with_unit
-from .tables import aperture_table, table_meta
+from .tables import aperture_table
 
 __all__ = ['ApertureFlag', 'annulus_photometry']
 

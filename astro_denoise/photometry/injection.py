@@ -11,12 +11,13 @@ from astropy.table import QTable
 from scipy.interpolate import CubicSpline
 from scipy.spatial import KDTree
 
+from ..frames.provenance import table_meta
 from .annulus import SIGMA_CLIP, check_annulus, pixel_noise
 from .apertures import ApertureFlag, aperture_sums, measure
 from .calibration import bootstrap_error, sigma68
 from .plane import open_plane, with_unit
 from .profile import MoffatProfiles, aperture_share, open_profile
-from .tables import aperture_table, table_meta
+from .tables import aperture_table
 
 __all__ = ['measure_response']
 

@@ -1,18 +1,25 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Pictures of what two exposures say about fluxes and their errors.
+Figures of fluxes and of their repeatability.
 
-Matplotlib is imported when a picture is made. The functions return a
-`~matplotlib.figure.Figure` that is not known to pyplot: show it in a
-notebook, or save it. To have it shown by pyplot, give a figure of pyplot
-as ``figure``.
+`plot_differences`, `plot_sigma68` and `plot_response` draw one panel, take
+``ax`` and return it; `plot_repeatability` and `plot_apertures` draw
+several, take ``figure`` and return it. Without the argument, a new figure
+is made that is not known to pyplot.
 """
 
 import numpy as np
 from astropy.stats import mad_std
 
 from ..exceptions import needs_extra
-from ..frames.panels import BAD_COLOR, plane_of, stretch_of
+from ..frames.panels import (
+    add_legend,
+    axes_for,
+    colormap,
+    figure_for,
+    plane_of,
+    stretch_of,
+)
 from .calibration import sigma68
 from .tables import aperture_table
 from .verdict import FEW_PAIRS, RESPONSE_MARGIN
@@ -21,9 +28,9 @@ __all__ = ['plot_apertures', 'plot_differences', 'plot_repeatability',
            'plot_response', 'plot_sigma68']
 
 
-def plot_differences(report, *, row=None, figure=None):
+def plot_differences(report, *, row=None, ax=None):
     r"""
-    Show the differences of pairs of fluxes, each over its error.
+    Plot the differences of pairs of fluxes, each over its error.
 
     The width :math:`\sigma_{68}` of
     :math:`df = (f_1 - f_2)/\sqrt{\sigma_1^2 + \sigma_2^2}` is 1 where the
@@ -33,18 +40,18 @@ def plot_differences(report, *, row=None, figure=None):
     Parameters
     ----------
     report : `~astro_denoise.photometry.RepeatabilityReport`
-        Of `~astro_denoise.photometry.check_repeatability`.
+        Result of `~astro_denoise.photometry.check_repeatability`.
 
     row : int, optional
         The bin whose pairs are drawn; all by default.
 
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+    ax : `~matplotlib.axes.Axes`, optional
+        Axes to draw in. By default, those of a new figure.
 
     Returns
     -------
-    figure : `~matplotlib.figure.Figure`
-        The picture.
+    ax : `~matplotlib.axes.Axes`
+        The axes, whose figure is ``ax.figure``.
 
     Raises
     ------
@@ -64,18 +71,38 @@ def plot_differences(report, *, row=None, figure=None):
     ...                  'flux_error': np.ones(1000),
     ...                  'i_auto': np.full(1000, 21.0)})
     >>> report = check_repeatability(fluxes, seed=1)
-    >>> figure = plot_differences(report, row=0)
-    >>> print(figure.axes[0].get_title())
+    >>> ax = plot_differences(report, row=0)
+    >>> print(ax.get_title())
     21 ≤ i_auto < 22
     """
-    figure, axes = _panel(figure)
-    _draw_differences(axes, report, row)
-    return figure
+    ax = axes_for(ax, 5.6, 4.2)
+    chosen = np.ones(len(report.pairs), dtype=bool)
+    title = 'all bins'
+    if row is not None:
+        low, high = report.table['low'][row], report.table['high'][row]
+        values = report.pairs[report.column]
+        chosen = (values >= low) & (values < high)
+        title = f'{low:g} ≤ {report.column} < {high:g}'
+    edges = np.linspace(-5, 5, 51 if chosen.sum() > 1000 else 26)
+    for name, label, color in (('raw_df', 'raw', 'tab:orange'),
+                               ('df', 'denoised', 'tab:blue')):
+        df = np.asarray(report.pairs[name])[chosen]
+        if np.any(np.abs(df) <= edges[-1]):
+            ax.hist(df, edges, density=True, alpha=0.5, color=color,
+                    label=rf'{label}, $\sigma_{{68}}$ = {sigma68(df):.2f}')
+    x = np.linspace(-5, 5, 201)
+    ax.plot(x, np.exp(-x**2 / 2) / np.sqrt(2 * np.pi), 'k-',
+              label='unit normal')
+    ax.set(xlabel='df', ylabel='density', title=title)
+    # Above the peak there is room for what it would else cover.
+    ax.set_ylim(top=1.35 * ax.get_ylim()[1])
+    ax.legend(fontsize='small')
+    return ax
 
 
-def plot_sigma68(report, *, figure=None):
+def plot_sigma68(report, *, ax=None):
     r"""
-    Show the width of the differences in each bin.
+    Plot the width of the differences in each bin.
 
     Drawn are :math:`\sigma_{68}` of the raw and of the denoised fluxes,
     the latter also divided by the response R, which is what may be
@@ -86,15 +113,15 @@ def plot_sigma68(report, *, figure=None):
     Parameters
     ----------
     report : `~astro_denoise.photometry.RepeatabilityReport`
-        Of `~astro_denoise.photometry.check_repeatability`.
+        Result of `~astro_denoise.photometry.check_repeatability`.
 
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+    ax : `~matplotlib.axes.Axes`, optional
+        Axes to draw in. By default, those of a new figure.
 
     Returns
     -------
-    figure : `~matplotlib.figure.Figure`
-        The picture.
+    ax : `~matplotlib.axes.Axes`
+        The axes, whose figure is ``ax.figure``.
 
     Examples
     --------
@@ -108,18 +135,34 @@ def plot_sigma68(report, *, figure=None):
     ...                  'flux': rng.normal(10, 1, 1000),
     ...                  'flux_error': np.ones(1000),
     ...                  'i_auto': np.tile(np.linspace(20, 22, 500), 2)})
-    >>> figure = plot_sigma68(check_repeatability(fluxes, seed=1))
-    >>> print(figure.axes[0].get_xlabel())
+    >>> ax = plot_sigma68(check_repeatability(fluxes, seed=1))
+    >>> print(ax.get_xlabel())
     i_auto
     """
-    figure, axes = _panel(figure)
-    _draw_sigma68(axes, report)
-    return figure
+    ax = axes_for(ax, 5.6, 4.2)
+    table, center, step = _bins(ax, report)
+    for name, label, style, color, shift in (
+            ('raw_sigma68', 'raw', 'o', 'tab:orange', -1),
+            ('sigma68', 'denoised', 's', 'tab:blue', 0),
+            ('sigma68_over_response', 'denoised, over R', '^', 'tab:green',
+             1)):
+        if np.any(np.isfinite(table[name])):
+            ax.errorbar(center + shift * step, table[name],
+                        table[f'{name}_error'], fmt=style, color=color,
+                        capsize=2, label=label)
+    for name, label, style in (('floor', 'Cramér-Rao floor', 'k--'),
+                               ('profile_sigma68', 'matched filter', 'k:')):
+        if np.any(np.isfinite(table[name])):
+            ax.plot(center, table[name], style, label=label)
+    ax.axhline(1, color='0.7', zorder=0)
+    ax.set_ylabel(r'$\sigma_{68}$(df)')
+    add_legend(ax, fontsize='small')
+    return ax
 
 
-def plot_response(report, *, figure=None):
+def plot_response(report, *, ax=None):
     """
-    Show in each bin how much of the flux is left.
+    Plot the fraction of the flux that is left in each bin.
 
     The response R and the ratio of the fluxes are 1 for a denoiser that
     keeps flux. Bins with few pairs are left out.
@@ -127,16 +170,16 @@ def plot_response(report, *, figure=None):
     Parameters
     ----------
     report : `~astro_denoise.photometry.RepeatabilityReport`
-        Of `~astro_denoise.photometry.check_repeatability`, with raw
-        fluxes.
+        Result of `~astro_denoise.photometry.check_repeatability` with
+        raw fluxes.
 
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+    ax : `~matplotlib.axes.Axes`, optional
+        Axes to draw in. By default, those of a new figure.
 
     Returns
     -------
-    figure : `~matplotlib.figure.Figure`
-        The picture.
+    ax : `~matplotlib.axes.Axes`
+        The axes, whose figure is ``ax.figure``.
 
     Examples
     --------
@@ -150,35 +193,45 @@ def plot_response(report, *, figure=None):
     ...               'flux': rng.normal(10, 1, 1000),
     ...               'flux_error': np.ones(1000),
     ...               'i_auto': np.tile(np.linspace(20, 22, 500), 2)})
-    >>> figure = plot_response(check_repeatability(raw, raw, seed=1))
-    >>> print(figure.axes[0].get_ylabel())
+    >>> ax = plot_response(check_repeatability(raw, raw, seed=1))
+    >>> print(ax.get_ylabel())
     denoised over raw flux
     """
-    figure, axes = _panel(figure)
-    _draw_response(axes, report)
-    return figure
+    ax = axes_for(ax, 5.6, 4.2)
+    table, center, step = _bins(ax, report)
+    ax.axhspan(1 - RESPONSE_MARGIN, 1 + RESPONSE_MARGIN, color='0.95',
+               zorder=-1, label='flux kept')
+    for name, label, style, color, shift in (
+            ('response', 'response R', 's', 'tab:blue', -0.5),
+            ('flux_ratio', 'flux ratio', 'x', 'tab:red', 0.5)):
+        ax.errorbar(center + shift * step, table[name],
+                    table[f'{name}_error'], fmt=style, color=color,
+                    capsize=2, label=label)
+    ax.set_ylabel('denoised over raw flux')
+    ax.legend(fontsize='small')
+    return ax
 
 
 def plot_repeatability(report, *, row=None, figure=None):
     """
-    Show differences, their width and the response side by side.
+    Plot differences, their width and the response side by side.
 
     Parameters
     ----------
     report : `~astro_denoise.photometry.RepeatabilityReport`
-        Of `~astro_denoise.photometry.check_repeatability`.
+        Result of `~astro_denoise.photometry.check_repeatability`.
 
     row : int, optional
         The bin whose pairs are drawn; all by default.
 
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+        Figure to draw in. By default, a new one.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        The picture: the panels of `plot_differences`, `plot_sigma68` and
-        `plot_response`.
+        The figure with the panels of `plot_differences`, `plot_sigma68`
+        and `plot_response`.
 
     Raises
     ------
@@ -201,110 +254,39 @@ def plot_repeatability(report, *, row=None, figure=None):
     >>> len(plot_repeatability(report).axes)
     3
     """
-    if figure is None:
-        with needs_extra('plot', 'to draw figures'):
-            from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(13, 4), layout='constrained')
+    figure = figure_for(figure, 13, 4)
     left, middle, right = figure.subplots(1, 3)
-    _draw_differences(left, report, row)
-    _draw_sigma68(middle, report)
-    _draw_response(right, report)
+    plot_differences(report, row=row, ax=left)
+    plot_sigma68(report, ax=middle)
+    plot_response(report, ax=right)
     return figure
 
 
-def _panel(figure):
-    if figure is None:
-        with needs_extra('plot', 'to draw figures'):
-            from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(5.6, 4.2), layout='constrained')
-    return figure, figure.add_subplot()
-
-
-def _draw_differences(axes, report, row):
-    chosen = np.ones(len(report.pairs), dtype=bool)
-    title = 'all bins'
-    if row is not None:
-        low, high = report.table['low'][row], report.table['high'][row]
-        values = report.pairs[report.column]
-        chosen = (values >= low) & (values < high)
-        title = f'{low:g} ≤ {report.column} < {high:g}'
-    edges = np.linspace(-5, 5, 51 if chosen.sum() > 1000 else 26)
-    for name, label, color in (('raw_df', 'raw', 'tab:orange'),
-                               ('df', 'denoised', 'tab:blue')):
-        df = np.asarray(report.pairs[name])[chosen]
-        if np.any(np.isfinite(df)):
-            axes.hist(df, edges, density=True, alpha=0.5, color=color,
-                      label=rf'{label}, $\sigma_{{68}}$ = {sigma68(df):.2f}')
-    x = np.linspace(-5, 5, 201)
-    axes.plot(x, np.exp(-x**2 / 2) / np.sqrt(2 * np.pi), 'k-',
-              label='unit normal')
-    axes.set(xlabel='df', ylabel='density', title=title)
-    # Above the peak there is room for what it would else cover.
-    axes.set_ylim(top=1.35 * axes.get_ylim()[1])
-    axes.legend(fontsize='small')
-
-
-def _bins(axes, report):
+def _bins(ax, report):
     """
-    The bins with enough pairs, their centres, and a step to the side.
+    Return the bins with enough pairs, their centers, and a step aside.
 
-    Their edges become thin lines, so that the points of a bin may stand
-    side by side.
+    Thin lines mark the edges, so that the points of a bin may stand side
+    by side.
     """
     table = report.table[report.table['n'] >= FEW_PAIRS]
     edges = np.unique([table['low'], table['high']])
     for edge in edges:
-        axes.axvline(edge, color='0.9', linewidth=0.8, zorder=0)
+        ax.axvline(edge, color='0.9', linewidth=0.8, zorder=0)
     center = (np.asarray(table['low']) + np.asarray(table['high'])) / 2
-    axes.set_xlabel(report.column)
+    ax.set_xlabel(report.column)
     step = 0.02 * np.ptp(edges) if len(edges) else 0.0
     return table, center, step
-
-
-def _draw_sigma68(axes, report):
-    table, center, step = _bins(axes, report)
-    for name, label, style, color, shift in (
-            ('raw_sigma68', 'raw', 'o', 'tab:orange', -1),
-            ('sigma68', 'denoised', 's', 'tab:blue', 0),
-            ('sigma68_over_response', 'denoised, over R', '^', 'tab:green',
-             1)):
-        if np.any(np.isfinite(table[name])):
-            axes.errorbar(center + shift * step, table[name],
-                          table[f'{name}_error'], fmt=style, color=color,
-                          capsize=2, label=label)
-    for name, label, style in (('floor', 'Cramér-Rao floor', 'k--'),
-                               ('profile_sigma68', 'matched filter', 'k:')):
-        if np.any(np.isfinite(table[name])):
-            axes.plot(center, table[name], style, label=label)
-    axes.axhline(1, color='0.7', zorder=0)
-    axes.set_ylabel(r'$\sigma_{68}$(df)')
-    axes.legend(fontsize='small')
-
-
-def _draw_response(axes, report):
-    table, center, step = _bins(axes, report)
-    axes.axhspan(1 - RESPONSE_MARGIN, 1 + RESPONSE_MARGIN, color='0.95',
-                 zorder=-1, label='flux kept')
-    for name, label, style, color, shift in (
-            ('response', 'response R', 's', 'tab:blue', -0.5),
-            ('flux_ratio', 'flux ratio', 'x', 'tab:red', 0.5)):
-        axes.errorbar(center + shift * step, table[name],
-                      table[f'{name}_error'], fmt=style, color=color,
-                      capsize=2, label=label)
-    axes.set_ylabel('denoised over raw flux')
-    axes.legend(fontsize='small')
 
 
 def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
                    percent=99.7, cmap='gray', figure=None):
     """
-    Show where fluxes were measured.
+    Plot the apertures of a flux measurement on the frame.
 
-    The frame with all apertures, and nine sources from the highest to the
-    lowest signal-to-noise ratio with aperture and annulus. Apertures are
-    blue, or red where ``flag`` is not 0.
+    The figure shows the frame with all apertures, and nine sources from
+    the highest to the lowest signal-to-noise ratio with aperture and
+    annulus. Apertures are blue, or red where ``flag`` is not 0.
 
     Parameters
     ----------
@@ -323,22 +305,22 @@ def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
         The percentile of the frame that is shown brightest.
 
     cmap : str or `~matplotlib.colors.Colormap`, optional
-        The colours of the frame. Pixels that are masked or not finite
+        Color map of the frame. Pixels that are masked or not finite
         are orange.
 
     figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+        Figure to draw in. By default, a new one.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        The picture.
+        The figure.
 
     Raises
     ------
     ValueError
-        If the frame is not 2D or nothing in it is finite, or a column is
-        missing or bad.
+        If the frame is not 2D or nothing in it is finite, or the table is
+        empty or a column of it missing or bad.
 
     Examples
     --------
@@ -356,8 +338,6 @@ def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
     1 aperture, 0 flagged
     """
     with needs_extra('plot', 'to draw figures'):
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
         from matplotlib.patches import Circle
 
     values = plane_of(data, 'data')
@@ -368,8 +348,7 @@ def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
     scatter = float(mad_std(good)) or float(np.std(good)) or 1.0
     options = {'origin': 'lower', 'interpolation': 'nearest',
                'norm': stretch_of(values, scatter, percent)[0],
-               'cmap': colormaps.get_cmap(cmap).with_extremes(
-                   bad=BAD_COLOR)}
+               'cmap': colormap(cmap)}
     apertures = aperture_table(table, wcs=getattr(data, 'wcs', None),
                                theta_sign=theta_sign)
     flagged = np.asarray(table['flag']) != 0
@@ -378,42 +357,42 @@ def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
 
     ny, nx = values.shape
     width = np.clip(7.0 * nx / ny, 3.5, 14.0)
-    if figure is None:
-        figure = Figure(figsize=(width + 7.0, 7.5), layout='constrained')
+    figure = figure_for(figure, width + 7.0, 7.5)
     left, right = figure.subfigures(1, 2, width_ratios=(width, 7.0))
-    axes = left.subplots()
-    axes.imshow(values, **options)
-    _draw_apertures(axes, apertures, flagged)
-    axes.set(xlabel='x [pixel]', ylabel='y [pixel]', title=(
-        f'{len(table)} aperture{"s"[:len(table) > 1]}, '
+    ax = left.subplots()
+    ax.imshow(values, **options)
+    _draw_apertures(ax, apertures, flagged)
+    ax.set(xlabel='x [pixel]', ylabel='y [pixel]', title=(
+        f'{len(table)} aperture{"s"[:len(table) != 1]}, '
         f'{np.sum(flagged)} flagged'))
 
-    order = np.flatnonzero(np.isfinite(snr))
+    order = np.flatnonzero(np.isfinite(snr + apertures['x']
+                                       + apertures['y']))
     order = order[np.argsort(-snr[order])]
     if len(order) > 9:
         order = order[np.linspace(0, len(order) - 1, 9).astype(int)]
     half = r_out + 4
-    for axes, row in zip(right.subplots(3, 3).flat, order, strict=False):
+    for ax, row in zip(right.subplots(3, 3).flat, order, strict=False):
         x, y = apertures['x'][row], apertures['y'][row]
-        axes.imshow(values, **options)
-        _draw_apertures(axes, apertures, flagged)
+        ax.imshow(values, **options)
+        _draw_apertures(ax, apertures, flagged)
         for radius in (r_in, r_out):
-            axes.add_patch(Circle((x, y), radius, fill=False, color='w'))
-        axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half))
-        axes.set_title(f'{apertures["ref_id"][row]}: S/N {snr[row]:.1f}',
-                       size='small')
-    for axes in right.axes:
-        axes.set_axis_off()
+            ax.add_patch(Circle((x, y), radius, fill=False, color='w'))
+        ax.set(xlim=(x - half, x + half), ylim=(y - half, y + half))
+        ax.set_title(f'{apertures["ref_id"][row]}: S/N {snr[row]:.1f}',
+                     size='small')
+    for ax in right.axes:
+        ax.set_axis_off()
     return figure
 
 
-def _draw_apertures(axes, apertures, flagged):
+def _draw_apertures(ax, apertures, flagged):
     with needs_extra('plot', 'to draw figures'):
         from matplotlib.collections import EllipseCollection
 
-    axes.add_collection(EllipseCollection(
+    ax.add_collection(EllipseCollection(
         2 * apertures['a'], 2 * apertures['b'],
         np.rad2deg(apertures['theta']), units='xy', facecolors='none',
         edgecolors=np.where(flagged, 'tab:red', 'tab:blue'),
         offsets=np.column_stack([apertures['x'], apertures['y']]),
-        offset_transform=axes.transData))
+        offset_transform=ax.transData))

@@ -9,10 +9,11 @@ from astropy.table import QTable
 from scipy.optimize import minimize
 
 from ..frames.checks import warn_of_denoised
+from ..frames.provenance import table_meta
 from .annulus import SIGMA_CLIP, annulus_statistics, check_annulus, pixel_noise
 from .apertures import aperture_sums, ellipse_weights
 from .plane import ERROR_OF_RAW, open_plane, with_unit
-from .tables import aperture_table, table_meta
+from .tables import aperture_table
 
 __all__ = ['profile_photometry']
 

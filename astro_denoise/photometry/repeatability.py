@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from astropy.table import QTable
 
-from ..exceptions import needs_extra
+from ..frames.provenance import table_meta
 from .calibration import (
     _plain,
     bootstrap_error,
@@ -18,7 +18,7 @@ from .calibration import (
 )
 from .exposures import make_pairs, open_exposures
 from .response import pair_response
-from .tables import require_columns, table_meta
+from .tables import require_columns
 from .verdict import verdict
 
 __all__ = ['RepeatabilityReport', 'check_repeatability']
@@ -97,7 +97,8 @@ class RepeatabilityReport:
             The bin whose differences are drawn; all by default.
 
         figure : `~matplotlib.figure.Figure`, optional
-            Where to draw; a new figure by default.
+            Figure to draw in. By default, a new one that is not known to
+            pyplot.
 
         Returns
         -------
@@ -108,11 +109,6 @@ class RepeatabilityReport:
         """
         from .plots import plot_repeatability
 
-        if figure is None:
-            with needs_extra('plot', 'to draw figures'):
-                from matplotlib import pyplot as plt
-
-            figure = plt.figure(figsize=(13, 4), layout='constrained')
         return plot_repeatability(self, row=row, figure=figure)
 
 

@@ -3,8 +3,6 @@
 Catalogues and apertures: reading, checking, positions on the frame.
 """
 
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,6 @@ from photutils.aperture import (
     SkyEllipticalAperture,
 )
 
-from .. import __version__
 from ..exceptions import needs_extra
 from .calibration import _plain
 
@@ -90,17 +87,6 @@ def read_table(path):
     except Exception as error:  # each format raises its own kinds
         msg = f'cannot read {str(path)!r}: {error}'
         raise OSError(msg) from error
-
-
-def table_meta():
-    """
-    The ``meta`` of a result: ``version`` of the packages and ``date``.
-    """
-    versions = {package: version(package)
-                for package in ('astropy', 'photutils', 'numpy')}
-    versions['astro_denoise'] = __version__
-    return {'version': versions,
-            'date': datetime.now(UTC).strftime('%Y-%m-%d %H:%M:%S UTC')}
 
 
 def as_table(data, name):

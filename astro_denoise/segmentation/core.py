@@ -22,6 +22,7 @@ from ..frames.checks import (
     warn_of_optical,
 )
 from ..frames.inputs import open_frame, plain_parts
+from ..frames.provenance import table_meta
 from ..frames.results import nothing_valid
 from ..frames.scaling import scaled
 from ..sky_maps.galactic_grid import celestial_wcs, position_planes
@@ -102,8 +103,8 @@ class PointSources:
 
         Returns
         -------
-        figure : `~matplotlib.figure.Figure`
-            The picture.
+        ax : `~matplotlib.axes.Axes`
+            The axes, whose figure is ``ax.figure``.
         """
         from .plots import plot_sources
 
@@ -300,7 +301,6 @@ def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
     """Everything about one image, number ``index`` among the maps."""
     from photutils.segmentation import SegmentationImage
 
-    from ..photometry.tables import table_meta
     from .catalog import label_sources, measure_sources
 
     answers = maps.answers[:, index]

@@ -1,80 +1,70 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Plots of point sources.
+Figures of point sources.
 
-Matplotlib is imported when a picture is made. The functions return a
-`~matplotlib.figure.Figure` that is not known to pyplot: show it in a
-notebook, or save it. To have it shown by pyplot, give a figure of pyplot
-as ``figure``.
+`plot_sources` draws one panel, takes ``ax`` and returns it. Without it, a
+new figure is made that is not known to pyplot.
 """
 
 import numpy as np
 
-from ..exceptions import needs_extra
-from ..frames.panels import label_axes, plane_of
+from ..frames.panels import axes_for, colormap, label_axes, plane_of
 from ..sky_maps.galactic_grid import celestial_wcs
 
 __all__ = ['plot_sources']
 
 
-def plot_sources(sources, *, smallest_snr=3.8, cmap='gray_r',
-                 figure=None):
+def plot_sources(sources, *, smallest_snr=3.8, cmap='gray_r', ax=None):
     """
-    Show a probability map with the sources found in it.
+    Plot a probability map with the sources found in it.
 
     Parameters
     ----------
     sources : `~astro_denoise.segmentation.PointSources`
-        Of `~astro_denoise.segment_point_sources`. Axes are those of the
-        sky if the image has a WCS.
+        Result of `~astro_denoise.segment_point_sources`.
 
     smallest_snr : float, optional
-        Sources with at least this flux over its error get a circle, the
-        larger the brighter.
+        Sources with at least this signal-to-noise ratio get a circle,
+        larger for brighter ones.
 
     cmap : str or `~matplotlib.colors.Colormap`, optional
-        The colours of the probability. Masked pixels are orange.
+        Color map of the probability. Masked pixels are orange.
 
-    figure : `~matplotlib.figure.Figure`, optional
-        Where to draw; by default a new one.
+    ax : `~matplotlib.axes.Axes`, optional
+        Axes to draw in, plain ones or with a WCS as ``projection``; the
+        color bar takes a part of them. By default, those of a new figure,
+        on the sky if the image has a celestial WCS.
 
     Returns
     -------
-    figure : `~matplotlib.figure.Figure`
-        The picture.
+    ax : `~matplotlib.axes.Axes`
+        The axes, whose figure is ``ax.figure``.
 
     Examples
     --------
     >>> from astro_denoise import segment_point_sources
     >>> from astro_denoise.data import load_fermi_map
-    >>> figure = segment_point_sources(load_fermi_map()).plot()
-    >>> figure.axes[0].get_xlabel()
+    >>> ax = segment_point_sources(load_fermi_map()).plot()
+    >>> ax.get_xlabel()
     'l'
     """
-    with needs_extra('plot', 'to draw figures'):
-        from matplotlib import colormaps
-        from matplotlib.figure import Figure
-
     values = plane_of(sources.probability, 'probability')
-    wcs = celestial_wcs(sources.probability)
     ny, nx = values.shape
-    height = float(np.clip(6.0 * ny / nx, 2.5, 10.0))
-    if figure is None:
-        figure = Figure(figsize=(7.2, height), layout='constrained')
-    axes = figure.add_subplot(projection=wcs)
-    image = axes.imshow(
-        values, origin='lower', vmin=0, vmax=1, interpolation='nearest',
-        cmap=colormaps.get_cmap(cmap).with_extremes(bad='tab:orange'))
-    figure.colorbar(image, ax=axes, label='probability of a point source',
-                    shrink=0.9)
+    ax = axes_for(ax, 7.2, float(np.clip(6.0 * ny / nx, 2.5, 10.0)),
+                  projection=celestial_wcs(sources.probability))
+    image = ax.imshow(values, origin='lower', vmin=0, vmax=1,
+                      interpolation='nearest', cmap=colormap(cmap))
+    ax.figure.colorbar(image, ax=ax, label='probability of a point source',
+                       shrink=0.9)
     catalog = sources.catalog
+    n = len(catalog)
     snr = np.asarray(catalog['snr'])
     bright = np.isfinite(snr) & (snr >= smallest_snr)
-    axes.scatter(catalog['x_centroid'][bright], catalog['y_centroid'][bright],
-                 s=20.0 * np.sqrt(snr[bright] / max(smallest_snr, 1.0)),
-                 facecolors='none', edgecolors='tab:red', linewidths=1.0)
-    axes.set_title(f'{len(catalog)} sources, {bright.sum()} of them above '
-                   f'{smallest_snr:g} sigma')
-    axes.set(xlim=(-0.5, nx - 0.5), ylim=(-0.5, ny - 0.5))
-    label_axes(axes, wcs, with_y=True)
-    return figure
+    ax.scatter(catalog['x_centroid'][bright], catalog['y_centroid'][bright],
+               s=20.0 * np.sqrt(snr[bright] / max(smallest_snr, 1.0)),
+               facecolors='none', edgecolors='tab:red', linewidths=1.0)
+    ax.set_title(f'{n} source{"s"[:n != 1]}, {bright.sum()} of them above '
+                 f'{smallest_snr:g} sigma')
+    ax.set(xlim=(-0.5, nx - 0.5), ylim=(-0.5, ny - 0.5))
+    label_axes(ax)
+    return ax

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from ..exceptions import needs_extra
+from ..frames.panels import figure_for
 from ..io.output import atomic_output, check_output
 
 __all__ = ['check_outputs', 'write_figure', 'write_log']
@@ -87,11 +87,7 @@ def write_figure(rows, model, path):
     path : path-like
         The ``.png`` file, replaced if it exists.
     """
-    with needs_extra('plot', 'to draw figures'):
-        from matplotlib.figure import Figure
-
-    # Not one of pyplot, which may look for a display.
-    figure = Figure(figsize=(7, 5), layout='constrained')
+    figure = figure_for(None, 7, 5)
     loss, score = figure.subplots(2, sharex=True)
     steps = [row['step'] for row in rows]
     loss.plot(steps, [row['loss'] for row in rows], color='C0')

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Tests of the pictures.
+Tests of the figures of denoised frames.
 """
 
 import io
@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty
-from astropy.table import QTable
 from astropy.visualization.wcsaxes import WCSAxes
 from astropy.wcs import WCS
 
 from astro_denoise.denoising.plots import plot_denoised, plot_profile
-from astro_denoise.photometry.plots import plot_apertures
 
 
 def celestial_wcs(matrix=((-1e-4, 0), (0, 1e-4))):
@@ -119,15 +117,24 @@ def test_nothing_removed(values):
     drawn(figure)
 
 
-def test_no_state_of_pyplot(pair):
-    import matplotlib as mpl
-    from matplotlib import pyplot as plt
+@pytest.mark.parametrize('uncertainty', [0.0, np.nan])
+def test_uncertainty_without_meaning(pair, uncertainty):
+    """The stretch is that of the scatter, and no pixel has a residual."""
+    figure = plot_denoised(*pair, uncertainty=uncertainty)
+    expected = plot_denoised(*pair).axes[0].images[0].get_clim()
+    assert figure.axes[0].images[0].get_clim() == pytest.approx(expected)
+    assert not np.isfinite(panels(figure)[2].filled(np.nan)).any()
+    drawn(figure)
 
-    before = dict(mpl.rcParams)
-    plot_denoised(*pair)
-    plot_profile(*pair)
-    assert plt.get_fignums() == []
-    assert dict(mpl.rcParams) == before
+
+def test_infinite_pixels(pair):
+    expected = plot_denoised(*pair).axes[0].images[0].get_clim()
+    pair[0].data[20] = np.inf
+    figure = plot_denoised(*pair)
+    assert panels(figure)[0].mask[20].all()
+    assert figure.axes[0].images[0].get_clim() == pytest.approx(expected,
+                                                                rel=0.05)
+    drawn(figure)
 
 
 def test_inputs_are_not_changed(pair):
@@ -139,19 +146,18 @@ def test_inputs_are_not_changed(pair):
 
 
 def test_profile(pair):
-    figure = plot_profile(*pair, row=11, sigma=2)
-    axes, = figure.axes
+    axes = plot_profile(*pair, row=11, sigma=2)
     before, after = axes.lines
     np.testing.assert_array_equal(before.get_ydata(), pair[0].data[11])
     np.testing.assert_array_equal(after.get_ydata(), pair[1].data[11])
     band = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert band.max() == 604
     assert axes.get_ylabel() == 'value [adu]'
-    drawn(figure)
+    drawn(axes.figure)
 
 
 def test_profile_of_a_column(pair):
-    axes, = plot_profile(*pair, column=21).axes
+    axes = plot_profile(*pair, column=21)
     assert axes.get_title() == 'column 21'
     assert axes.get_xlabel() == 'y [pixel]'
     np.testing.assert_array_equal(axes.lines[1].get_ydata(),
@@ -159,7 +165,7 @@ def test_profile_of_a_column(pair):
 
 
 def test_profile_of_the_middle(pair):
-    assert plot_profile(*pair).axes[0].get_title() == 'row 15'
+    assert plot_profile(*pair).get_title() == 'row 15'
 
 
 @pytest.mark.parametrize('plot', [plot_denoised, plot_profile])
@@ -184,40 +190,3 @@ def test_nothing_finite():
 def test_bad_line(pair, options, message):
     with pytest.raises(ValueError, match=message):
         plot_profile(*pair, **options)
-
-
-def apertures(n_sources):
-    rows = np.arange(n_sources)
-    return QTable({
-        'ref_id': rows, 'aperture_x': 3.0 * rows, 'aperture_y': 15.0 + rows,
-        'aperture_a': np.full(n_sources, 4.0),
-        'aperture_b': np.full(n_sources, 2.0),
-        'aperture_theta': np.zeros(n_sources), 'flag': rows % 2,
-        'flux': np.where(rows == 1, np.nan, rows) * u.adu,
-        'flux_error': np.ones(n_sources) * u.adu})
-
-
-@pytest.mark.parametrize(('n_sources', 'shown'), [(1, 1), (5, 4), (14, 9)])
-def test_apertures(pair, n_sources, shown):
-    figure = plot_apertures(pair[0], apertures(n_sources), r_in=5, r_out=8)
-    drawn(figure)
-    axes, *panels = figure.axes
-    assert f'{n_sources // 2} flagged' in axes.get_title()
-    assert len(axes.collections[0].get_offsets()) == n_sources
-    titles = [panel.get_title() for panel in panels if panel.images]
-    assert len(titles) == shown
-    assert titles[-1] == '0: S/N 0.0'
-    assert [patch.get_radius() for patch in panels[0].patches] == [5, 8]
-
-
-def test_apertures_off_the_sky(pair):
-    """A position that the frame does not map has no place on it."""
-    table = apertures(2)
-    table['ra'], table['dec'] = [150.0, 330.0], [2.0, -2.0]
-    table.remove_columns(['aperture_x', 'aperture_y'])
-    drawn(plot_apertures(pair[0], table))
-
-
-def test_apertures_on_nothing():
-    with pytest.raises(ValueError, match='data must have finite pixels'):
-        plot_apertures(np.full((3, 4), np.nan), apertures(1))

@@ -5,7 +5,7 @@ Tests of the errors of parameters.
 
 import numpy as np
 import pytest
-from astropy.table import QTable
+from astropy.table import MaskedColumn, QTable
 from numpy.testing import assert_allclose
 
 from astro_denoise.evaluation.parameters import (
@@ -33,6 +33,17 @@ def test_errors():
     assert_allclose(table['rmse'][0], np.sqrt(0.02 / 3))
     assert_allclose(table['mae_of_maximum'], [0.2 / 3, 90 / 800 / 3])
     assert (table['correlation'] > 0.9).all()
+    assert_allclose(table['mae_error'][0],
+                    np.std([0.1, 0.1, 0.0], ddof=1) / np.sqrt(3))
+    assert table.meta['n_images'] == 3
+    assert {'version', 'date'} <= set(table.meta)
+
+
+def test_errors_of_one_image():
+    table = parameter_errors({'a_dm': [0.5]}, {'a_dm': [0.75]})
+    assert_allclose(table['mae'], 0.25)
+    assert np.isnan(table['mae_error'][0])
+    assert np.isnan(table['correlation'][0])
 
 
 def test_constant_has_no_correlation():
@@ -46,3 +57,16 @@ def test_bad_tables():
         parameter_errors({'a_dm': [0.5]}, {'a_ic': [0.5]})
     with pytest.raises(ValueError, match="'a_dm' must be as long"):
         parameter_errors({'a_dm': [0.5]}, {'a_dm': [0.5, 0.6]})
+
+
+@pytest.mark.parametrize(('values', 'match'), [
+    ([], "'a_dm' of {} must hold at least one value"),
+    ([0.5, np.nan], "'a_dm' of {} must be finite, got nan at index"),
+    (MaskedColumn([0.5, 0.6], mask=[False, True]),
+     "'a_dm' of {} must not be masked, got 1 masked")])
+def test_values_without_meaning(values, match):
+    good = {'a_dm': [0.5, 0.6]}
+    with pytest.raises(ValueError, match=match.format('estimated')):
+        parameter_errors({'a_dm': values}, good)
+    with pytest.raises(ValueError, match=match.format('truth')):
+        parameter_errors(good, {'a_dm': values})

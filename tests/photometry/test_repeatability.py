@@ -313,8 +313,6 @@ class TestReport:
 
     @pytest.mark.parametrize('row', [None, 2])
     def test_plot(self, raw, row):
-        from matplotlib import pyplot as plt
-
         report = check_repeatability(raw, raw, seed=1)
         figure = report.plot(row=row)
         left, middle, right = figure.axes
@@ -326,7 +324,6 @@ class TestReport:
         assert any(f'{sigma68(df):.2f}' in label for label in labels)
         assert 'unit normal' in labels
         assert middle.get_xlabel() == right.get_xlabel() == 'i_auto'
-        plt.close(figure)
 
     def test_plot_without_raw(self, raw):
         from matplotlib.figure import Figure
