@@ -25,6 +25,9 @@ __all__ = ['NoiseModel', 'estimate_background', 'estimate_gain',
 
 logger = logging.getLogger(__name__)
 
+# In electrons; detectors for images have less.
+_LARGEST_READ_NOISE = 300.0
+
 
 @dataclass
 class NoiseModel:
@@ -297,6 +300,12 @@ def _estimated_noise(sky, level, correlation, gain, read_noise):
                     sky.level * gain, level * gain)
     electrons = electrons_of_sky(sky.level, level, gain)
     _, rest, pedestal = electrons
+    if gain_given and gain != 1 and rest > _LARGEST_READ_NOISE:
+        msg = (f'with gain={gain:.4g} electron per unit, the noise of the '
+               f'blank sky is a read noise of {rest:.0f} electron, as few '
+               f'detectors have: is the gain a setting of the camera (GAIN, '
+               f'with the gain in EGAIN), or of another unit?')
+        warnings.warn(msg, NoiseEstimateWarning, stacklevel=4)
     sigma = photon_noise_map(sky.values, sky.valid, gain, rest,
                              pedestal=pedestal)
     return sigma, gain, rest if gain_given else read_noise, electrons

@@ -357,6 +357,17 @@ class TestNoiseModel:
             noise_model(self.values, np.ones((2, 2), bool))
 
 
+def test_gain_that_is_a_setting():
+    # Drivers of cameras write 120 (0.1 dB) into GAIN, the gain into EGAIN.
+    rng = np.random.default_rng(1)
+    values = rng.poisson(200.0, (200, 200)) + rng.normal(0, 3, (200, 200))
+    valid = np.ones(values.shape, bool)
+    with pytest.warns(NoiseEstimateWarning, match=r'17\d\d electron.*EGAIN'):
+        noise_model(values, valid, gain=120.0)
+    noise_model(values, valid, gain=1.0)
+    noise_model(values, valid, gain=5.0)
+
+
 class TestResolveGain:
     header = fits.Header({
         'GAIN': 1.5, 'BAD': -1.0, 'TEXT': 'high', 'UNITS': '1.6 e-/ADU',
