@@ -1,0 +1,235 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+White noise, correlated noise, or structure that hides which of both.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from .block_levels import lower_mode
+
+__all__ = ['AxisCorrelation', 'LevelFindings', 'find_level']
+
+# Scatter of the logarithm of a truncated variance of differences, or of the
+# ratio of two, times the root of their number: it follows from how much the
+# differences overlap, and was measured on white noise.
+_LEVEL_SCATTER = {(2, 2): 3.5, (4, 4): 4.7, (8, 8): 6.5}
+_STEP_SCATTER = {(0, 1): 3.1, (1, 2): 2.0, (1, 4): 2.95, (2, 4): 2.5,
+                 (4, 8): 3.65}
+_PIXEL_SCATTER = 4.3
+
+_LEAST = 0.03       # smaller correlations are not named
+_SIGNIFICANT = 3.3  # errors
+_SOURCES = 0.06     # tail of differences where structure is left in them
+_TOP = 0.1          # what differences of order 8 may see less than of order 4
+
+
+@dataclass(frozen=True)
+class AxisCorrelation:
+    """
+    Correlation of neighbours along one axis.
+
+    Attributes
+    ----------
+    rho, error : float
+        Lag-1 correlation coefficient of the noise, 0 where it is not
+        significant, and its error.
+
+    verdict : {'white', 'correlated', 'cannot tell'}
+        What the differences along the axis say.
+
+    low, high : float
+        Logarithms of the ratios of the variances of differences of orders
+        0 and 1, and of orders 1 and the highest.
+    """
+
+    rho: float
+    error: float
+    verdict: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LevelFindings:
+    """
+    Noise level of a plane and what it rests on.
+
+    Attributes
+    ----------
+    level, error : float
+        Standard deviation of a pixel, and the error of that.
+
+    range : tuple of float
+        Where the level may lie.
+
+    verdict : {'white', 'correlated', 'cannot tell'}
+        Of both axes together.
+
+    y, x : `AxisCorrelation`
+        Of each axis.
+
+    blocks, block_errors : 1D `~torch.Tensor`
+        Standard deviation of a pixel in each block, NaN where unknown, and
+        its error.
+    """
+
+    level: float
+    error: float
+    range: tuple
+    verdict: str
+    y: AxisCorrelation
+    x: AxisCorrelation
+    blocks: torch.Tensor
+    block_errors: torch.Tensor
+
+
+def _errors(table, order, scatter):
+    return scatter / torch.sqrt(table.number[order].double().clamp(1))
+
+
+def _step(table, first, second, scatter):
+    """
+    Lower mode over the blocks of a ratio of variances.
+    """
+    step = table.log_variance[first] - table.log_variance[second]
+    known = torch.isfinite(step)
+    error = _errors(table, second, scatter)
+    return lower_mode(step[known], error[known])
+
+
+def _predicted(rho, guard):
+    """
+    What first differences see more than those of a higher order.
+
+    The variance of differences of order n of noise with a lag-1
+    correlation is that of white noise times 1 - 2 rho n / (n + 1).
+    """
+    rho = min(max(rho, -0.95), 0.5)
+    factor = 2 * guard / (guard + 1)
+    return math.log((1 - rho) / (1 - factor * min(rho, 0.55)))
+
+
+def _axis(table, axis, guard):
+    """
+    Judge one axis.
+    """
+    def order(n):
+        return (n, guard) if axis == 0 else (guard, n)
+
+    low, low_error, _ = _step(table, order(0), order(1),
+                              _STEP_SCATTER[0, 1])
+    high, high_error, _ = _step(table, order(1), (guard, guard),
+                                _STEP_SCATTER[1, guard])
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return AxisCorrelation(0.0, math.inf, 'cannot tell', low, high)
+    rho = 1 - math.exp(-low)
+    error = low_error * math.exp(-low)
+    seen = abs(low) > _SIGNIFICANT * low_error and abs(rho) > _LEAST
+    expected = _predicted(rho, guard)
+    tail = table.tail[order(0)]
+    tail = float(tail.nanquantile(0.3)) if tail.numel() else 0.0
+    if not seen:
+        verdict = ('cannot tell' if high > max(0.15, 5 * high_error)
+                   else 'white')
+        return AxisCorrelation(0.0, error, verdict, low, high)
+    share = high / expected
+    noise = high_error / abs(expected)
+    if share > 0.5 and (tail < _SOURCES or share < 2):
+        verdict = 'correlated'
+    elif rho < 0 or share + 2 * noise < 0.6:
+        verdict = 'white'
+    else:
+        verdict = 'cannot tell'
+    return AxisCorrelation(rho if verdict == 'correlated' else 0.0, error,
+                           verdict, low, high)
+
+
+def _plateau(table, orders):
+    """
+    The lowest order whose differences see no more than the next ones.
+
+    Also how much they see more than those, as the logarithm of a
+    variance.
+    """
+    excess = 0.0
+    for first, second in zip(orders[:-1], orders[1:], strict=True):
+        excess, error, _ = _step(table, first, second,
+                                 _STEP_SCATTER[first[0], second[0]])
+        if not math.isfinite(excess):
+            return first, 0.0
+        if excess < max(2.5 * error, 0.01):
+            return first, max(excess, 0.0)
+    return orders[-1], max(excess, 0.0)
+
+
+def find_level(table, *, guard=4):
+    """
+    Noise level and correlation of a plane from differences in blocks.
+
+    Differences of a high order along one axis see next to nothing of
+    structure; how the variance falls with the order along the other axis
+    tells noise that is correlated, which falls slowly and at all orders
+    alike, from structure, which falls by orders of magnitude down to the
+    noise.
+
+    Parameters
+    ----------
+    table : `~astro_denoise.noise.block_levels.BlockTable`
+        The variances.
+
+    guard : int, optional
+        Order of the differences along the other axis.
+
+    Returns
+    -------
+    findings : `LevelFindings`
+        The level, and how sure it is.
+    """
+    y, x = _axis(table, 0, guard), _axis(table, 1, guard)
+    orders = [(n, n) for n in (2, 4, 8) if (n, n) in table.log_variance]
+    best, excess = _plateau(table, orders)
+    verdicts = {y.verdict, x.verdict}
+    verdict = ('correlated' if 'correlated' in verdicts else
+               'cannot tell' if verdicts == {'cannot tell'} else 'white')
+    if verdict != 'correlated' and (best == orders[-1] and excess > _TOP):
+        verdict = 'cannot tell'
+
+    logs = table.log_variance[guard, guard]
+    if verdict == 'correlated':
+        logs = logs.clone()
+        for axis, one in ((0, y), (1, x)):
+            if one.verdict == 'correlated':
+                order = (0, guard) if axis == 0 else (guard, 0)
+                logs += (table.log_variance[order]
+                         - table.log_variance[guard, guard])
+        errors = _errors(table, (guard, guard), _PIXEL_SCATTER)
+    else:
+        logs = table.log_variance[best]
+        errors = _errors(table, best, _LEVEL_SCATTER[best])
+    known = torch.isfinite(logs)
+    mode, error, _ = lower_mode(logs[known], errors[known])
+    level = math.exp(mode / 2) if math.isfinite(mode) else math.nan
+    spread = (level * math.exp(-error), level * math.exp(error))
+    if verdict == 'cannot tell':
+        spread = _range(table, orders, level)
+    return LevelFindings(
+        level, level * error / 2, spread, verdict, y, x,
+        (logs / 2).exp(), (logs / 2).exp() * errors / 2)
+
+
+def _range(table, orders, level):
+    """
+    Levels that differences of all orders allow.
+    """
+    levels = [level]
+    for order in orders:
+        logs = table.log_variance[order]
+        known = torch.isfinite(logs)
+        mode, *_ = lower_mode(logs[known], _errors(
+            table, order, _LEVEL_SCATTER[order])[known])
+        if math.isfinite(mode):
+            levels.append(math.exp(mode / 2))
+    return min(levels), max(levels)

@@ -1,0 +1,340 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+All that one look at a plane says about its noise.
+"""
+
+import logging
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+from .block_levels import block_size, block_table, lower_mode
+from .block_map import block_map
+from .correlation import find_level
+from .defects import find_defects
+from .lines import line_noise
+from .phases import PhasePattern, find_phases, split_phases
+from .quantization import dither, quantization_step, rounding_noise
+
+__all__ = ['NoiseFindings', 'measure_noise']
+
+logger = logging.getLogger(__name__)
+
+MOST_BLOCKS = 128  # looked at for the level
+_LOW_ORDERS = ((0, 2), (1, 2), (2, 2), (2, 1), (2, 0))
+_FEW = 60_000      # fourth differences, below which second ones are used too
+
+
+@dataclass(frozen=True)
+class NoiseFindings:
+    """
+    What a plane says about its noise.
+
+    Attributes
+    ----------
+    level, level_error : float
+        Standard deviation of a pixel of the sky, without what its line has
+        in common, and the error of it; 0 where all pixels are alike.
+
+    level_range : tuple of float
+        Where the level may lie; wide where the verdict is 'cannot tell'.
+
+    verdict : {'white', 'correlated', 'cannot tell'}
+        Whether the noise is independent from pixel to pixel.
+
+    correlation : tuple of float
+        Lag-1 correlation along y and x, 0 where it is not significant.
+
+    step : float
+        What the values are counted in; 0 for a continuous range.
+
+    phases : `~astro_denoise.noise.phases.PhasePattern`
+        The pattern of 2 x 2 pixels.
+
+    phase_levels : tuple of float or `None`
+        Noise of the four phases, where there is a pattern.
+
+    line_axis : {0, 1} or `None`
+        0 where rows, 1 where columns have noise in common.
+
+    line_level : float
+        The standard deviation of it.
+
+    defects : tuple of `~astro_denoise.noise.defects.Defect`
+        Values that are no measurement.
+
+    defect_mask : 2D bool `~torch.Tensor`
+        `True` for their pixels.
+
+    block_size : int
+        Pixels per side of a block of the map.
+
+    block_map : 2D `~torch.Tensor` or `None`
+        Noise of each block, where it differs from place to place.
+
+    poisson : bool
+        Whether values are counts from 0 whose variance is their mean.
+    """
+
+    level: float
+    level_error: float
+    level_range: tuple
+    verdict: str
+    correlation: tuple
+    step: float
+    phases: PhasePattern
+    phase_levels: tuple | None
+    line_axis: int | None
+    line_level: float
+    defects: tuple
+    defect_mask: torch.Tensor = field(repr=False)
+    block_size: int = 64
+    block_map: torch.Tensor | None = field(default=None, repr=False)
+    poisson: bool = False
+
+    @property
+    def pixel_level(self):
+        """
+        Standard deviation of a pixel, with what its line has in common.
+        """
+        return math.hypot(self.level, self.line_level)
+
+
+def _look(values, valid, *, most):
+    """
+    Level and correlation of a plane, by differences as high as it allows.
+    """
+    size = block_size(values.shape)
+    table = block_table(values, valid, size=size, most=most)
+    findings = find_level(table)
+    number = int(table.number[4, 4].sum())
+    pixels = int(valid.sum()) * min(1, most * size**2 / valid.numel())
+    if number < 0.2 * pixels and number < _FEW:
+        # pixels are missing everywhere: differences that reach less far
+        table = block_table(values, valid, size=size, most=most,
+                            orders=_LOW_ORDERS)
+        findings = find_level(table, guard=2)
+    return findings, table
+
+
+def _without_dither(findings, step):
+    """
+    Factor by which the level falls when dither is taken out.
+    """
+    variance = findings.level**2 - step**2 / 12
+    return math.sqrt(max(variance, 0.0)) / findings.level
+
+
+def _smallest_noise(table, step):
+    """
+    Noise below a step, from the mean squares of dithered differences.
+
+    Most values are alike, so that medians say nothing. What rounding
+    leaves of noise ``s`` (in steps) on a sky that takes all values between
+    two steps is ``s**2 + 1/12`` less the part that is smooth, the sum over
+    k of ``exp(-(2 pi k s)**2) / (2 pi**2 k**2)``.
+    """
+    order = (2, 2)
+    variance = (table.log_variance[order] + table.tail[order]).exp()
+    known = torch.isfinite(variance)
+    if not known.any():
+        return rounding_noise(step)
+    limit = 2 * variance[known].quantile(0.5)
+    usual = variance[known & (variance <= limit)]
+    random = max(float(usual.double().mean()) / step**2 - 1 / 12, 0.0)
+    low, high = 0.0, 2.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        smooth = sum(math.exp(-(2 * math.pi * k * middle)**2)
+                     / (2 * math.pi**2 * k**2) for k in range(1, 30))
+        if middle**2 + 1 / 12 - smooth > random:
+            high = middle
+        else:
+            low = middle
+    return step * math.sqrt(low**2 + 1 / 12)
+
+
+def _counts_level(values, valid, step):
+    """
+    Noise of counts from 0 whose variance is their mean, else `None`.
+    """
+    size = block_size(values.shape)
+    rows, columns = (n // size * size for n in values.shape)
+    if rows == 0 or columns == 0:
+        rows, columns, size = *values.shape, min(values.shape)
+        rows, columns = rows // size * size, columns // size * size
+    part = torch.where(valid, values, math.nan)[:rows, :columns] / step
+    blocks = part.reshape(rows // size, size, columns // size, size)
+    blocks = blocks.transpose(1, 2).flatten(2).flatten(0, 1)
+    mean = blocks.nanmean(1).double()
+    number = torch.isfinite(blocks).sum(1)
+    square = (blocks - mean[:, None]).square().nanmean(1).double()
+    known = (number > size) & (mean > 0)
+    if not known.any():
+        return None
+    error = torch.sqrt(mean / number)[known]
+    typical, *_ = lower_mode(mean[known], error)
+    near = known & ((mean - typical).abs() < 4 * torch.sqrt(
+        typical / number))
+    if not near.any():
+        return None
+    ratio = float((square[near] / mean[near]).median())
+    return math.sqrt(typical) * step if 0.8 < ratio < 1.25 else None
+
+
+def _nothing(valid, step, mask, defects):
+    empty = PhasePattern((0.0,) * 3, (0.0,) * 3, False)
+    return NoiseFindings(0.0, 0.0, (0.0, 0.0), 'cannot tell', (0.0, 0.0),
+                         step, empty, None, None, 0.0, defects, mask)
+
+
+def measure_noise(values, valid, *, most=MOST_BLOCKS):
+    """
+    Measure the noise of a plane, and say how sure that is.
+
+    Parameters
+    ----------
+    values : 2D `~torch.Tensor`
+        The plane (float32), in a range that single precision holds.
+
+    valid : 2D bool `~torch.Tensor`
+        `False` where a pixel must not be used.
+
+    most : int, optional
+        Blocks of 64 pixels that are looked at for the level.
+
+    Returns
+    -------
+    findings : `NoiseFindings`
+        What was found.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.noise.findings import measure_noise
+    >>> generator = torch.Generator().manual_seed(1)
+    >>> values = 5 * torch.randn(256, 256, generator=generator)
+    >>> found = measure_noise(values, torch.isfinite(values))
+    >>> print(f'{found.level:.1f} {found.verdict}')
+    5.0 white
+    """
+    values = values.nan_to_num(0.0) if not valid.all() else values
+    step = quantization_step(values, valid)
+    mask, defects = find_defects(values, valid, step=step)
+    valid = valid & ~mask
+    if not valid.any():
+        return _nothing(valid, step, mask, defects)
+    centre = values[valid][::max(1, values.numel() // 10_000)].median()
+    plane = values - centre
+    if step:
+        plane = dither(plane, step)
+    findings, table = _look(plane, valid, most=most)
+    if not findings.level > 0:
+        return _nothing(valid, step, mask, defects)
+    pattern = find_phases(plane, valid, findings.level, most=most)
+    phase_levels = None
+    if pattern.found:
+        findings, table, phase_levels = _by_phase(plane, valid, most)
+    line_axis, line_level = _line_pattern(plane, valid, findings, pattern,
+                                          most)
+    factor, poisson = 1.0, False
+    if step:
+        factor, poisson = _step_factor(values, valid, findings, table, step)
+    blocks = None
+    if not pattern.found:
+        blocks = _map(plane, valid, findings, table, most)
+    return _collected(findings, factor, step, pattern, phase_levels,
+                      (line_axis, line_level), (defects, mask), blocks,
+                      block_size(values.shape), poisson)
+
+
+def _collected(findings, factor, step, pattern, phase_levels, lines, defects,
+               blocks, size, poisson):
+    """
+    All in the unit of the plane, and one verdict.
+    """
+    verdict = findings.verdict
+    if lines[0] is not None and verdict == 'white':
+        verdict = 'correlated'
+    rho = [one.rho for one in (findings.y, findings.x)]
+    if lines[0] is not None:
+        share = lines[1]**2 / (lines[1]**2 + findings.level**2)
+        rho[1 - lines[0]] = max(rho[1 - lines[0]], share)
+    level = factor * findings.level
+    logger.info('noise level %.4g (%s), correlation along y %.3f and x %.3f',
+                level, verdict, *rho)
+    return NoiseFindings(
+        level, factor * findings.error,
+        tuple(factor * one for one in findings.range), verdict, tuple(rho),
+        step, pattern,
+        None if phase_levels is None else tuple(
+            factor * one for one in phase_levels),
+        *lines, *defects, size,
+        None if blocks is None else factor * blocks, poisson)
+
+
+def _by_phase(plane, valid, most):
+    """
+    Measure each phase of a 2 x 2 pattern for itself.
+    """
+    looks = [_look(one, good, most=most // 4) for one, good in zip(
+        split_phases(plane), split_phases(valid), strict=True)]
+    levels = [findings.level for findings, _ in looks]
+    middle = sorted(range(4), key=lambda i: levels[i])[1]
+    findings, table = looks[middle]
+    return findings, table, tuple(levels)
+
+
+def _line_pattern(plane, valid, findings, pattern, most):
+    """
+    The axis whose lines have noise in common, and how much.
+    """
+    found = []
+    for axis in (0, 1):
+        size = line_noise(plane, valid, findings.level, axis=axis,
+                          most=most, size=block_size(plane.shape))
+        found.append(size)
+    if pattern.found or max(found) == 0:
+        return None, 0.0
+    axis = 0 if found[0] > found[1] else 1
+    return axis, found[axis]
+
+
+def _step_factor(values, valid, findings, table, step):
+    """
+    What brings a level of dithered values to that of the values.
+    """
+    if findings.level < 1.2 * step:
+        if float(values[valid].min()) == 0:
+            level = _counts_level(values, valid, step)
+            if level is not None:
+                return level / findings.level, True
+    if findings.level < 0.75 * step and (2, 2) in table.log_variance:
+        return _smallest_noise(table, step) / findings.level, False
+    factor = _without_dither(findings, step)
+    return max(factor, rounding_noise(step) / findings.level), False
+
+
+def _map(plane, valid, findings, table, most):
+    """
+    Noise of each block of the whole plane, where it differs.
+    """
+    levels, errors, index = (findings.blocks, findings.block_errors,
+                             table.index)
+    if table.grid[0] * table.grid[1] > len(index):
+        table = block_table(plane, valid, orders=((2, 2), (4, 4)),
+                            size=block_size(plane.shape), most=None)
+        logs, index = table.log_variance[4, 4], table.index
+        errors = 4.7 / torch.sqrt(table.number[4, 4].double())
+        low = table.log_variance[2, 2] - logs
+        fine = low < 3 * 2.5 / torch.sqrt(table.number[4, 4].double())
+        logs = torch.where(fine, table.log_variance[2, 2], logs)
+        errors = torch.where(fine, errors * 3.5 / 4.7, errors)
+        known = torch.isfinite(logs)
+        if not known.any():
+            return None
+        mode, *_ = lower_mode(logs[known], errors[known])
+        levels = ((logs - mode) / 2).exp() * findings.level
+        errors = levels * errors / 2
+    return block_map(levels, errors, index, table.grid)
