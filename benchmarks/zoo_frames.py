@@ -33,8 +33,8 @@ class ZooFrame:
         What a user would give.
 
     level : float
-        Noise of a pixel of the blank sky, or of the darkest quarter of
-        the pixels where there is no sky.
+        Noise of a pixel of the blank sky, or of the darker half of the
+        pixels of the darker blocks where there is no sky.
 
     sigma : 2D `~numpy.ndarray` or `None`
         Noise of every pixel, where it is not that of the level.
@@ -124,9 +124,16 @@ def grid(shape):
                        indexing='ij')
 
 
-def dark_level(sigma):
-    """Noise of the darkest quarter of the pixels."""
-    return float(np.median(sigma[sigma <= np.quantile(sigma, 0.25)]))
+def dark_level(sigma, size=64):
+    """
+    Noise of the darker half of the pixels in the darker blocks.
+    """
+    rows, columns = (max(n // size, 1) for n in sigma.shape)
+    blocks = [block for part in np.array_split(sigma, rows)
+              for block in np.array_split(part, columns, axis=1)]
+    levels = [np.sqrt(np.mean(block[block <= np.median(block)]**2))
+              for block in blocks]
+    return float(np.quantile(levels, 0.25))
 
 
 def exposed(rng, light, gain=1.5, read_noise=6.0, offset=0.0, *, blank=None,
@@ -345,7 +352,7 @@ def sun(rng, shape):
         np.clip(1 - radius**2, 0, 1)), 0.002)
     disc = ndimage.gaussian_filter(disc, 0.8)
     light = 30000 * disc * (1 + 0.05 * texture(rng, shape, 1.2))
-    return exposed(rng, light, 5.0, 10.0)
+    return exposed(rng, light, 5.0, 10.0, blank=60.0)
 
 
 @kind('high contrast (a star with a halo of speckles)')
@@ -635,7 +642,6 @@ def _lines(rng, shape, axis, size):
     length[1 - axis] = shape[1 - axis]
     offsets = rng.standard_normal(length) * size * frame.level
     frame.values += offsets
-    frame.level *= np.sqrt(1 + size**2)
     frame.white = False
     frame.rho = size**2 / (1 + size**2)
     frame.notes['lines'] = 1 - axis
@@ -657,7 +663,6 @@ def alternate(rng, shape):
     frame = exposed(rng, np.full(shape, 200.0), 1.0, 6.0, blank=200.0)
     frame.values[::2] += frame.level
     frame.white = False
-    frame.level = float(np.hypot(frame.level, frame.level / 2))
     frame.notes['lines'] = 0
     return frame
 

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 __all__ = ['BLOCK', 'ORDERS', 'BlockTable', 'block_size', 'block_table',
-           'cut_blocks', 'differences', 'lower_mode', 'truncated_variance']
+           'cut_blocks', 'differences', 'lower_mode', 'truncated_variance',
+           'without_spikes']
 
 BLOCK = 64  # pixels in a block, a side
 
@@ -241,7 +242,7 @@ class BlockTable:
     grid: tuple
 
 
-def _without_spikes(blocks):
+def without_spikes(blocks):
     """
     NaN for pixels that stand alone: hot ones, cosmic rays.
     """
@@ -295,7 +296,7 @@ def _moments(planes, dark, order):
 
 
 def _chunk_table(blocks, orders):
-    blocks = _without_spikes(blocks)
+    blocks = without_spikes(blocks)
     along_y = {0: blocks}
     for order in sorted({order for order, _ in orders} - {0}):
         below = max(n for n in along_y if n < order)
@@ -306,7 +307,7 @@ def _chunk_table(blocks, orders):
         for x in sorted(x for first, x in orders if first == y):
             plane, last = _further(plane, last, x, 2), x
             planes[y, x] = plane
-    guarded = planes[4, 4].flatten(1)
+    guarded = planes[max(orders, key=min)].flatten(1)
     variance, *_ = truncated_variance((guarded**2)[:, ::3].contiguous())
     cells, level = _dark_cells(blocks, variance)
     dark = cells.repeat_interleave(_CELL, 1).repeat_interleave(_CELL, 2)

@@ -4,7 +4,7 @@ White noise, correlated noise, or structure that hides which of both.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -23,6 +23,7 @@ _PIXEL_SCATTER = 4.3
 _LEAST = 0.03       # smaller correlations are not named
 _SIGNIFICANT = 3.3  # errors
 _SOURCES = 0.06     # tail of differences where structure is left in them
+_ALIKE = 0.4        # share of blocks of one level where it is that of noise
 _TOP = 0.1          # what differences of order 8 may see less than of order 4
 
 
@@ -137,14 +138,31 @@ def _axis(table, axis, guard):
         return AxisCorrelation(0.0, error, verdict, low, high)
     share = high / expected
     noise = high_error / abs(expected)
-    if share > 0.5 and (tail < _SOURCES or share < 2):
+    if rho < 0 and tail > 2 * _SOURCES:
+        # noise that grows with the light looks the same
+        verdict = 'cannot tell'
+    elif share > 0.5 and (tail < _SOURCES or share < 2):
         verdict = 'correlated'
-    elif rho < 0 or share + 2 * noise < 0.6:
+    elif share + 2 * noise < 0.6:
         verdict = 'white'
     else:
         verdict = 'cannot tell'
     return AxisCorrelation(rho if verdict == 'correlated' else 0.0, error,
                            verdict, low, high)
+
+
+def _checked(one, table, axis):
+    """
+    Whether a correlation is the same where structure counts for less.
+    """
+    if one.verdict != 'correlated':
+        return one
+    orders = [(n, 8) if axis == 0 else (8, n) for n in (0, 1)]
+    low, error, _ = _step(table, *orders, _STEP_SCATTER[0, 1] * 1.2)
+    error = math.hypot(error, one.error / (1 - one.rho))
+    if abs(low) > 0.7 * abs(one.low) - error and low * one.low > 0:
+        return one
+    return replace(one, rho=0.0, verdict='white')
 
 
 def _plateau(table, orders):
@@ -165,7 +183,7 @@ def _plateau(table, orders):
     return orders[-1], max(excess, 0.0)
 
 
-def find_level(table, *, guard=4):
+def find_level(table, *, guard=4, second=None):
     """
     Noise level and correlation of a plane from differences in blocks.
 
@@ -183,12 +201,19 @@ def find_level(table, *, guard=4):
     guard : int, optional
         Order of the differences along the other axis.
 
+    second : `~astro_denoise.noise.block_levels.BlockTable`, optional
+        Variances of differences of order 8 along the other axis, which a
+        correlation must show alike.
+
     Returns
     -------
     findings : `LevelFindings`
         The level, and how sure it is.
     """
     y, x = _axis(table, 0, guard), _axis(table, 1, guard)
+    if second is not None:
+        y, x = (_checked(one, second, axis) for axis, one in
+                enumerate((y, x)))
     orders = [(n, n) for n in (2, 4, 8) if (n, n) in table.log_variance]
     best, excess = _plateau(table, orders)
     verdicts = {y.verdict, x.verdict}
@@ -210,7 +235,11 @@ def find_level(table, *, guard=4):
         logs = table.log_variance[best]
         errors = _errors(table, best, _LEVEL_SCATTER[best])
     known = torch.isfinite(logs)
-    mode, error, _ = lower_mode(logs[known], errors[known])
+    mode, error, share = lower_mode(logs[known], errors[known])
+    tail = torch.stack([table.tail[order][known].nanquantile(0.3)
+                        for order in ((0, guard), (guard, 0))]).min()
+    if verdict == 'correlated' and share < _ALIKE and tail > _SOURCES:
+        verdict = 'cannot tell'
     level = math.exp(mode / 2) if math.isfinite(mode) else math.nan
     spread = (level * math.exp(-error), level * math.exp(error))
     if verdict == 'cannot tell':

@@ -5,7 +5,7 @@ All that one look at a plane says about its noise.
 
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -22,7 +22,10 @@ __all__ = ['NoiseFindings', 'measure_noise']
 logger = logging.getLogger(__name__)
 
 MOST_BLOCKS = 128  # looked at for the level
+_HIGH_ORDERS = ((0, 8), (1, 8), (8, 8), (8, 1), (8, 0))
 _LOW_ORDERS = ((0, 2), (1, 2), (2, 2), (2, 1), (2, 0))
+_COARSE = 0.75      # steps, below which rounding is most of the noise
+_NO_PATTERN = PhasePattern((0.0,) * 3, (0.0,) * 3, False)
 _FEW = 60_000      # fourth differences, below which second ones are used too
 
 
@@ -108,6 +111,8 @@ def _look(values, valid, *, most):
     size = block_size(values.shape)
     table = block_table(values, valid, size=size, most=most)
     findings = find_level(table)
+    if findings.verdict == 'correlated':
+        findings = _confirmed(values, valid, table, findings, most)
     number = int(table.number[4, 4].sum())
     pixels = int(valid.sum()) * min(1, most * size**2 / valid.numel())
     if number < 0.2 * pixels and number < _FEW:
@@ -116,6 +121,18 @@ def _look(values, valid, *, most):
                             orders=_LOW_ORDERS)
         findings = find_level(table, guard=2)
     return findings, table
+
+
+def _confirmed(values, valid, table, findings, most):
+    """
+    Look at a correlation again with less of the structure.
+
+    Differences of order 8 across see far less of structure than those of
+    order 4, but the same correlation.
+    """
+    others = block_table(values, valid, orders=_HIGH_ORDERS, most=most,
+                         size=block_size(values.shape))
+    return find_level(table, second=others)
 
 
 def _without_dither(findings, step):
@@ -184,9 +201,8 @@ def _counts_level(values, valid, step):
 
 
 def _nothing(valid, step, mask, defects):
-    empty = PhasePattern((0.0,) * 3, (0.0,) * 3, False)
     return NoiseFindings(0.0, 0.0, (0.0, 0.0), 'cannot tell', (0.0, 0.0),
-                         step, empty, None, None, 0.0, defects, mask)
+                         step, _NO_PATTERN, None, None, 0.0, defects, mask)
 
 
 def measure_noise(values, valid, *, most=MOST_BLOCKS):
@@ -232,7 +248,9 @@ def measure_noise(values, valid, *, most=MOST_BLOCKS):
     findings, table = _look(plane, valid, most=most)
     if not findings.level > 0:
         return _nothing(valid, step, mask, defects)
-    pattern = find_phases(plane, valid, findings.level, most=most)
+    coarse = findings.level < _COARSE * step
+    pattern = (_NO_PATTERN if coarse else
+               find_phases(plane, valid, findings.level, most=most))
     phase_levels = None
     if pattern.found:
         findings, table, phase_levels = _by_phase(plane, valid, most)
@@ -242,8 +260,10 @@ def measure_noise(values, valid, *, most=MOST_BLOCKS):
     if step:
         factor, poisson = _step_factor(values, valid, findings, table, step)
     blocks = None
-    if not pattern.found:
-        blocks = _map(plane, valid, findings, table, most)
+    if not (pattern.found or coarse):
+        blocks = _map(plane, valid, findings, table)
+        if blocks is not None:
+            findings = _level_of_sky(findings, table, blocks)
     return _collected(findings, factor, step, pattern, phase_levels,
                       (line_axis, line_level), (defects, mask), blocks,
                       block_size(values.shape), poisson)
@@ -283,22 +303,23 @@ def _by_phase(plane, valid, most):
     levels = [findings.level for findings, _ in looks]
     middle = sorted(range(4), key=lambda i: levels[i])[1]
     findings, table = looks[middle]
-    return findings, table, tuple(levels)
+    level = math.sqrt(sum(one**2 for one in levels) / 4)
+    return replace(findings, level=level), table, tuple(levels)
 
 
 def _line_pattern(plane, valid, findings, pattern, most):
     """
     The axis whose lines have noise in common, and how much.
     """
-    found = []
-    for axis in (0, 1):
-        size = line_noise(plane, valid, findings.level, axis=axis,
-                          most=most, size=block_size(plane.shape))
-        found.append(size)
-    if pattern.found or max(found) == 0:
+    if pattern.found:
+        return None, 0.0
+    size = block_size(plane.shape)
+    found = [line_noise(plane, valid, axis=axis, size=size, most=most)
+             for axis in (0, 1)]
+    if max(found) == 0:
         return None, 0.0
     axis = 0 if found[0] > found[1] else 1
-    return axis, found[axis]
+    return axis, found[axis] * findings.level
 
 
 def _step_factor(values, valid, findings, table, step):
@@ -310,13 +331,28 @@ def _step_factor(values, valid, findings, table, step):
             level = _counts_level(values, valid, step)
             if level is not None:
                 return level / findings.level, True
-    if findings.level < 0.75 * step and (2, 2) in table.log_variance:
+    if findings.level < _COARSE * step and (2, 2) in table.log_variance:
         return _smallest_noise(table, step) / findings.level, False
     factor = _without_dither(findings, step)
     return max(factor, rounding_noise(step) / findings.level), False
 
 
-def _map(plane, valid, findings, table, most):
+def _level_of_sky(findings, table, blocks):
+    """
+    Median noise of the blocks, if most are blank sky of one level.
+    """
+    dark = table.dark
+    known = torch.isfinite(dark)
+    blank = known & ((dark - dark[known].median()).abs() < findings.level / 2)
+    if int(blank.sum()) < 0.6 * int(known.sum()):
+        return findings
+    level = float(blocks.flatten()[table.index[blank]].median())
+    factor = level / findings.level
+    return replace(findings, level=level, error=findings.error * factor,
+                   range=tuple(factor * one for one in findings.range))
+
+
+def _map(plane, valid, findings, table):
     """
     Noise of each block of the whole plane, where it differs.
     """
