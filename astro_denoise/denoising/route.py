@@ -99,7 +99,7 @@ def denoise_measured(plane, planes, measurement, network, writer, *,
     measurement : `~astro_denoise.noise.Measurement`
         Of the whole plane.
 
-    network, writer, runtime, progress : object
+    network, writer, runtime : object
         As for `denoise_plane`.
 
     origin : tuple of int, optional
@@ -107,6 +107,9 @@ def denoise_measured(plane, planes, measurement, network, writer, *,
 
     window_pixels : int, optional
         As for `~astro_denoise.inference.engine.denoise_windows`.
+
+    progress : callable, optional
+        As for `denoise_plane`.
     """
     from ..inference.engine import denoise_windows
 

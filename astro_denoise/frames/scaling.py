@@ -98,12 +98,15 @@ class Scale:
 
         Parameters
         ----------
-        values, sigma : 2D `~numpy.ndarray`
-            Pixels and their noise, which may be `None`.
+        values : 2D `~numpy.ndarray`
+            The pixels.
 
         valid : 2D bool `~numpy.ndarray`
             Changed in place: pixels that cannot be brought there with the
             others are not valid.
+
+        sigma : 2D `~numpy.ndarray` or `None`
+            Their noise.
 
         Returns
         -------
