@@ -33,8 +33,8 @@ def add_segment(commands):
     add = parser.add_argument
     add('input', metavar='IN', help=argparse.SUPPRESS)
     add('-o', '--output', required=True, metavar='OUT',
-        help='probability, segmentation and catalogue, .fits')
-    add('--catalog', metavar='FILE', help='the catalogue, .ecsv')
+        help='probability, segmentation and catalog, .fits')
+    add('--catalog', metavar='FILE', help='the catalog, .ecsv')
     add('--plot', metavar='PLOT', help='map with sources, .png')
     add_model(parser, 'galactic-center')
     add('--threshold', type=float, metavar='P',
@@ -94,7 +94,7 @@ def _run_segment(options):
 
 
 def _flat(catalog):
-    """A catalogue that FITS can hold: sky positions as two columns."""
+    """A catalog that FITS can hold: sky positions as two columns."""
     from astropy.table import QTable
 
     table = QTable()

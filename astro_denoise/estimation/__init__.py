@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Estimate parameters of the Galactic Centre, as posteriors.
+Estimate parameters of the Galactic Center, as posteriors.
 """
 
 import lazy_loader

@@ -137,7 +137,7 @@ class BlindSpotDenoiser(nn.Module):
         return F.avg_pool2d(features, 4, 2, 1, count_include_pad=False)
 
     def _answer(self, planes, dtype):
-        """The head's answer, in float32."""
+        """Compute the answer of the head, in float32."""
         levels = []
         features = planes
         for level, encoder in enumerate(self.encoders):
@@ -202,7 +202,7 @@ class BlindSpotDenoiser(nn.Module):
         ----------
         x, log_sigma, valid : `torch.Tensor`
             Shape (n, 1, ny, nx), sides multiples of ``stride``: the
-            standardised frame, the logarithm of the noise in units of
+            standardized frame, the logarithm of the noise in units of
             the blank sky's, and 1 for pixels that count (elsewhere both
             others must be 0).
 
@@ -245,7 +245,7 @@ class BlindSpotDenoiser(nn.Module):
 
     def _posterior(self, signal, log_sigma, logits, means, log_variances):
         """
-        Mean of the posterior, and log variance in units of the noise.
+        Compute mean of the posterior and log variance in units of the noise.
         """
         total = mean = square = 0.0
         terms = mixture_terms(signal, log_sigma, logits, means,
@@ -255,11 +255,11 @@ class BlindSpotDenoiser(nn.Module):
         for log_weight, residual, noise, prior in terms:
             weight = (log_weight - peak).exp()
             gain = prior / (prior + noise)
-            centre = means + gain * residual
+            middle = means + gain * residual
             total = total + weight.sum(1, keepdim=True)
-            mean = mean + (weight * centre).sum(1, keepdim=True)
+            mean = mean + (weight * middle).sum(1, keepdim=True)
             square = square + (weight * (
-                gain * noise + (centre - signal)**2)).sum(1, keepdim=True)
+                gain * noise + (middle - signal)**2)).sum(1, keepdim=True)
         mean = mean / total
         variance = square / total - (mean - signal)**2
         return mean, variance.clamp_min(1e-6).log() - 2.0 * log_sigma
@@ -267,8 +267,7 @@ class BlindSpotDenoiser(nn.Module):
 
 def mixture_terms(signal, log_sigma, logits, means, log_variances, mixture):
     """
-    The pixel as a sum of Gaussians: each of the prior with each of the
-    noise.
+    Combine each Gaussian of the prior with each of the noise of a pixel.
 
     Parameters
     ----------
@@ -307,7 +306,7 @@ def mixture_terms(signal, log_sigma, logits, means, log_variances, mixture):
 
 
 def _smooth(plane):
-    """Binomial weights 1, 2, 1: nothing of the Nyquist frequency."""
+    """Smooth by weights 1, 2, 1: nothing of the Nyquist frequency stays."""
     plane = F.pad(plane, (1, 1, 1, 1), mode='replicate')
     plane = plane[:, :, 1:] + plane[:, :, :-1]
     plane = plane[:, :, 1:] + plane[:, :, :-1]
@@ -317,7 +316,7 @@ def _smooth(plane):
 
 def _brightness(signal, valid):
     """
-    Typical brightness of the surroundings, at least 1.
+    Measure the typical brightness of the surroundings, at least 1.
     """
     total, count = (_smooth(_smooth(plane)) for plane in (signal, valid))
     return (1.0 + (total / count.clamp_min(1e-3))**2).sqrt()

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Networks for images of point sources: the Galactic Centre in gamma rays,
+Networks for images of point sources: the Galactic Center in gamma rays,
 and stars in optical frames.
 """
 
@@ -33,7 +33,7 @@ class _Residual(nn.Module):
 
 def local_mean(plane, valid, size):
     """
-    Mean over the valid pixels of a box around each pixel.
+    Compute the mean over the valid pixels of a box around each pixel.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ class SourceSegmenter(nn.Module):
 
     def described(self, image, valid, position, dtype=torch.float32):
         """
-        What is made of an image on the way to an answer.
+        Compute the features of an image and the answer of the head.
 
         Parameters
         ----------
@@ -229,7 +229,7 @@ class SourceSegmenter(nn.Module):
 
     def _forms(self, image, valid):
         """
-        The image in several forms, and the noise to measure it by.
+        Transform an image to several planes of order one.
 
         Returns five planes of order one, about the standard deviation of
         the noise in each pixel, and the image above its surroundings in
@@ -282,7 +282,7 @@ class SourceSegmenter(nn.Module):
             Shape (n, 1, ny, nx), float32: ``logit`` of a source in the
             pixel; ``flux`` of the sources there, in the unit of the
             image, and the ``log_variance`` of its error; ``dx`` and
-            ``dy``, pixels from the centre of the pixel to the middle of
+            ``dy``, pixels from the center of the pixel to the middle of
             their light.
         """
         _, answer, scale = self.described(image, valid, position, dtype)
@@ -290,7 +290,7 @@ class SourceSegmenter(nn.Module):
 
     def answered(self, answer, scale):
         """
-        The answer of `forward` from that of `described`.
+        Turn the answer of `described` into that of `forward`.
 
         Parameters
         ----------

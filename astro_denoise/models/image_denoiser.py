@@ -151,7 +151,7 @@ class MixedDenoiser(nn.Module):
 
     @staticmethod
     def _scaled(values, valid):
-        """Images over their maximum, and that."""
+        """Divide images by their maximum."""
         valid = torch.ones_like(values) if valid is None else valid
         image = (values * valid)[:, None]
         scale = image.amax((2, 3), keepdim=True)

@@ -22,13 +22,13 @@ _N_KNOTS = 24
 
 
 def _in_batches(function, images):
-    """A function of images, a few at a time."""
+    """Apply a function to images, a few at a time."""
     return torch.cat([function(part) for part in images.split(_BATCH)])
 
 
 def _convolutions(*plan):
     """
-    3x3 convolutions with rectifiers, and pooling.
+    Chain 3x3 convolutions with rectifiers, and pooling.
 
     ``plan`` holds the number of channels at the input, then of each
     convolution, a pair where its kernel is of another size, or ``'pool'``.
@@ -133,7 +133,7 @@ class SingleOutputCNN(_PointCNN):
 
     def forward(self, counts):
         """
-        Parameters on the scale of the network.
+        Estimate parameters on the scale of the network.
 
         Parameters
         ----------
@@ -175,7 +175,7 @@ class MultiOutputCNN(_PointCNN):
 
     def forward(self, counts):
         """
-        Parameters on the scale of the network.
+        Estimate parameters on the scale of the network.
 
         Parameters
         ----------
@@ -195,7 +195,7 @@ class PaperUNet(nn.Module):
     """
     The document's U-net for the pixels that hold point sources.
 
-    Two convolutions with dropout between them, batch normalisation and
+    Two convolutions with dropout between them, batch normalization and
     leaky rectifiers in each of four blocks, a bridge, and four transposed
     convolutions with skip connections. Convolutions of encoder and bridge
     have leaky rectifiers of their own, as its text says.
@@ -217,7 +217,7 @@ class PaperUNet(nn.Module):
         def activation():
             return nn.LeakyReLU(_KERAS_SLOPE)
 
-        def normalised(n_channels):
+        def normalized(n_channels):
             return [nn.BatchNorm2d(n_channels, **_KERAS_BATCH_NORM),
                     activation()]
 
@@ -228,18 +228,18 @@ class PaperUNet(nn.Module):
                 nn.Conv2d(n_in, width, 3, padding=1), activation(),
                 nn.Dropout(dropout),
                 nn.Conv2d(width, width, 3, padding=1), activation(),
-                *normalised(width)))
+                *normalized(width)))
             n_in = width
         self.bridge = nn.Sequential(
             nn.Conv2d(n_in, bridge, 3, padding=1), activation(),
-            *normalised(bridge), nn.Dropout(dropout),
+            *normalized(bridge), nn.Dropout(dropout),
             nn.Conv2d(bridge, bridge, 3, padding=1), activation())
         self.upward, self.decoders = nn.ModuleList(), nn.ModuleList()
         n_in = bridge
         for width in reversed(blocks):
             self.upward.append(nn.ConvTranspose2d(
                 n_in, width, 3, stride=2, padding=1, output_padding=1))
-            self.decoders.append(nn.Sequential(*normalised(2 * width)))
+            self.decoders.append(nn.Sequential(*normalized(2 * width)))
             n_in = 2 * width
         self.head = nn.Conv2d(n_in, 1, 1)
         for layer in self.modules():  # as Keras begins
@@ -254,7 +254,7 @@ class PaperUNet(nn.Module):
 
     def forward(self, images):
         """
-        What the sigmoid will turn into probabilities.
+        Compute logits, of which the sigmoid makes probabilities.
 
         Parameters
         ----------
@@ -278,7 +278,7 @@ class PaperUNet(nn.Module):
 
     def probabilities(self, counts):
         """
-        Map of what the document calls probabilities.
+        Make the map of what the document calls probabilities.
 
         Parameters
         ----------
@@ -424,7 +424,7 @@ class PaperAutoencoder(nn.Module):
 
 def divide_by_maximum(images):
     """
-    The document's normalisation of images.
+    Normalize images as the document does.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What an image of the Galactic Centre is averaged over, and what of it.
+Regions of the Galactic Center, and the planes that are averaged over them.
 """
 
 from itertools import pairwise
@@ -19,7 +19,7 @@ N_SOURCE_PLANES = 16
 
 def sky_regions(*, folded=False):
     """
-    The regions to average over, at half resolution.
+    Make the regions to average over, at half resolution.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def sky_regions(*, folded=False):
     -------
     regions : `torch.Tensor`
         Shape (n, 32, 32), each of the sum 1: rings, split by latitude,
-        and parts of belts far from the centre.
+        and parts of belts far from the center.
     """
     line = (np.arange(_SIZE) - (_SIZE - 1) / 2) * 30.0 / _SIZE
     y, x = np.meshgrid(line, line, indexing='ij')
@@ -54,7 +54,7 @@ def sky_regions(*, folded=False):
 
 def source_planes(features, answer, scale):
     """
-    What a segmenter says of each pixel, in the forms to be averaged.
+    Make planes of the answer of a segmenter, in the forms to be averaged.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-From what is known of each pixel to a catalogue of sources.
+Make a catalog of sources from what is known of each pixel.
 """
 
 import numpy as np
@@ -159,10 +159,10 @@ def measure_sources(labels, peaks, answers, *, whole=False):
 
 def _all_light(values, apertures, expected, plane):
     """
-    All light of the stars of a frame over that of the filter, with error.
+    Measure all light of the stars of a frame over that of the filter.
 
-    What is seen in wide apertures, as far as it is known, and what is
-    usual.
+    It is a mean of what is seen in wide apertures, as far as that is known,
+    and of the usual value; returned with its error.
     """
     from ..photometry.apertures import annulus_photometry
 

@@ -29,7 +29,7 @@ from ..sky_maps.galactic_grid import celestial_wcs, position_planes
 
 __all__ = ['PointSourceFinder', 'PointSources', 'segment_point_sources']
 
-# Pixels of a stack that are worked on before catalogues are made of them.
+# Pixels of a stack that are worked on before catalogs are made of them.
 _STACK_PIXELS = 2**22
 
 # The cut of the source document, for models that state none.
@@ -196,7 +196,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     belong to the source that is reached by steepest ascent. Flux and
     error of a source are those of its highest pixel: what is beside it
     is the light of sources too faint to be told. The table holds these
-    too; ``snr`` above 3.8 makes a catalogue of the bright ones, see the
+    too; ``snr`` above 3.8 makes a catalog of the bright ones, see the
     user guide.
 
     ``flux_error`` is the width of what is not known of the flux, the
@@ -298,7 +298,7 @@ def _checked_threshold(threshold, model):
 
 def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
              model):
-    """Everything about one image, number ``index`` among the maps."""
+    """Collect the sources of an image, number ``index`` among the maps."""
     from photutils.segmentation import SegmentationImage
 
     from .catalog import label_sources, measure_sources
@@ -336,7 +336,7 @@ def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
 
 
 def _like(data, plane, invalid, index, wcs, unit):
-    """A map, of the type that the user gave."""
+    """Make a map of the type that the user gave."""
     if isinstance(data, NDData):
         mask = data.mask
         if mask is not None:

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What the networks for sources say of each pixel of some images.
+Maps that the networks for sources make of images.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _BACKGROUND_BOX = 11
 @dataclass
 class SourceMaps:
     """
-    What a network says of each pixel, and how sources are measured by it.
+    Compute the maps of a network, and find how sources are measured.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class SourceMaps:
         region.
 
     finish : callable
-        ``finish(index, catalog, peaks)`` adds ``snr`` to the catalogue of
+        ``finish(index, catalog, peaks)`` adds ``snr`` to the catalog of
         an image, and measures its stars if it is an optical frame.
 
     scales : list of int
@@ -86,7 +86,7 @@ def source_maps(reader, frame, part, network, position, *, runtime):
 
 
 def _in_counts(frame, part, network, position, runtime):
-    """By a network for counts."""
+    """Compute maps by a network for counts."""
     from scipy.ndimage import correlate1d
 
     from ..inference.point_sources import find_in_planes
@@ -107,7 +107,7 @@ def _in_counts(frame, part, network, position, runtime):
 
 
 def _in_frames(reader, frame, part, network, runtime):
-    """By a network for optical frames."""
+    """Compute maps by a network for optical frames."""
     from ..inference.point_sources import find_in_planes
     from ..noise.gain import resolve_gain
     from ..noise.measurement import measure_plane
@@ -141,7 +141,7 @@ def _in_frames(reader, frame, part, network, runtime):
 
 
 def _by_document(frame, part, network, runtime):
-    """By the source document's network, which knows probabilities only."""
+    """Compute maps by the document's network, of probabilities only."""
     import torch
     from scipy.ndimage import median_filter
 

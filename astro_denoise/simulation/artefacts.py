@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What a real exposure holds besides the sky: cosmic rays, bad columns and
-saturated pixels with their bleeding trails.
+Cosmic rays, bad columns, and saturated pixels with their bleeding trails.
 """
 
 import numpy as np
@@ -11,7 +10,7 @@ __all__ = ['bad_columns', 'cosmic_rays', 'saturate']
 
 def cosmic_rays(shape, n_rays, *, charge=(100.0, 2.0e4), rng):
     """
-    Charge left by cosmic rays.
+    Draw the charge left by cosmic rays.
 
     Straight tracks of random direction, most of them a few and at most 40
     pixels long, 0.3-0.6 pixels wide (standard deviation), the charge
@@ -77,7 +76,7 @@ def cosmic_rays(shape, n_rays, *, charge=(100.0, 2.0e4), rng):
 
 def bad_columns(shape, n_columns, *, rng):
     """
-    Columns that do not record the sky, some from a row upwards only.
+    Draw columns that do not record the sky, some from a row upwards only.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The noises with which the source document spoils images between 0 and 1.
+Four kinds of noise on images between 0 and 1.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ IMAGE_NOISES = {'gaussian': 0.2, 'poisson': 1.0, 'masked': 0.5,
 
 
 def _prepare(images, seed):
-    """Images as a tensor, a generator, and the way back to their type."""
+    """Make a tensor, a generator, and the way back to the type of images."""
     import torch
 
     tensor = torch.as_tensor(images)

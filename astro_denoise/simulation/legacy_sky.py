@@ -44,7 +44,7 @@ class LegacySky:
         return self._x, self._y
 
     def _band(self, sigma, radius):
-        """A matrix that convolves a line of pixels with a Gaussian."""
+        """Make a matrix that convolves a line of pixels with a Gaussian."""
         import torch
 
         pixel = torch.arange(N_PIXELS, device=self._device)
@@ -70,7 +70,7 @@ class LegacySky:
 
     def templates(self, x, y):
         """
-        Expected counts per pixel of the smooth components.
+        Compute the expected counts per pixel of the smooth components.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ class LegacySky:
                 center[:, 1:] + disk[:, 1:])
 
     def _center_positions(self, n, random):
-        """Radius ~ Gamma(1.5, 5 degrees), azimuth uniform."""
+        """Draw positions: radius ~ Gamma(1.5, 5 degrees), azimuth uniform."""
         import torch
 
         normal = random.normal(n)
@@ -162,7 +162,7 @@ class LegacySky:
         return radius * torch.cos(azimuth), radius * torch.sin(azimuth)
 
     def _disk_positions(self, n, random):
-        """Radius ~ Exp(5 kpc) seen edge-on, |z| ~ Exp(0.3 kpc)."""
+        """Draw positions: radius ~ Exp(5 kpc), edge-on, |z| ~ Exp(0.3 kpc)."""
         import torch
 
         radius = -5.0 * _KPC * torch.log1p(-random.uniform(n))
@@ -173,14 +173,14 @@ class LegacySky:
         return x, y
 
     def _fluxes(self, n, random):
-        """Lognormal: mean 1 and sigma 1.2 of the logarithm."""
+        """Draw lognormal fluxes: mean 1 and sigma 1.2 of the logarithm."""
         import torch
 
         return torch.exp(1.0 + 1.2 * random.normal(n))
 
     def _point_sources(self, numbers, angle, random, positions):
         """
-        Maps of the flux of point sources and of its first moments.
+        Draw maps of the flux of point sources and of its first moments.
 
         Sources outside the image are drawn anew.
         """

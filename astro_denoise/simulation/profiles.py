@@ -24,8 +24,7 @@ _LEAST_FWHM = 6.0
 
 def sersic_b(sersic_n):
     """
-    The constant b_n that makes r50 enclose half of a Sérsic profile's
-    light.
+    Compute b_n, with which r50 encloses half of a Sérsic profile's light.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ def sersic_b(sersic_n):
 
 def sersic_profile(radius, r50, sersic_n):
     """
-    Surface brightness of a circular Sérsic profile of unit total flux.
+    Compute the surface brightness of a circular Sérsic profile of unit flux.
 
     Parameters
     ----------
@@ -82,7 +81,7 @@ def sersic_profile(radius, r50, sersic_n):
 
 def moffat_transform(wavenumber, fwhm, beta):
     """
-    Fourier transform of a Moffat profile of unit flux.
+    Compute the Fourier transform of a Moffat profile of unit flux.
 
     Parameters
     ----------
@@ -114,7 +113,7 @@ def moffat_transform(wavenumber, fwhm, beta):
 @lru_cache(maxsize=256)
 def _sersic_hankel(sersic_n):
     """
-    Hankel transform of a Sérsic profile of unit flux and r50, on a
+    Compute the Hankel transform of a Sérsic profile of unit flux and r50, on a
     uniform grid of the logarithm of the wave number.
     """
     n_points, step = 1536, 0.02
@@ -131,7 +130,7 @@ def _sersic_hankel(sersic_n):
 
 def sersic_transform(wavenumber, r50, sersic_n):
     """
-    Fourier transform of a circular Sérsic profile of unit flux.
+    Compute the Fourier transform of a circular Sérsic profile of unit flux.
 
     Parameters
     ----------
@@ -162,7 +161,7 @@ def sersic_transform(wavenumber, r50, sersic_n):
 
 
 def _wavenumbers(size, oversampling):
-    """Radians per pixel along y (a column) and x, in the order of rfft2."""
+    """Compute radians per pixel in y (a column) and x, ordered as by rfft2."""
     return (2.0 * np.pi * fft.fftfreq(size, 1.0 / oversampling)[:, None],
             2.0 * np.pi * fft.rfftfreq(size, 1.0 / oversampling))
 
@@ -170,7 +169,7 @@ def _wavenumbers(size, oversampling):
 @lru_cache(maxsize=64)
 def _psf_transform(size, oversampling, fwhm, beta):
     """
-    Fourier transform of the PSF integrated over the pixels.
+    Compute the Fourier transform of the PSF integrated over the pixels.
     """
     k_y, k_x = _wavenumbers(size, oversampling)
     transform = moffat_transform(np.hypot(k_y, k_x), fwhm, beta)
@@ -181,7 +180,7 @@ def _psf_transform(size, oversampling, fwhm, beta):
 
 def _galaxy_transform(size, oversampling, r50, sersic_n, axis_ratio, theta):
     """
-    Fourier transform of an elliptical Sérsic galaxy of unit flux.
+    Compute the Fourier transform of an elliptical Sérsic galaxy of unit flux.
     """
     k_y, k_x = _wavenumbers(size, oversampling)
     cos, sin = np.cos(theta), np.sin(theta)
@@ -197,7 +196,7 @@ def _galaxy_transform(size, oversampling, r50, sersic_n, axis_ratio, theta):
 
 def _stamp(radius, x_offset, y_offset, psf_fwhm, psf_beta, galaxy=None):
     """
-    A source of unit flux on a stamp around its central pixel.
+    Draw a source of unit flux on a stamp around its central pixel.
 
     Parameters
     ----------
@@ -245,7 +244,7 @@ def _check_psf(fwhm, beta):
 
 
 def _stamp_size(radius, oversampling):
-    """A fast FFT length, from a short list so that transforms are shared."""
+    """Choose a fast FFT length, of few, so that transforms are shared."""
     pixels = 2 * int(np.ceil(radius)) + 2
     step = 8 if pixels <= 64 else 32
     return fft.next_fast_len(-(-pixels // step) * step) * oversampling
@@ -253,7 +252,7 @@ def _stamp_size(radius, oversampling):
 
 def moffat_image(size, fwhm, beta, *, x_offset=0.0, y_offset=0.0):
     """
-    A Moffat point-spread function of unit flux, integrated over pixels.
+    Draw a Moffat point-spread function of unit flux, integrated over pixels.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ def nfw_squared_profile(angle, gamma):
 @lru_cache
 def _halo(gamma):
     """
-    Emission of the halo in each pixel, and how its radius is distributed.
+    Compute the emission of the halo in each pixel and within radii.
 
     Returns the mean emission of the pixels, radii in degrees, and the
     share of the emission within each radius.
@@ -114,7 +114,7 @@ def _halo(gamma):
 @lru_cache
 def _disk():
     """
-    Shares of the disk's sources in the cells of a quadrant.
+    Compute the shares of the disk's sources in the cells of a quadrant.
 
     Density ``exp(-R / 5 kpc) * exp(-|z| / 0.3 kpc)`` along the lines of
     sight; rows are in latitude. For drawing: returns the share of each
@@ -136,7 +136,7 @@ def _disk():
 
 def _alias_table(shares):
     """
-    Walker's method (1977, ACM Trans. Math. Softw. 3, 253).
+    Make the table of Walker's method (1977, ACM Trans. Math. Softw. 3, 253).
 
     A cell is drawn with equal chances; it is kept with its own share,
     else replaced by another. That is quicker than to search in
@@ -157,7 +157,7 @@ def _alias_table(shares):
 @lru_cache
 def _psf():
     """
-    Where the light of a source anywhere in the middle pixel goes.
+    Compute where the light of a source in the middle pixel goes.
     """
     def king(x, sigma, gamma):
         return ((1.0 - 1.0 / gamma) / (2.0 * np.pi * sigma**2)
@@ -179,7 +179,7 @@ def _psf():
 @lru_cache
 def _psf_bands():
     """
-    Pairs of matrices that convolve columns and rows of an image.
+    Make pairs of matrices that convolve columns and rows of an image.
 
     Their sum is the convolution with the point-spread function, to a
     rounding of single precision.
@@ -203,7 +203,7 @@ def _psf_bands():
 @lru_cache
 def _source_counts():
     """
-    Pieces of the broken power law of fluxes.
+    Integrate the pieces of the broken power law of fluxes.
 
     Returns the number of sources in each piece, and the flux of the
     lower break.
@@ -230,7 +230,7 @@ class RealisticSky(LegacySky):
     sight; the sources of the center follow it. Those of the disk follow
     a double exponential disk along the line of sight. Source counts are
     a doubly broken power law (arXiv:2107.09070, 2110.06931) without
-    the bright sources that catalogues hold, and the point-spread
+    the bright sources that catalogs hold, and the point-spread
     function is that of Fermi-LAT at 2 GeV. The other components are those
     of `LegacySky`, and levels are the same on average.
 
@@ -302,7 +302,7 @@ class RealisticSky(LegacySky):
         return templates
 
     def _center_positions(self, n, random):
-        """As the dark matter."""
+        """Draw positions that follow the dark matter."""
         import torch
 
         shares = random.uniform(n)
@@ -315,7 +315,7 @@ class RealisticSky(LegacySky):
         return radius * torch.cos(azimuth), radius * torch.sin(azimuth)
 
     def _disk_positions(self, n, random):
-        """A cell of the table, and a place in it."""
+        """Draw a cell of the table, and a place in it."""
         import torch
 
         cell = (random.uniform(n) * _N_CELLS**2).long()
@@ -328,7 +328,7 @@ class RealisticSky(LegacySky):
         return x, y
 
     def _fluxes(self, n, random):
-        """A doubly broken power law."""
+        """Draw fluxes from a doubly broken power law."""
         import torch
 
         shares, scale = _source_counts()
