@@ -7,6 +7,7 @@ import argparse
 import os
 from pathlib import Path
 
+from ..training.recipes.names import RECIPE_NAMES
 from .common import (
     add_command,
     add_hdu,
@@ -19,12 +20,6 @@ from .common import (
 
 __all__ = ['add_train']
 
-# Those of `astro_denoise.training.recipes.shipped`, which is slow to import.
-_RECIPES = ('ccd', 'ccd-mmse', 'ccd-stars', 'cnn-dm', 'cnn-dm-disk-gc',
-            'cnn-dm-total', 'galactic-center', 'galactic-center.estimate',
-            'galactic-center.segment', 'galactic-sky', 'gc-gaussian',
-            'gc-masked', 'gc-mixed', 'gc-poisson', 'gc-saltpepper',
-            'unet-paper')
 _METHODS = ('noise2void', 'n2v2', 'pn2v', 'noise2noise', 'gr2r')
 
 # What the two kinds of training have no use for.
@@ -45,7 +40,7 @@ def add_train(commands):
     add('frames', nargs='*', metavar='FRAME', help=argparse.SUPPRESS)
     add('--method', choices=_METHODS, metavar='NAME',
         help=f'{", ".join(_METHODS[:-1])} or {_METHODS[-1]}')
-    add('--recipe', choices=_RECIPES, metavar='NAME',
+    add('--recipe', choices=RECIPE_NAMES, metavar='NAME',
         help='a shipped model, such as ccd')
     add('-o', '--output', required=True, metavar='OUT',
         help='the weights, .safetensors; the log goes beside')

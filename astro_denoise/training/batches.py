@@ -1,17 +1,63 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Patches of a survey's own frames, and what is done to them before a
-network learns from them.
+Patches of a survey's own frames, prepared for a network to learn from.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..models.denoiser import psf_context
 
-__all__ = ['PatchSampler', 'blind_spots', 'pair', 'recorrupted']
+__all__ = ['BatchPlan', 'PatchSampler', 'blind_spots', 'pair', 'recorrupted',
+           'standardized']
 
 _HELD_OUT = 0.1  # share of the frames, or of the rows of a single one
 _LEAST_VALID = 0.2  # share of a patch
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """
+    Patches of a batch, and which of them this process draws.
+
+    Parameters
+    ----------
+    patch : int, optional
+        Pixels per side of a patch.
+
+    n_patches : int, optional
+        Patches of a batch.
+
+    seed : int, optional
+        Seed of the choice of the data that are held out.
+
+    rank, size : int, optional
+        Of the patches of a batch, this process takes every ``size``-th,
+        from number ``rank`` on.
+    """
+
+    patch: int = 128
+    n_patches: int = 8
+    seed: int = 0
+    rank: int = 0
+    size: int = 1
+
+    def mine(self, n_patches):
+        """
+        Choose the patches of this process.
+
+        Parameters
+        ----------
+        n_patches : int
+            Number of patches.
+
+        Returns
+        -------
+        numbers : range
+            Their numbers.
+        """
+        return range(self.rank, n_patches, self.size)
 
 
 class PatchSampler:
@@ -24,34 +70,23 @@ class PatchSampler:
         The frames.
 
     prepare : callable
-        ``prepare(planes, rng)`` makes the arrays of a batch of one
+        ``prepare(maps, rng)`` makes the arrays of a batch of one
         patch; see `blind_spots`.
 
-    patch : int, optional
-        Pixels per side.
-
-    n_patches : int, optional
-        Patches of a batch.
-
-    seed : int, optional
-        Of the choice of the frames that are held out.
+    plan : `BatchPlan`
+        Size, number and seed of the patches.
 
     pairs : bool, optional
-        Whether a second exposure of the same group goes with each patch.
-
-    rank, size : int, optional
-        Of the patches of a batch, this process takes every ``size``-th.
+        Draw a second exposure of the same group with each patch.
     """
 
-    def __init__(self, frames, prepare, *, patch=128, n_patches=8, seed=0,
-                 pairs=False, rank=0, size=1):
+    def __init__(self, frames, prepare, plan, *, pairs=False):
         self.frames = frames
         self.prepare = prepare
-        self.patch = patch
-        self.n_patches = n_patches
+        self.plan = plan
+        self.patch = plan.patch
         self.pairs = pairs
-        self.mine = range(rank, n_patches, size)
-        self.training, self.held_out = self._split(seed)
+        self.training, self.held_out = self._split(plan.seed)
         self._shares = {}
         for name, areas in (('training', self.training),
                             ('held_out', self.held_out)):
@@ -61,7 +96,7 @@ class PatchSampler:
 
     def _split(self, seed):
         """
-        Areas to train on and areas held out: a frame and its rows.
+        Choose areas to train on and areas held out: a frame and rows.
 
         Whole groups are held out, or, where there is one, the last rows.
         """
@@ -87,7 +122,7 @@ class PatchSampler:
         return training, held_out
 
     def _unit(self, index):
-        """What is held out as a whole: a group of exposures, or a frame."""
+        """Number the exposures that are held out together."""
         return self.frames[index].group if self.pairs else index
 
     def _room(self, area):
@@ -110,7 +145,7 @@ class PatchSampler:
             What ``prepare`` makes of each patch, one after the other.
         """
         parts = []
-        for number in self.mine:
+        for number in self.plan.mine(self.plan.n_patches):
             rng = np.random.default_rng([*seed, number])
             parts.append(self.prepare(self._draw('training', rng), rng))
         return {name: np.concatenate([part[name] for part in parts])
@@ -118,29 +153,29 @@ class PatchSampler:
 
     def validation(self, n_patches=16, *, seed=0):
         """
-        Patches that are never trained on.
+        Draw patches that are never trained on.
 
         Parameters
         ----------
         n_patches : int, optional
-            How many.
+            Number of patches.
 
         seed : int, optional
-            Of their places.
+            Seed of their places.
 
         Returns
         -------
         batch : dict of `~numpy.ndarray`
-            Planes as in `standardised`.
+            Maps as in `standardized`.
         """
         rng = np.random.default_rng([seed, 3])
-        parts = [standardised(self._draw('held_out', rng))
+        parts = [standardized(self._draw('held_out', rng))
                  for _ in range(n_patches)]
         return {name: np.concatenate([part[name] for part in parts])
                 for name in parts[0]}
 
     def _draw(self, name, rng):
-        """A patch as planes; one with enough valid pixels, if found."""
+        """Draw maps of a patch; one with enough valid pixels, if found."""
         areas = getattr(self, name)
         for _ in range(20):
             index, first, last = areas[
@@ -155,34 +190,34 @@ class PatchSampler:
                 part = np.rot90(plane[cut], n_turns)
                 return np.ascontiguousarray(part[::-1] if mirrored else part)
 
-            planes = {'signal': turned(frame.signal),
+            maps = {'signal': turned(frame.signal),
                       'log_sigma': turned(frame.log_sigma),
                       'context': np.float32(psf_context(frame.fwhm))}
             if self.pairs:
                 other = self._other(index, rng)
                 scale = np.float32(other.flux_scale / frame.flux_scale)
-                planes['target'] = scale * turned(other.signal)
-                planes['target_log_sigma'] = turned(
+                maps['target'] = scale * turned(other.signal)
+                maps['target_log_sigma'] = turned(
                     other.log_sigma) + np.log(scale)
-            if np.isfinite(planes['signal']).mean() > _LEAST_VALID:
+            if np.isfinite(maps['signal']).mean() > _LEAST_VALID:
                 break
-        return planes
+        return maps
 
     def _other(self, index, rng):
-        """Another exposure of the same group."""
+        """Draw another exposure of the same group."""
         group = self.frames[index].group
         others = [frame for number, frame in enumerate(self.frames)
                   if frame.group == group and number != index]
         return others[rng.integers(len(others))]
 
 
-def standardised(planes):
+def standardized(maps):
     """
-    A patch as networks take it.
+    Make a batch of one patch, as networks take it.
 
     Parameters
     ----------
-    planes : dict of `~numpy.ndarray`
+    maps : dict of `~numpy.ndarray`
         ``signal``, ``log_sigma``, ``context``, and for pairs ``target``
         and ``target_log_sigma``.
 
@@ -193,31 +228,31 @@ def standardised(planes):
         ``context`` of shape (1, 2), and for pairs ``target`` (in units
         of the noise of ``x``), ``target_variance`` and ``weight``.
     """
-    valid = np.isfinite(planes['signal'])
-    log_sigma = np.where(valid, planes['log_sigma'], 0.0)
+    valid = np.isfinite(maps['signal'])
+    log_sigma = np.where(valid, maps['log_sigma'], 0.0)
     inverse = np.exp(-log_sigma)
-    batch = {'x': np.where(valid, planes['signal'], 0.0) * inverse,
+    batch = {'x': np.where(valid, maps['signal'], 0.0) * inverse,
              'log_sigma': log_sigma, 'valid': valid}
-    if 'target' in planes:
-        both = valid & np.isfinite(planes['target'])
-        batch['target'] = np.where(both, planes['target'], 0.0) * inverse
+    if 'target' in maps:
+        both = valid & np.isfinite(maps['target'])
+        batch['target'] = np.where(both, maps['target'], 0.0) * inverse
         batch['target_variance'] = np.exp(
-            2.0 * np.where(both, planes['target_log_sigma'], 0.0)
+            2.0 * np.where(both, maps['target_log_sigma'], 0.0)
             ) * inverse**2
         batch['weight'] = both
     batch = {name: plane[None, None].astype(np.float32)
              for name, plane in batch.items()}
-    return {**batch, 'context': planes['context'][None]}
+    return {**batch, 'context': maps['context'][None]}
 
 
-def pair(planes, rng):
+def pair(maps, rng):
     """
-    A patch and another exposure of it, the batch of Noise2Noise.
+    Make the batch of Noise2Noise: a patch and another exposure of it.
 
     Parameters
     ----------
-    planes : dict of `~numpy.ndarray`
-        As for `standardised`, with ``target``.
+    maps : dict of `~numpy.ndarray`
+        As for `standardized`, with ``target``.
 
     rng : `~numpy.random.Generator`
         Not used.
@@ -225,14 +260,14 @@ def pair(planes, rng):
     Returns
     -------
     batch : dict of `~numpy.ndarray`
-        See `standardised`.
+        See `standardized`.
     """
-    return standardised(planes)
+    return standardized(maps)
 
 
 def recorrupted(tau):
     """
-    The batch of generalised recorrupted-to-recorrupted.
+    Make batches of generalized recorrupted-to-recorrupted.
 
     ``y + tau sigma w`` and ``y - sigma w / tau`` have independent noise
     (Pang et al. 2021, CVPR; Monroy et al. 2025, arXiv:2412.04648). Both
@@ -242,15 +277,16 @@ def recorrupted(tau):
     Parameters
     ----------
     tau : float
-        How much noise is added; small values make targets noisier.
+        Noise that is added, in units of that of the frame; small values
+        make targets noisier.
 
     Returns
     -------
     prepare : callable
         For `PatchSampler`.
     """
-    def prepare(planes, rng):
-        batch = standardised(planes)
+    def prepare(maps, rng):
+        batch = standardized(maps)
         noise = rng.standard_normal(batch['x'].shape, np.float32)
         unit = np.float32(1.0 / np.hypot(1.0, tau))
         y, valid = batch['x'], batch['valid']
@@ -265,10 +301,10 @@ def recorrupted(tau):
 
 def blind_spots(fraction, radius, *, median=False):
     """
-    The batch of Noise2Void.
+    Make batches of Noise2Void.
 
     In each patch, pixels at random places lose their value to that of a
-    random neighbour, and are to be predicted.
+    random neighbor, and are to be predicted.
 
     Parameters
     ----------
@@ -279,13 +315,13 @@ def blind_spots(fraction, radius, *, median=False):
         Neighbours are at most so far away, along both axes.
 
     median : bool, optional
-        Take the median of all neighbours instead.
+        Take the median of all neighbors instead.
 
     Returns
     -------
     prepare : callable
         For `PatchSampler`; its batch holds ``x``, ``log_sigma``,
-        ``valid`` and ``context`` as in `standardised`, ``target``, the
+        ``valid`` and ``context`` as in `standardized`, ``target``, the
         signal that was there in units of the blank sky's noise, and
         ``weight``, 1 on the pixels to predict.
     """
@@ -295,8 +331,8 @@ def blind_spots(fraction, radius, *, median=False):
     offsets = offsets[(offsets != 0).any(1)]
     spacing = fraction**-0.5
 
-    def prepare(planes, rng):
-        signal = planes['signal']
+    def prepare(maps, rng):
+        signal = maps['signal']
         size = len(signal)
         # One place in each box of a grid, so that they keep apart.
         corner = np.arange(0.0, size, spacing)
@@ -311,7 +347,7 @@ def blind_spots(fraction, radius, *, median=False):
         else:
             near = places[:, None] + offsets[
                 rng.integers(len(offsets), size=(len(places), 1))]
-        # Beyond the patch, neighbours are those on the other side.
+        # Beyond the patch, neighbors are those on the other side.
         near = np.where((near < 0) | (near >= size),
                         2 * places[:, None] - near, near)
         values = signal[near[..., 0], near[..., 1]]
@@ -320,7 +356,7 @@ def blind_spots(fraction, radius, *, median=False):
         replaced = signal.copy()
         rows, columns = places.T
         replaced[rows, columns] = np.nanmedian(values, axis=1)
-        batch = standardised({**planes, 'signal': replaced})
+        batch = standardized({**maps, 'signal': replaced})
         weight = np.zeros_like(batch['x'])
         weight[0, 0, rows, columns] = 1.0
         target = np.nan_to_num(signal)[None, None]

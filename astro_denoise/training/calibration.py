@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from ..models.error_calibration import calibration_knots
-from .scenes import ExposureSampler
+from .exposures import ExposureSampler
 
 __all__ = ['calibrate_uncertainty', 'level_pattern']
 
@@ -35,7 +35,7 @@ _EMPTY = 0.97
 
 
 def _exposures(scenes, n_batches, seed):
-    """Batches of 16 exposures of skies, as tensors."""
+    """Draw batches of 16 exposures of skies, as tensors."""
     sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1,
                               as_drawn=True)
     for number in range(n_batches):
@@ -53,8 +53,8 @@ def _weighted_quantile(values, weights, share):
 @torch.inference_mode()
 def _measured(network, scenes, n_batches, seed):
     """
-    What is found in pixels, their true signal and absolute pull, and
-    whether they are blank sky far from sources.
+    Measure the signal found in pixels, the true one, the absolute pull,
+    and which of them are blank sky far from sources.
     """
     parts = []
     for batch in _exposures(scenes, n_batches, [seed, 1]):
@@ -110,7 +110,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
         Of the exposures.
 
     n_iterations : int, optional
-        The factors of neighbouring knots depend on each other.
+        The factors of neighboring knots depend on each other.
     """
     network.eval()
     network.calibration.zero_()

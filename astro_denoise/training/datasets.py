@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Where the batches of a training come from.
+Batches, validation and calibration from frames or simulated skies.
 """
 
 import hashlib
@@ -9,9 +9,9 @@ import numpy as np
 
 from .batches import PatchSampler
 from .calibration import calibrate_uncertainty, level_pattern
-from .frame_store import FrameFolder, open_images
+from .exposures import ExposureSampler
 from .methods import N_COPIES
-from .scenes import ExposureSampler, Scene, draw_scenes, draw_survey_scenes
+from .scenes import Scene, draw_scenes, draw_survey_scenes
 from .scores import calibrate_from_noise
 
 __all__ = ['SimulatedSkies', 'SurveyFrames']
@@ -31,61 +31,62 @@ _ANY_SEEING = (1.4, 8.5)
 _N_BATCHES = 24
 
 
+def _n_clean(plan):
+    """Count the patches of sky of a batch, each in several copies."""
+    return max(1, plan.n_patches // N_COPIES)
+
+
 class SurveyFrames:
     """
     Batches, validation and calibration from a survey's frames.
 
     Parameters
     ----------
-    images : object
-        As in `~astro_denoise.train_denoiser`.
-
-    folder : path-like
-        Where to keep them.
+    folder : `~astro_denoise.training.frame_store.FrameFolder`
+        The frames, read.
 
     prepare : callable
-        What is done to patches.
+        What is done to patches, see
+        `~astro_denoise.training.batches.PatchSampler`.
+
+    plan : `~astro_denoise.training.batches.BatchPlan`
+        Size, number and seed of the patches.
 
     pairs : bool
-        Whether exposures of one field are compared.
+        Compare exposures of one field.
 
     with_skies : bool
-        Whether simulated skies of the seeing of the frames go with each
-        batch, and calibrate the errors.
+        Add simulated skies of the seeing of the frames to each batch,
+        and calibrate the errors on such skies.
 
-    hdu, gain, read_noise, saturation, psf_fwhm : object
-        As in `~astro_denoise.train_denoiser`.
-
-    patch, n_patches, seed, rank, size : int
-        See `~astro_denoise.training.batches.PatchSampler`.
+    psf_fwhm : float, optional
+        Width of the point-spread function in pixels, instead of those
+        measured on the frames.
     """
 
-    def __init__(self, images, folder, prepare, *, pairs, with_skies, hdu,
-                 gain, read_noise, saturation, psf_fwhm, patch, **options):
-        self._folder = FrameFolder(folder, patch=patch, gain=gain,
-                                   read_noise=read_noise,
-                                   saturation=saturation)
-        self._folder.read(open_images(images, hdu=hdu, grouped=pairs))
-        self.frames = self._folder.frames
+    def __init__(self, folder, prepare, plan, *, pairs, with_skies,
+                 psf_fwhm=None):
+        self._folder = folder
+        self.frames = folder.frames
         if pairs:
             self._check_groups()
-        self._sampler = PatchSampler(self.frames, prepare, patch=patch,
-                                     pairs=pairs, **options)
-        self._seed = options['seed']
+        self._sampler = PatchSampler(self.frames, prepare, plan, pairs=pairs)
+        self._seed = plan.seed
         self.score_kind = 'noise2noise' if pairs else 'sure'
-        self.hash = self._folder.hash
-        self._skies = None
+        self.hash = folder.hash
+        self._sky_sampler = None
         if with_skies:
             self._psf_fwhm = self._seeing(psf_fwhm)
-            self._skies = ExposureSampler(
-                draw_scenes(_N_SKIES, seed=self._seed,
-                            size=max(patch, min(4 * patch, _LARGEST_SKY)),
+            self._sky_sampler = ExposureSampler(
+                draw_scenes(_N_SKIES, seed=plan.seed,
+                            size=max(plan.patch, min(4 * plan.patch,
+                                                     _LARGEST_SKY)),
                             psf_fwhm=self._psf_fwhm),
-                patch=patch, n_copies=N_COPIES, empty_share=_EMPTY_SHARE,
-                n_clean=max(1, options['n_patches'] // N_COPIES))
+                patch=plan.patch, n_copies=N_COPIES,
+                empty_share=_EMPTY_SHARE, n_clean=_n_clean(plan))
 
     def _seeing(self, psf_fwhm):
-        """The range of the widths of the point-spread function."""
+        """Find the range of the widths of the point-spread function."""
         widths = [frame.fwhm for frame in self.frames
                   if frame.fwhm is not None]
         if psf_fwhm is not None:
@@ -108,14 +109,14 @@ class SurveyFrames:
         batch : dict of `~numpy.ndarray`
             From `~astro_denoise.training.batches.PatchSampler`; with
             skies also what
-            `~astro_denoise.training.scenes.ExposureSampler` draws, with
+            `~astro_denoise.training.exposures.ExposureSampler` draws, with
             names that begin with ``sky_``. Each of several processes
             has the same skies.
         """
         batch = self._sampler.batch(seed)
-        if self._skies is not None:
+        if self._sky_sampler is not None:
             batch |= {f'sky_{name}': plane for name, plane
-                      in self._skies.batch([*seed, _SKIES]).items()}
+                      in self._sky_sampler.batch([*seed, _SKIES]).items()}
         return batch
 
     def _check_groups(self):
@@ -134,7 +135,7 @@ class SurveyFrames:
 
     def validation(self):
         """
-        Held-out patches for the score.
+        Draw held-out patches for the score.
 
         Returns
         -------
@@ -155,7 +156,7 @@ class SurveyFrames:
         to_tensors : callable
             Turns a batch of arrays into one of tensors.
         """
-        if self._skies is None:
+        if self._sky_sampler is None:
             batch = self._sampler.validation(_N_CALIBRATION, seed=self._seed)
             calibrate_from_noise(network, to_tensors(batch), seed=self._seed)
             return
@@ -170,7 +171,7 @@ class SurveyFrames:
 
     def description(self):
         """
-        What the header of a model says of its frames.
+        Describe the frames for the header of a model.
 
         Returns
         -------
@@ -182,23 +183,28 @@ class SurveyFrames:
 
 class SimulatedSkies:
     """
-    The same from simulated skies, whose truth is known.
+    Batches, validation and calibration from skies of known truth.
 
     Parameters
     ----------
     scenes : list of `~astro_denoise.training.scenes.Scene` or `None`
         The skies; `None` draws them.
 
-    patch, n_patches, seed, rank, size : int
-        See `~astro_denoise.training.batches.PatchSampler`.
+    plan : `~astro_denoise.training.batches.BatchPlan`
+        Size, number and seed of the patches.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the skies cannot be used.
     """
 
     frames = ()
     score_kind = 'truth'
 
-    def __init__(self, scenes, *, patch, n_patches, seed, rank, size):
+    def __init__(self, scenes, plan):
         if scenes is None:
-            scenes = draw_scenes(_N_SCENES, seed=seed)
+            scenes = draw_scenes(_N_SCENES, seed=plan.seed)
         scenes = list(scenes)
         if len(scenes) < 2 or not all(isinstance(scene, Scene)
                                       for scene in scenes):
@@ -207,16 +213,14 @@ class SimulatedSkies:
                    f'{[type(scene).__name__ for scene in scenes[:3]]}')
             raise TypeError(msg)
         smallest = min(min(scene.image.shape) for scene in scenes)
-        if smallest < max(patch, _CALIBRATION_PATCH):
-            msg = (f'images must have {max(patch, _CALIBRATION_PATCH)} or '
-                   f'more pixels per side, got {smallest}')
+        fewest = max(plan.patch, _CALIBRATION_PATCH)
+        if smallest < fewest:
+            msg = (f'images must have {fewest} or more pixels per side, got '
+                   f'{smallest}')
             raise ValueError(msg)
         n_out = max(1, len(scenes) // 10)
         self._held_out, self._training = scenes[:n_out], scenes[n_out:]
-        self._patch = patch
-        self._seed = seed
-        self._rank, self._size = rank, size
-        self._n_clean = max(1, n_patches // N_COPIES)
+        self._plan = plan
         self.hash = hashlib.sha256(b''.join(
             np.ascontiguousarray(scene.image).tobytes()
             for scene in scenes)).hexdigest()
@@ -233,20 +237,19 @@ class SimulatedSkies:
         Returns
         -------
         batch : dict of `~numpy.ndarray`
-            From `~astro_denoise.training.scenes.ExposureSampler`.
+            From `~astro_denoise.training.exposures.ExposureSampler`.
         """
-        parts = []
-        sampler = ExposureSampler(self._training, patch=self._patch,
+        sampler = ExposureSampler(self._training, patch=self._plan.patch,
                                   n_clean=1, n_copies=N_COPIES)
-        for number in range(self._rank, self._n_clean, self._size):
-            parts.append(sampler.batch([*seed, number]))
+        parts = [sampler.batch([*seed, number])
+                 for number in self._plan.mine(_n_clean(self._plan))]
         batch = {name: np.concatenate([part[name] for part in parts])
                  for name in parts[0]}
         return {**batch, 'weight': batch['valid']}
 
     def validation(self):
         """
-        Held-out patches for the score.
+        Draw held-out patches for the score.
 
         Returns
         -------
@@ -254,8 +257,8 @@ class SimulatedSkies:
             For `~astro_denoise.training.scores.squared_errors`.
         """
         batch = ExposureSampler(
-            self._held_out, patch=self._patch, n_clean=_N_VALIDATION,
-            n_copies=1).batch([self._seed, 3])
+            self._held_out, patch=self._plan.patch, n_clean=_N_VALIDATION,
+            n_copies=1).batch([self._plan.seed, 3])
         return {**batch, 'target': batch['truth'], 'weight': batch['valid'],
                 'target_variance': np.zeros_like(batch['x'])}
 
@@ -272,11 +275,11 @@ class SimulatedSkies:
             Not used.
         """
         network.cpu()
-        calibrate_uncertainty(network, self._held_out, seed=self._seed)
+        calibrate_uncertainty(network, self._held_out, seed=self._plan.seed)
 
     def description(self):
         """
-        What the header of a model says of its skies.
+        Describe the skies for the header of a model.
 
         Returns
         -------

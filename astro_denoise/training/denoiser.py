@@ -3,10 +3,8 @@
 Train a denoiser on one's own frames.
 """
 
-import json
 import secrets
 import tempfile
-from pathlib import Path
 
 import torch
 
@@ -14,10 +12,14 @@ from .. import __version__
 from ..inference.devices import resolve_device, resolve_precision
 from ..io.output import check_output
 from ..models.registry import Model
+from .batches import BatchPlan
+from .checkpoints import Checkpoint
 from .datasets import SimulatedSkies, SurveyFrames
 from .distributed import started_processes
-from .loop import read_checkpoint, train
-from .methods import METHODS
+from .frame_store import FrameFolder, open_images
+from .loop import train
+from .methods import METHODS, MethodOptions
+from .options import Run, Schedule
 from .report import write_figure, write_log
 from .scores import squared_errors
 
@@ -27,7 +29,6 @@ EPOCH = 100  # steps
 _EPOCHS = 40
 _ENDLESS = 10**6  # epochs, where time is the limit
 _WARMUP = 100  # steps
-_CHECKPOINT_MINUTES = 3.0
 
 
 def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
@@ -188,75 +189,43 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
     >>> print(model.name, model.task, model.metadata['training']['n_steps'])
     noise2void denoise 100
     """
-    chosen = _checked(method, epochs=epochs, minutes=minutes, patch=patch,
-                      n_patches=n_patches, masked_fraction=masked_fraction,
-                      radius=radius, noise_model=noise_model,
-                      recorruption=recorruption)
-    for path in (log, figure):
+    chosen = _checked(method, epochs=epochs, minutes=minutes,
+                      n_patches=n_patches, patch=patch)
+    options = MethodOptions(masked_fraction, radius, noise_model,
+                            recorruption, psf_fwhm)
+    for path in (log, figure, checkpoint):
         if path is not None:
             check_output(path, overwrite=True)
     with (started_processes(device) as (processes, device),
           tempfile.TemporaryDirectory(prefix='astro_denoise-',
                                       dir=folder) as temporary):
-        device = resolve_device(device)
-        seed = processes.agree(_resolved_seed(seed, checkpoint))
-        share = {'patch': patch, 'n_patches': n_patches, 'seed': seed,
-                 'rank': processes.rank, 'size': processes.size}
-        if method == 'supervised':
-            data = SimulatedSkies(images, **share)
+        run = _run(device, precision, seed, Checkpoint(checkpoint),
+                   progress_bar=progress_bar, processes=processes)
+        plan = BatchPlan(patch, n_patches, run.seed, processes.rank,
+                         processes.size)
+        if chosen.simulated:
+            data = SimulatedSkies(images, plan)
         else:
-            data = SurveyFrames(
-                images, temporary, chosen.prepare(
-                    masked_fraction=masked_fraction, radius=radius,
-                    recorruption=recorruption),
-                pairs=method == 'noise2noise', hdu=hdu, gain=gain,
-                with_skies=bool(chosen.bias_weight), read_noise=read_noise,
-                saturation=saturation, psf_fwhm=psf_fwhm, **share)
+            frames = FrameFolder(temporary, patch=patch, gain=gain,
+                                 read_noise=read_noise, saturation=saturation)
+            frames.read(open_images(images, hdu=hdu, grouped=chosen.pairs))
+            data = SurveyFrames(frames, chosen.prepare(options), plan,
+                                pairs=chosen.pairs, psf_fwhm=psf_fwhm,
+                                with_skies=bool(chosen.bias_weight))
         network, start, loss_function = chosen.build(
-            model, data.frames, seed=seed, noise_model=noise_model,
-            psf_fwhm=psf_fwhm)
+            model, data.frames, options, seed=run.seed)
         settings = {
-            'method': method, 'start': start, 'seed': seed, 'patch': patch,
-            'n_patches': n_patches, 'epochs': epochs,
+            'method': method, 'start': start, 'seed': run.seed,
+            'patch': patch, 'n_patches': n_patches, 'epochs': epochs,
             'learning_rate': learning_rate or chosen.learning_rate,
-            'bias_weight': chosen.bias_weight,
-            **chosen.settings(masked_fraction=masked_fraction, radius=radius,
-                              noise_model=noise_model,
-                              recorruption=recorruption)}
-        if epochs is None:
-            epochs = _EPOCHS if minutes is None else _ENDLESS
-
-        def to_tensors(batch):
-            return {name: torch.from_numpy(plane).to(device)
-                    for name, plane in batch.items()}
-
-        validation = to_tensors(data.validation())
-        network, rows = train(
-            network, data.batch, loss_function, n_steps=epochs * EPOCH,
-            seed=seed, learning_rate=settings['learning_rate'],
-            warmup=_WARMUP, dtype=resolve_precision(precision, device),
-            device=device, minutes=minutes, checkpoint=checkpoint,
-            checkpoint_minutes=_CHECKPOINT_MINUTES, patience=patience,
-            log_every=EPOCH, progress_bar=progress_bar, processes=processes,
-            evaluate=lambda averaged: {
-                'score': float(squared_errors(
-                    averaged, validation).squared.mean())},
-            configuration={**settings, 'frames': data.hash,
-                           'network': network.config})
-        network, rows = processes.same(network, rows)
-        data.calibrate(network, to_tensors)
-        score = min(row['score'] for row in rows)
-        trained = Model(network.cpu(), {
+            'bias_weight': chosen.bias_weight, **chosen.settings(options)}
+        network, rows = _fit(
+            network, loss_function, data, run, settings,
+            _schedule(epochs, minutes, settings['learning_rate'], patience))
+        trained = Model(network, {
             'name': name or method, 'task': 'denoise',
             'version': __version__, 'summary': chosen.summary,
-            'normalisation': 'frame less its background, in units of the '
-                             'noise of the blank sky',
-            'training': {
-                **settings, 'frames': data.description(),
-                'n_steps': rows[-1]['step'],
-                'minutes': round(rows[-1]['minutes'], 1)},
-            'figures': {
-                'score': score, 'score_kind': data.score_kind}})
+            **_described(data, settings, rows)})
         if processes.rank == 0:
             if log is not None:
                 write_log(rows, trained, log)
@@ -265,35 +234,68 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
     return trained
 
 
-def _resolved_seed(seed, checkpoint):
-    """The seed given, else that of the checkpoint, else a new one."""
-    if seed is None and checkpoint is not None and Path(checkpoint).exists():
-        state = read_checkpoint(checkpoint)
-        seed = json.loads(state['configuration']).get('seed')
-    return secrets.randbelow(2**31) if seed is None else int(seed)
+def _run(device, precision, seed, checkpoint, **options):
+    """Choose device, precision, and the seed: given, resumed, or new."""
+    device = resolve_device(device)
+    if seed is None:
+        seed = checkpoint.configuration().get('seed')
+    seed = secrets.randbelow(2**31) if seed is None else int(seed)
+    return Run(options['processes'].agree(seed), device,
+               resolve_precision(precision, device), checkpoint, **options)
 
 
-def _checked(method, **options):
-    """The method, if its options make sense."""
+def _schedule(epochs, minutes, learning_rate, patience):
+    """Choose the length of the training, a score after each epoch."""
+    if epochs is None:
+        epochs = _EPOCHS if minutes is None else _ENDLESS
+    return Schedule(epochs * EPOCH, learning_rate, warmup=_WARMUP,
+                    minutes=minutes, patience=patience, log_every=EPOCH)
+
+
+def _fit(network, loss_function, data, run, settings, schedule):
+    """Train a network, alike in all processes, and calibrate it."""
+    def to_tensors(batch):
+        return {name: torch.from_numpy(plane).to(run.device)
+                for name, plane in batch.items()}
+
+    validation = to_tensors(data.validation())
+
+    def evaluate(averaged):
+        errors = squared_errors(averaged, validation)
+        return {'score': float(errors.squared.mean())}
+
+    network, rows = train(
+        network, data.batch, loss_function, schedule, run, evaluate=evaluate,
+        configuration={**settings, 'frames': data.hash,
+                       'network': network.config})
+    network, rows = run.processes.same(network, rows)
+    data.calibrate(network, to_tensors)
+    return network.cpu(), rows
+
+
+def _described(data, settings, rows):
+    """Describe a training for the header of the model."""
+    return {
+        'normalisation': 'frame less its background, in units of the '
+                         'noise of the blank sky',
+        'training': {
+            **settings, 'frames': data.description(),
+            'n_steps': rows[-1]['step'],
+            'minutes': round(rows[-1]['minutes'], 1)},
+        'figures': {'score': min(row['score'] for row in rows),
+                    'score_kind': data.score_kind}}
+
+
+def _checked(method, *, patch, **numbers):
+    """Look up a method, and check the numbers that are for all."""
     if method not in METHODS:
         msg = f'method must be one of {sorted(METHODS)}, got {method!r}'
         raise ValueError(msg)
-    for name in ('epochs', 'minutes', 'n_patches', 'radius',
-                 'recorruption'):
-        value = options[name]
+    for name, value in numbers.items():
         if value is not None and not value > 0:
             msg = f'{name} must be positive, got {value!r}'
             raise ValueError(msg)
-    patch = options['patch']
     if patch < 32 or patch % 16:
         msg = f'patch must be a multiple of 16 from 32 on, got {patch!r}'
-        raise ValueError(msg)
-    if not 0 < options['masked_fraction'] <= 0.1:
-        msg = ('masked_fraction must be above 0 and at most 0.1, got '
-               f'{options["masked_fraction"]!r}')
-        raise ValueError(msg)
-    if options['noise_model'] not in ('map', 'histogram'):
-        msg = ("noise_model must be 'map' or 'histogram', got "
-               f'{options["noise_model"]!r}')
         raise ValueError(msg)
     return METHODS[method]

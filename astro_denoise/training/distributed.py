@@ -37,7 +37,7 @@ class Processes:
 
     def together(self, model):
         """
-        The model as it is to be called in training.
+        Wrap the model as it is to be called in training.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class Processes:
 
     def weighted(self, loss, batch):
         """
-        The loss with the weight of this process.
+        Give the loss the weight of this process.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class Processes:
 
     def agree(self, value):
         """
-        What the first process says.
+        Take what the first process says.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class Processes:
 
     def same(self, network, rows):
         """
-        The result of the first process, everywhere.
+        Copy the result of the first process to all.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class Processes:
 
 
 def _is_about_others(error):
-    """Whether an error comes from the exchange between processes."""
+    """Tell whether an error comes from the exchange of processes."""
     words = str(error).lower()
     return isinstance(error, torch.distributed.DistError) or any(
         part in words for part in ('gloo', 'nccl', 'connection', 'peer',

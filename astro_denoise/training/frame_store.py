@@ -20,7 +20,7 @@ from ..io.fits_images import read_image
 from ..noise.gain import resolve_gain
 from ..noise.measurement import measure_plane
 
-__all__ = ['FrameFolder', 'TrainingFrame', 'measure_noise', 'open_images']
+__all__ = ['FrameFolder', 'TrainingFrame', 'open_images']
 
 
 @dataclass
@@ -285,66 +285,3 @@ class FrameFolder:
                              for frame in self.frames}),
             **noise, 'psf_fwhm': median([frame.fwhm
                                          for frame in self.frames])}
-
-
-def measure_noise(frames, *, n_parts=3, n_iterations=200):
-    """
-    Measure the histogram of the noise and describe it by Gaussians.
-
-    The histogram is that of the blank sky in units of the noise map:
-    pixels whose 24 neighbours have no mean signal.
-
-    Parameters
-    ----------
-    frames : list of `TrainingFrame`
-        The frames.
-
-    n_parts : int, optional
-        How many Gaussians.
-
-    n_iterations : int, optional
-        Of the expectation-maximisation.
-
-    Returns
-    -------
-    mixture : list of list of float
-        Weight, mean and standard deviation of each part; the mean of
-        all is 0.
-
-    Raises
-    ------
-    ValueError
-        If there is too little blank sky.
-    """
-    edges = np.linspace(-8.0, 8.0, 321)
-    centre = 0.5 * (edges[1:] + edges[:-1])
-    counts = np.zeros(len(centre))
-    for frame in frames:
-        signal = np.asarray(frame.signal)
-        valid = np.isfinite(signal)
-        filled = np.where(valid, signal, 0.0)
-        near = (uniform_filter(filled, 5) * 25.0 - filled) / 24.0
-        blank = valid & (np.abs(near) < 0.3) & (
-            uniform_filter(valid.astype(np.float32), 5) > 0.99)
-        counts += np.histogram((filled * np.exp(-frame.log_sigma))[blank],
-                               edges)[0]
-    if counts.sum() < 5000:
-        msg = (f'noise_model must be "map" for frames with so little blank '
-               f'sky, {int(counts.sum())} pixels')
-        raise ValueError(msg)
-    share = counts / counts.sum()
-    weight = np.full(n_parts, 1.0 / n_parts)
-    mean = np.zeros(n_parts)
-    width = np.geomspace(0.7, 2.0, n_parts)
-    for _ in range(n_iterations):
-        density = weight / width * np.exp(
-            -0.5 * ((centre[:, None] - mean) / width)**2)
-        density *= (share / density.sum(1).clip(1e-30))[:, None]
-        weight = density.sum(0).clip(1e-6)
-        mean = (density * centre[:, None]).sum(0) / weight
-        width = np.sqrt((density * (centre[:, None] - mean)**2).sum(0)
-                        / weight).clip(0.1)
-        weight /= weight.sum()
-    mean -= (weight * mean).sum()
-    return [[float(value) for value in part]
-            for part in zip(weight, mean, width, strict=True)]

@@ -10,14 +10,14 @@ from torch.nn import functional as F
 from ..models.blind_spot import mixture_terms
 
 __all__ = ['blind_spot_loss', 'boxed_bias', 'flux_bias',
-           'heteroscedastic_loss', 'noisy_target_loss']
+           'heteroscedastic_loss', 'noisy_target_loss', 'supervised_loss']
 
 _BOXES = (3, 5, 7, 9, 13, 17)  # pixels
 
 
 def heteroscedastic_loss(error, log_variance, valid, *, beta=0.5):
     """
-    Squared error weighted by the predicted variance (beta-NLL).
+    Weight the squared error by the predicted variance (beta-NLL).
 
     Seitzer et al. (2022, arXiv:2203.09168): the Gaussian negative
     log-likelihood times ``variance**beta``, without gradient through
@@ -46,7 +46,7 @@ def heteroscedastic_loss(error, log_variance, valid, *, beta=0.5):
 
 def flux_bias(error, signal, n_copies, box, *, bright=8.0):
     """
-    Unbiased estimate of the squared bias of the flux in square boxes.
+    Estimate the squared bias of the flux in square boxes, unbiased.
 
     Bias-constrained estimation (Diskin, Eldar & Wiesel 2021,
     arXiv:2110.12403): with a_m the summed error in a box of noisy copy
@@ -96,7 +96,7 @@ def flux_bias(error, signal, n_copies, box, *, bright=8.0):
 
 def boxed_bias(error, batch, n_copies, step):
     """
-    The bias of the flux in boxes of two of several sizes.
+    Estimate the bias of the flux in boxes of two of several sizes.
 
     Parameters
     ----------
@@ -124,9 +124,44 @@ def boxed_bias(error, batch, n_copies, step):
                for box in rng.choice(_BOXES, 2, replace=False)) / 2
 
 
+def supervised_loss(n_copies, bias_weight):
+    """
+    Make the loss of the supervised method.
+
+    Parameters
+    ----------
+    n_copies : int
+        Noisy copies of each sky in a batch.
+
+    bias_weight : float
+        Weight of the squared bias of the flux in boxes of 3 to 17
+        pixels; 0 gives the lowest error per pixel.
+
+    Returns
+    -------
+    loss_function : callable
+        For `astro_denoise.training.loop.train`.
+    """
+    def loss_function(model, batch, step, dtype):
+        noise, log_variance = model(
+            batch['x'], batch['log_sigma'], batch['valid'], batch['context'],
+            dtype=dtype)
+        valid = batch['valid']
+        error = (batch['x'] - noise - batch['truth']) * valid
+        loss = heteroscedastic_loss(error, log_variance, valid)
+        numbers = {'rms': float(error.detach().square().mean().sqrt())}
+        if bias_weight:
+            bias = boxed_bias(error, batch, n_copies, step)
+            numbers['bias'] = float(bias.detach())
+            loss = loss + bias_weight * bias
+        return loss, numbers
+
+    return loss_function
+
+
 def blind_spot_loss(mixture=((1.0, 0.0, 1.0),)):
     """
-    The loss of Noise2Void and of probabilistic Noise2Void.
+    Make the loss of Noise2Void and of probabilistic Noise2Void.
 
     On the pixels that were replaced: for a network that predicts the
     mean, the squared error in units of the noise, above 3 counting
@@ -173,12 +208,11 @@ def blind_spot_loss(mixture=((1.0, 0.0, 1.0),)):
 
 def noisy_target_loss(n_copies, bias_weight):
     """
-    The loss of Noise2Noise and of recorrupted pairs, flux kept.
+    Make the loss of Noise2Noise and of recorrupted pairs, flux kept.
 
     Likelihood of a noisy target under the denoised pixel and its error.
     That alone is least for a network that pulls faint flux down; so the
-    bias of the flux on simulated skies is added, as in
-    `~astro_denoise.training.supervised.supervised_loss`.
+    bias of the flux on simulated skies is added, as in `supervised_loss`.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The methods of training: for each a batch, a loss and a network.
+Methods of training: a batch, a loss and a network for each.
 """
 
 import copy
@@ -13,12 +13,11 @@ from ..models.blind_spot import BlindSpotDenoiser
 from ..models.denoiser import CCDDenoiser
 from ..models.registry import load_model
 from .batches import blind_spots, pair, recorrupted
-from .frame_store import measure_noise
-from .losses import blind_spot_loss, noisy_target_loss
+from .losses import blind_spot_loss, noisy_target_loss, supervised_loss
+from .noise_mixture import fit_noise_mixture
 from .restoration import design_kernels
-from .supervised import supervised_loss
 
-__all__ = ['METHODS', 'Method', 'fitting_kernels']
+__all__ = ['METHODS', 'Method', 'MethodOptions', 'fitting_kernels']
 
 _START = 'ccd'
 N_COPIES = 4
@@ -28,6 +27,58 @@ N_COPIES = 4
 # lose of a star.
 _AROUND = 1.19**np.arange(-3, 4)
 _FAITHFULNESS = 40.0
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """
+    Options that matter to some of the methods.
+
+    They are those of `~astro_denoise.train_denoiser`.
+
+    Parameters
+    ----------
+    masked_fraction : float, optional
+        Share of the pixels of a patch that are predicted.
+
+    radius : int, optional
+        Largest distance in pixels of the neighbors that replace them.
+
+    noise_model : {'map', 'histogram'}, optional
+        Gaussian noise, or the shape that is measured on blank sky.
+
+    recorruption : float, optional
+        Noise that is added, in units of that of the frame.
+
+    psf_fwhm : float, optional
+        Width of the point-spread function in pixels.
+
+    Raises
+    ------
+    ValueError
+        If one of them makes no sense.
+    """
+
+    masked_fraction: float = 0.03
+    radius: int = 2
+    noise_model: str = 'map'
+    recorruption: float = 0.5
+    psf_fwhm: float | None = None
+
+    def __post_init__(self):
+        for name in ('radius', 'recorruption'):
+            if not getattr(self, name) > 0:
+                msg = (f'{name} must be positive, got '
+                       f'{getattr(self, name)!r}')
+                raise ValueError(msg)
+        if not 0 < self.masked_fraction <= 0.1:
+            msg = ('masked_fraction must be above 0 and at most 0.1, got '
+                   f'{self.masked_fraction!r}')
+            raise ValueError(msg)
+        if self.noise_model not in ('map', 'histogram'):
+            msg = ("noise_model must be 'map' or 'histogram', got "
+                   f'{self.noise_model!r}')
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True)
@@ -44,18 +95,23 @@ class Method:
         Peak of the schedule.
 
     options : tuple of str
-        Names of the options of `~astro_denoise.train_denoiser` that
-        matter.
+        Names of the `MethodOptions` that its settings name.
 
     network : dict or `None`
         Arguments of a new `~astro_denoise.models.blind_spot.\
 BlindSpotDenoiser`; `None` trains a shipped model further.
 
     median : bool
-        Whether pixels are replaced by the median of their neighbours.
+        Whether pixels are replaced by the median of their neighbors.
 
     bias_weight : float
         Weight of the bias of the flux of simulated sources; 0 for none.
+
+    pairs : bool
+        Whether exposures of one field are compared.
+
+    simulated : bool
+        Whether simulated skies take the place of frames.
     """
 
     summary: str
@@ -64,36 +120,38 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
     network: dict | None = None
     median: bool = False
     bias_weight: float = 0.0
+    pairs: bool = False
+    simulated: bool = False
 
     @property
     def is_blind(self):
-        """Whether pixels are predicted from their surroundings."""
+        """True if pixels are predicted from their surroundings."""
         return self.network is not None
 
-    def settings(self, **options):
+    def settings(self, options):
         """
-        Options that matter to this method.
+        Choose the options that matter to this method.
 
         Parameters
         ----------
-        **options
-            Of `~astro_denoise.train_denoiser`.
+        options : `MethodOptions`
+            All options.
 
         Returns
         -------
         settings : dict
             Some of them.
         """
-        return {name: options[name] for name in self.options}
+        return {name: getattr(options, name) for name in self.options}
 
-    def prepare(self, *, masked_fraction, radius, recorruption):
+    def prepare(self, options):
         """
-        What is done to patches, see `~astro_denoise.training.batches`.
+        Choose what is done to patches.
 
         Parameters
         ----------
-        masked_fraction, radius, recorruption : float
-            As in `~astro_denoise.train_denoiser`.
+        options : `MethodOptions`
+            Options of the method.
 
         Returns
         -------
@@ -101,13 +159,13 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
             For `~astro_denoise.training.batches.PatchSampler`.
         """
         if self.is_blind:
-            return blind_spots(masked_fraction, radius, median=self.median)
-        return recorrupted(recorruption) if 'recorruption' in (
-            self.options) else pair
+            return blind_spots(options.masked_fraction, options.radius,
+                               median=self.median)
+        return pair if self.pairs else recorrupted(options.recorruption)
 
-    def build(self, start, frames, *, seed, noise_model, psf_fwhm):
+    def build(self, start, frames, options, *, seed):
         """
-        The network to train, and its loss.
+        Build the network to train, and its loss.
 
         Parameters
         ----------
@@ -117,11 +175,11 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
         frames : list
             The training frames.
 
-        seed : int
-            Of new weights.
+        options : `MethodOptions`
+            Options of the method.
 
-        noise_model, psf_fwhm : str, float
-            As in `~astro_denoise.train_denoiser`.
+        seed : int
+            Seed of new weights.
 
         Returns
         -------
@@ -139,16 +197,29 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
         ValueError
             If the method cannot train ``start`` further.
         """
-        if self.is_blind:
-            config = dict(self.network)
-            if config.get('n_components') and noise_model == 'histogram':
-                config['noise_mixture'] = measure_noise(frames)
         if self.is_blind and start is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                network = BlindSpotDenoiser(**config)
-            return network, None, blind_spot_loss(
+            network, name = self._new_network(frames, options, seed), None
+        else:
+            network, name = self._trained_network(start)
+        if self.is_blind:
+            return network, name, blind_spot_loss(
                 network.config['noise_mixture'])
+        if not (self.pairs or self.simulated):
+            network = fitting_kernels(network, frames, options.psf_fwhm)
+        loss = supervised_loss if self.simulated else noisy_target_loss
+        return network, name, loss(N_COPIES, self.bias_weight)
+
+    def _new_network(self, frames, options, seed):
+        """Make a network with new weights."""
+        config = dict(self.network)
+        if config.get('n_components') and options.noise_model == 'histogram':
+            config['noise_mixture'] = fit_noise_mixture(frames)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return BlindSpotDenoiser(**config)
+
+    def _trained_network(self, start):
+        """Copy a network to be trained further, and name its model."""
         model = load_model(_START if start is None else start,
                            task='denoise')
         network = copy.deepcopy(model.network).requires_grad_()
@@ -156,19 +227,12 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
             msg = (f'model {model.name!r} cannot be trained by this method: '
                    f'it is a {type(network).__name__}')
             raise ValueError(msg)
-        if self.is_blind:
-            return network, model.name, blind_spot_loss(
-                network.config['noise_mixture'])
-        if 'recorruption' in self.options:
-            network = fitting_kernels(network, frames, psf_fwhm)
-        loss = (supervised_loss if self is METHODS['supervised']
-                else noisy_target_loss)
-        return network, model.name, loss(N_COPIES, self.bias_weight)
+        return network, model.name
 
 
 def fitting_kernels(network, frames, psf_fwhm=None):
     """
-    A network with restoring kernels of the widths that frames need.
+    Give a network restoring kernels of the widths that frames need.
 
     Parameters
     ----------
@@ -222,10 +286,11 @@ METHODS = {
     # The weight is that of ccd for 'supervised'; against a noisy target an
     # error counts less, by the noise of the target.
     'noise2noise': Method(
-        'Noise2Noise, from pairs of exposures', 3e-4, bias_weight=12.0),
+        'Noise2Noise, from pairs of exposures', 3e-4, bias_weight=12.0,
+        pairs=True),
     'gr2r': Method(
         'ccd, trained further on frames of a survey', 3e-4,
         ('recorruption',), bias_weight=3.0),
     'supervised': Method('trained on simulated skies', 6e-4,
-                         bias_weight=60.0),
+                         bias_weight=60.0, simulated=True),
 }

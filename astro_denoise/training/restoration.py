@@ -35,13 +35,13 @@ _CASES = ((0.0, 0.625), (0.0, 0.8), (0.3, 0.625), (0.5, 0.625),
 
 
 def _source(fwhm, r50, share):
-    """A source, and the circular aperture that holds a share of it."""
-    centre = _STAMP // 2
-    catalog = {'x': np.array([centre]), 'y': np.array([centre]),
+    """Render a source, and the aperture that holds a share of it."""
+    center = _STAMP // 2
+    catalog = {'x': np.array([center]), 'y': np.array([center]),
                'flux': np.array([1.0]), 'r50': np.array([r50])}
     image = render_sources((_STAMP, _STAMP), catalog, fwhm, 3.5,
                            dtype=np.float64)
-    y, x = np.mgrid[:_STAMP, :_STAMP] - centre
+    y, x = np.mgrid[:_STAMP, :_STAMP] - center
     distance = np.hypot(y, x)
     order = np.argsort(distance, axis=None)
     light = np.cumsum(image.ravel()[order])
@@ -51,7 +51,7 @@ def _source(fwhm, r50, share):
 
 def kernel_response(kernel, fwhm, *, r50=0.0, share=0.625):
     """
-    What a linear filter does to aperture photometry.
+    Compute the effect of a linear filter on aperture photometry.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def kernel_response(kernel, fwhm, *, r50=0.0, share=0.625):
 
 def design_kernel(fwhm, *, faithfulness=None):
     """
-    The kernel of least noise that keeps the flux of compact sources.
+    Design the kernel of least noise that keeps compact sources.
 
     Minimises ``sum K^2 + w <(R - 1)^2>`` under ``sum K = 1``, with R the
     response of the flux in apertures around stars and galaxies of
@@ -157,7 +157,7 @@ def design_kernel(fwhm, *, faithfulness=None):
 
 def design_kernels(fwhms, **options):
     """
-    Kernels for several widths of the point-spread function.
+    Design kernels for several widths of the point-spread function.
 
     Parameters
     ----------

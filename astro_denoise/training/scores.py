@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-How good a denoiser is, told from noisy frames alone.
+Scores and calibration of a denoiser from noisy frames alone.
 """
 
 import math
@@ -36,7 +36,7 @@ def _predict(network, batch, x):
 
 
 def _surroundings(signal, valid):
-    """Mean of the 24 pixels around each."""
+    """Average the 24 pixels around each."""
     total = F.avg_pool2d(signal, 5, 1, 2) - signal / 25.0
     count = F.avg_pool2d(valid, 5, 1, 2) - valid / 25.0
     return total / count.clamp_min(0.02)
@@ -45,7 +45,7 @@ def _surroundings(signal, valid):
 @dataclass
 class PixelErrors:
     """
-    What is known of the errors of some pixels.
+    Estimates of the errors of some pixels.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ def squared_errors(network, batch, *, seed=0, n_at_once=8):
             counts = valid > 0
             squared = (denoised - x).clamp(-_LARGEST, _LARGEST)**2 - 1.0
             squared = squared + 2.0 * probe * change
-            # Stein's estimate holds for pixels chosen by their neighbours,
+            # Stein's estimate holds for pixels chosen by their neighbors,
             # not for those chosen by a result that knows them.
             brightness = _surroundings(x * sigma, valid)
         results.append([plane[counts] for plane in (
@@ -173,7 +173,7 @@ def calibrate_from_noise(network, batch, *, seed=0):
     faintest = np.abs(knots - np.arcsinh(_FAINTEST / scale)).argmin()
 
     def shares(values):
-        """The knots below and above each value, and their weights."""
+        """Find the knots below and above each value, and weights."""
         place = np.clip((np.arcsinh(values / scale) - knots[0])
                         / (knots[1] - knots[0]), faintest, n_knots - 1.001)
         lower = place.astype(int)
@@ -210,7 +210,7 @@ def calibrate_from_noise(network, batch, *, seed=0):
 
 
 def _spread(total, weight):
-    """Ratios at the knots; those without pixels take the nearest."""
+    """Divide at the knots; those without pixels take the nearest."""
     known = weight > 0
     ratio = np.divide(total, weight, where=known, out=np.zeros_like(total))
     places = np.arange(len(total))

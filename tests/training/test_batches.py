@@ -9,11 +9,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise.models.denoiser import psf_context
 from astro_denoise.training.batches import (
+    BatchPlan,
     PatchSampler,
     blind_spots,
     pair,
     recorrupted,
-    standardised,
+    standardized,
 )
 from astro_denoise.training.frame_store import TrainingFrame
 
@@ -25,18 +26,18 @@ def make_frame(shape=(96, 80), *, seed=0, group=0, flux_scale=1.0):
         np.full(shape, 0.25, np.float32), group, flux_scale, {}, 3.0)
 
 
-def make_planes(size=64, seed=1):
+def make_maps(size=64, seed=1):
     frame = make_frame((size, size), seed=seed)
     return {'signal': frame.signal, 'log_sigma': frame.log_sigma,
             'context': np.float32(psf_context(3.0))}
 
 
 @pytest.mark.parametrize(('fraction', 'radius'), [(0.002, 5), (0.03, 2)])
-def test_blind_spots_take_values_of_neighbours(fraction, radius):
-    planes = make_planes(160)
+def test_blind_spots_take_values_of_neighbors(fraction, radius):
+    maps = make_maps(160)
     rng = np.random.default_rng(3)
-    batch = blind_spots(fraction, radius)(planes, rng)
-    signal = planes['signal']
+    batch = blind_spots(fraction, radius)(maps, rng)
+    signal = maps['signal']
     assert_allclose(batch['target'][0, 0], signal)
     seen = batch['x'][0, 0] * np.exp(batch['log_sigma'][0, 0])
     chosen = batch['weight'][0, 0] > 0
@@ -51,23 +52,23 @@ def test_blind_spots_take_values_of_neighbours(fraction, radius):
 
 
 def test_blind_spots_may_take_the_median():
-    planes = make_planes()
-    batch = blind_spots(0.02, 1, median=True)(planes,
+    maps = make_maps()
+    batch = blind_spots(0.02, 1, median=True)(maps,
                                               np.random.default_rng(3))
     seen = batch['x'][0, 0] * np.exp(batch['log_sigma'][0, 0])
     for y, x in np.argwhere(batch['weight'][0, 0] > 0):
         if min(y, x) > 0 and max(y, x) < 63:
-            near = np.delete(planes['signal'][y - 1:y + 2, x - 1:x + 2], 4)
+            near = np.delete(maps['signal'][y - 1:y + 2, x - 1:x + 2], 4)
             assert_allclose(seen[y, x], np.median(near), rtol=1e-5)
 
 
 @pytest.mark.parametrize('median', [False, True])
 def test_bad_pixels_are_neither_targets_nor_seen(median):
-    planes = make_planes()
+    maps = make_maps()
     bad = np.random.default_rng(2).random((64, 64)) < 0.4
     bad[:20, :20] = True
-    planes['signal'] = np.where(bad, np.nan, planes['signal'])
-    batch = blind_spots(0.05, 2, median=median)(planes,
+    maps['signal'] = np.where(bad, np.nan, maps['signal'])
+    batch = blind_spots(0.05, 2, median=median)(maps,
                                                 np.random.default_rng(3))
     assert all(np.isfinite(plane).all() for plane in batch.values())
     assert_array_equal(batch['valid'][0, 0] > 0, ~bad)
@@ -77,24 +78,25 @@ def test_bad_pixels_are_neither_targets_nor_seen(median):
 
 
 def test_recorrupted_pairs_share_no_noise():
-    planes = make_planes(256)
+    maps = make_maps(256)
     # Pure noise, as large as its map says.
-    planes['signal'] = planes['signal'] * np.exp(0.25)
-    batch = recorrupted(0.5)(planes, np.random.default_rng(3))
+    maps['signal'] = maps['signal'] * np.exp(0.25)
+    batch = recorrupted(0.5)(maps, np.random.default_rng(3))
     x, target = batch['x'].ravel(), batch['target'].ravel()
     assert_allclose(x.var(), 1.0, rtol=0.02)
     assert_allclose(target.var(), 4.0, rtol=0.02)
     assert_allclose(batch['target_variance'], 4.0)
     assert abs(np.mean(x * target)) < 0.03
     # Without noise they are the same.
-    planes['signal'] = 0.0 * planes['signal'] + 1e6
-    batch = recorrupted(0.5)(planes, np.random.default_rng(3))
+    maps['signal'] = 0.0 * maps['signal'] + 1e6
+    batch = recorrupted(0.5)(maps, np.random.default_rng(3))
     assert_allclose(batch['x'], batch['target'], rtol=1e-4)
 
 
 def test_batch_depends_on_the_seed_alone():
     sampler = PatchSampler([make_frame(), make_frame(seed=1)],
-                           blind_spots(0.03, 2), patch=32, n_patches=3)
+                           blind_spots(0.03, 2),
+                           BatchPlan(patch=32, n_patches=3))
     first, again, other = (sampler.batch([5, step]) for step in (0, 0, 1))
     for name in first:
         assert_array_equal(first[name], again[name])
@@ -106,8 +108,8 @@ def test_batch_depends_on_the_seed_alone():
 def test_processes_share_a_batch():
     frames = [make_frame(), make_frame(seed=1)]
     whole, *parts = (
-        PatchSampler(frames, blind_spots(0.03, 2), patch=32, n_patches=5,
-                     rank=rank, size=size).batch([5, 0])
+        PatchSampler(frames, blind_spots(0.03, 2), BatchPlan(
+            patch=32, n_patches=5, rank=rank, size=size)).batch([5, 0])
         for rank, size in ((0, 1), (0, 2), (1, 2)))
     for name, plane in whole.items():
         assert_array_equal(plane[0::2], parts[0][name])
@@ -116,7 +118,7 @@ def test_processes_share_a_batch():
 
 def test_whole_frames_are_held_out():
     frames = [make_frame(seed=seed) for seed in range(12)]
-    sampler = PatchSampler(frames, blind_spots(0.03, 2), patch=32)
+    sampler = PatchSampler(frames, blind_spots(0.03, 2), BatchPlan(32))
     training = {area[0] for area in sampler.training}
     held_out = {area[0] for area in sampler.held_out}
     assert len(held_out) == 1
@@ -129,8 +131,8 @@ def test_rows_of_a_single_frame_are_held_out():
     frame.signal = np.repeat(np.arange(200.0)[:, None], 64, axis=1).astype(
         np.float32)
     frame.log_sigma = np.zeros_like(frame.signal)
-    sampler = PatchSampler([frame], lambda planes, rng: standardised(planes),
-                           patch=32, n_patches=100)
+    sampler = PatchSampler([frame], lambda maps, rng: standardized(maps),
+                           BatchPlan(patch=32, n_patches=100))
     rows = sampler.batch([0, 0])['x']
     out = sampler.validation(50)['x']
     assert rows.max() < out.min() == 168.0
@@ -141,8 +143,8 @@ def test_rows_of_a_single_frame_are_held_out():
 def test_patches_come_in_all_orientations():
     frame = make_frame((32, 32))
     sampler = PatchSampler([frame, make_frame((32, 32))],
-                           lambda planes, rng: standardised(planes),
-                           patch=32, n_patches=80)
+                           lambda maps, rng: standardized(maps),
+                           BatchPlan(patch=32, n_patches=80))
     patches = {plane.tobytes() for plane in sampler.batch([0, 0])['x']}
     assert len(patches) == 8
 
@@ -156,7 +158,8 @@ def test_pairs_are_exposures_of_one_field():
         second.signal = first.signal / 2.0
         second.signal[3, 4] = np.nan
         frames += [first, second]
-    sampler = PatchSampler(frames, pair, patch=32, n_patches=20, pairs=True)
+    sampler = PatchSampler(frames, pair, BatchPlan(32, n_patches=20),
+                           pairs=True)
     batch = sampler.batch([1, 2])
     good = batch['weight'] > 0
     assert_allclose(batch['target'][good], batch['x'][good], rtol=1e-5)
@@ -169,6 +172,6 @@ def test_pairs_are_exposures_of_one_field():
 
 def test_psf_is_told():
     sampler = PatchSampler([make_frame(), make_frame(seed=1)], pair,
-                           patch=32, n_patches=1)
+                           BatchPlan(patch=32, n_patches=1))
     assert_allclose(sampler.batch([0, 0])['context'], [psf_context(3.0)],
                     rtol=1e-6)

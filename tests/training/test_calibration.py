@@ -13,12 +13,9 @@ from astro_denoise.training.calibration import (
     calibrate_uncertainty,
     level_pattern,
 )
+from astro_denoise.training.exposures import ExposureSampler
 from astro_denoise.training.restoration import design_kernels
-from astro_denoise.training.scenes import (
-    ExposureSampler,
-    draw_scenes,
-    draw_survey_scenes,
-)
+from astro_denoise.training.scenes import draw_scenes, draw_survey_scenes
 
 
 @pytest.fixture(scope='module')

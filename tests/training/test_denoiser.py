@@ -3,6 +3,7 @@
 Tests of training on one's own frames, by short trainings.
 """
 
+import functools
 import json
 import types
 
@@ -17,9 +18,10 @@ from astro_denoise import denoise, load_model, train_denoiser
 from astro_denoise.models.blind_spot import BlindSpotDenoiser
 from astro_denoise.models.denoiser import CCDDenoiser
 from astro_denoise.models.registry import Model
-from astro_denoise.training import datasets as sources
-from astro_denoise.training import denoiser, methods
-from astro_denoise.training.batches import recorrupted
+from astro_denoise.training import datasets, denoiser, methods
+from astro_denoise.training.batches import BatchPlan, recorrupted
+from astro_denoise.training.checkpoints import Checkpoint
+from astro_denoise.training.frame_store import FrameFolder, open_images
 from astro_denoise.training.methods import METHODS, fitting_kernels
 from astro_denoise.training.restoration import design_kernels
 from astro_denoise.training.scenes import draw_scenes
@@ -37,8 +39,8 @@ def _small(monkeypatch, small_network):
     Short epochs, few skies, and a small network in the place of ccd.
     """
     monkeypatch.setattr(denoiser, 'EPOCH', 3)
-    monkeypatch.setattr(sources, '_N_SKIES', 2)
-    monkeypatch.setattr(sources, '_N_BATCHES', 1)
+    monkeypatch.setattr(datasets, '_N_SKIES', 2)
+    monkeypatch.setattr(datasets, '_N_BATCHES', 1)
     model = Model(small_network((6, 8), (1.5, 3.0), scale=0.05),
                   {'name': 'ccd', 'task': 'denoise'})
     monkeypatch.setattr(
@@ -105,7 +107,7 @@ def test_a_model_is_a_file(tmp_path, method):
 
 def test_supervised(monkeypatch):
     calibrated = []
-    monkeypatch.setattr(sources, 'calibrate_uncertainty',
+    monkeypatch.setattr(datasets, 'calibrate_uncertainty',
                         lambda network, scenes, seed: calibrated.append(
                             scenes))
     scenes = draw_scenes(2, seed=1, size=130)
@@ -125,15 +127,15 @@ def test_supervised(monkeypatch):
 def test_skies_have_the_seeing_of_the_frames(monkeypatch, method, psf_fwhm,
                                              low, high):
     drawn, calibrated = [], []
-    original = sources.draw_scenes
+    original = datasets.draw_scenes
 
     def draw(*args, **options):
         drawn.extend(original(*args, **options))
         return drawn
 
-    monkeypatch.setattr(sources, 'draw_scenes', draw)
+    monkeypatch.setattr(datasets, 'draw_scenes', draw)
     monkeypatch.setattr(
-        sources, 'calibrate_uncertainty',
+        datasets, 'calibrate_uncertainty',
         lambda network, scenes, **options: calibrated.extend(scenes))
     train(method=method, psf_fwhm=psf_fwhm)
     assert len(drawn) == len(calibrated) == 2
@@ -146,11 +148,11 @@ def test_each_process_has_the_same_skies(tmp_path, rank, size):
     def batch(rank, size):
         folder = tmp_path / f'{rank} of {size}'
         folder.mkdir()
-        return sources.SurveyFrames(
-            make_frame(), folder, recorrupted(0.5), pairs=False,
-            with_skies=True, hdu=None, gain=None, read_noise=None,
-            saturation=None, psf_fwhm=None, patch=32, n_patches=4, seed=1,
-            rank=rank, size=size).batch([1, 5])
+        frames = FrameFolder(folder, patch=32)
+        frames.read(open_images(make_frame()))
+        return datasets.SurveyFrames(
+            frames, recorrupted(0.5), BatchPlan(32, 4, 1, rank, size),
+            pairs=False, with_skies=True).batch([1, 5])
 
     whole, part = batch(0, 1), batch(rank, size)
     assert len(whole['x']) == 4
@@ -202,7 +204,8 @@ def fail_at(monkeypatch, step):
 
 @pytest.mark.parametrize('method', ['pn2v', 'gr2r'])
 def test_resumed_training(tmp_path, monkeypatch, method):
-    monkeypatch.setattr(denoiser, '_CHECKPOINT_MINUTES', 0.0)
+    monkeypatch.setattr(denoiser, 'Checkpoint',
+                        functools.partial(Checkpoint, minutes=0.0))
     expected = train(method=method, epochs=3)
     checkpoint = tmp_path / 'state.pt'
     with monkeypatch.context() as patch:
@@ -252,8 +255,12 @@ def test_log_and_figure(tmp_path):
     assert table.meta['hash'] == model.hash
     assert table.meta['training']['method'] == 'noise2void'
     assert figure.read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.mark.parametrize('name', ['log', 'figure', 'checkpoint'])
+def test_files_are_checked_before_the_training(tmp_path, name):
     with pytest.raises(FileNotFoundError, match='no such folder'):
-        train(log=tmp_path / 'no' / 'log.ecsv')
+        train([], **{name: tmp_path / 'no' / 'file'})
 
 
 def test_bad_pixels_change_nothing():

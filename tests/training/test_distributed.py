@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from astro_denoise.training.methods import METHODS
 
 torch.set_num_threads(1)
 denoiser.EPOCH = 4
-denoiser._CHECKPOINT_MINUTES = 0.0
+denoiser.Checkpoint = partial(denoiser.Checkpoint, minutes=0.0)
 METHODS['pn2v'].network['widths'] = (4, 6)
 folder, epochs = Path(sys.argv[1]), int(sys.argv[2])
 Path(folder / f'pid{os.environ.get("RANK", "0")}').write_text(

@@ -10,9 +10,11 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from astro_denoise.training.checkpoints import Checkpoint
 from astro_denoise.training.loop import train
+from astro_denoise.training.options import Run, Schedule
+from astro_denoise.training.recipes.ccd import train_supervised
 from astro_denoise.training.scenes import draw_scenes
-from astro_denoise.training.supervised import supervised_loss, train_supervised
 
 SLOPE = np.array([[1.0, -2.0, 0.5]], np.float32)
 
@@ -37,9 +39,12 @@ def squared(model, batch, step, dtype):
                                    'number': float(step)}
 
 
-def fit(model=None, **options):
-    return train(model or line(), make_batch, squared,
-                 **{'n_steps': 40, 'log_every': 7, 'seed': 3, **options})
+def fit(model=None, *, batches=make_batch, loss=squared, seed=3,
+        checkpoint=None, configuration=None, **schedule):
+    return train(model or line(), batches, loss,
+                 Schedule(**{'n_steps': 40, 'log_every': 7, **schedule}),
+                 Run(seed=seed, checkpoint=Checkpoint(checkpoint, 0.0)),
+                 configuration=configuration)
 
 
 def interrupted(step):
@@ -80,8 +85,8 @@ def test_log():
 
 def test_batches_depend_on_seed_and_step_alone():
     seeds = []
-    train(line(), lambda seed: (seeds.append(seed), make_batch(seed))[1],
-          squared, n_steps=3, seed=5)
+    fit(batches=lambda seed: (seeds.append(seed), make_batch(seed))[1],
+        n_steps=3, seed=5)
     assert seeds == [[5, 0], [5, 1], [5, 2]]
 
 
@@ -96,14 +101,13 @@ def test_same_seed_same_weights():
 @pytest.mark.parametrize('step', [1, 13, 21, 39])
 def test_resumed_training_gives_the_same(tmp_path, step):
     expected, expected_log = fit()
-    options = {'checkpoint': tmp_path / 'state.pt', 'n_steps': 40,
-               'checkpoint_minutes': 0.0, 'log_every': 7, 'seed': 3}
+    checkpoint = tmp_path / 'state.pt'
     with pytest.raises(InterruptedTrainingError):
-        train(line(), interrupted(step), squared, **options)
+        fit(batches=interrupted(step), checkpoint=checkpoint)
     resumed = line()
     with torch.no_grad():
         resumed.weight += 1.0  # whatever it is, the checkpoint counts
-    averaged, log = train(resumed, make_batch, squared, **options)
+    averaged, log = fit(resumed, checkpoint=checkpoint)
     assert_same(averaged, expected)
     assert log == expected_log
     assert [path.name for path in tmp_path.iterdir()] == ['state.pt']
@@ -112,14 +116,15 @@ def test_resumed_training_gives_the_same(tmp_path, step):
 def test_resumed_training_of_a_denoiser(tmp_path, small_network):
     scenes = draw_scenes(1, seed=1, size=80)
 
-    def run(n_steps, **options):
+    def run(checkpoint=None):
         network = small_network((6, 8), (1.5, 3.0)).requires_grad_()
         network.kernels.requires_grad_(requires_grad=False)
         return train_supervised(
-            network, bias_weight=10.0, n_steps=4, scenes=scenes, patch=32,
-            n_clean=2, n_copies=2, checkpoint_minutes=0.0, **options)
+            network, scenes, Schedule(4),
+            Run(checkpoint=Checkpoint(checkpoint, 0.0)), bias_weight=10.0,
+            patch=32, n_clean=2, n_copies=2)
 
-    expected, _ = run(4)
+    expected, _ = run()
     torch.manual_seed(99)
     state = tmp_path / 'state.pt'
     original = torch.optim.AdamW.step
@@ -134,27 +139,65 @@ def test_resumed_training_of_a_denoiser(tmp_path, small_network):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, 'step', step)
         with pytest.raises(InterruptedTrainingError):
-            run(4, checkpoint=state)
-    averaged, _ = run(4, checkpoint=state)
+            run(state)
+    averaged, _ = run(state)
     assert_same(averaged, expected)
 
 
 def test_finished_training_is_not_repeated(tmp_path):
     checkpoint = tmp_path / 'state.pt'
     expected, log = fit(checkpoint=checkpoint)
-    averaged, log_again = train(line(), interrupted(0), squared, n_steps=40,
-                                seed=3, log_every=7, checkpoint=checkpoint)
+    averaged, log_again = fit(batches=interrupted(0), checkpoint=checkpoint)
     assert_same(averaged, expected)
     assert log_again == log
 
 
-def test_checkpoint_of_another_configuration(tmp_path):
+@pytest.mark.parametrize(('other', 'message'), [
+    ({'configuration': {'widths': [9]}}, r'state\.pt .*6, 8.* not for .*9'),
+    ({'seed': 4}, r'"seed": 3.* not for .*"seed": 4'),
+    ({'learning_rate': 0.1}, r'not for .*"learning_rate": 0\.1'),
+    ({'n_steps': 41}, r'not for .*"n_steps": 41')])
+def test_checkpoint_of_another_configuration(tmp_path, other, message):
     checkpoint = tmp_path / 'state.pt'
-    fit(checkpoint=checkpoint, configuration={'widths': [6, 8]})
+    options = {'checkpoint': checkpoint,
+               'configuration': {'widths': [6, 8]}}
+    fit(**options)
     before = checkpoint.read_bytes()
-    with pytest.raises(ValueError, match=r'state\.pt .*6, 8.* not for .*9'):
-        fit(checkpoint=checkpoint, configuration={'widths': [9]})
+    with pytest.raises(ValueError, match=message):
+        fit(**{**options, **other})
     assert checkpoint.read_bytes() == before
+
+
+def scored(scores, **options):
+    """
+    Train with given scores.
+    """
+    scores = iter(scores)
+    return train(line(), options.pop('batches', make_batch), squared,
+                 Schedule(60, log_every=7, patience=3),
+                 Run(seed=3, **options),
+                 evaluate=lambda averaged: {'score': next(scores)})
+
+
+def without_time(log):
+    return [{name: value for name, value in row.items() if name != 'minutes'}
+            for row in log]
+
+
+def test_patience_outlasts_a_resume(tmp_path):
+    scores = [5.0, 3.0, 4.0, 4.5, 6.0, 1.0]
+    expected, log = scored(scores)
+    assert [row['score'] for row in log] == scores[:5]
+    checkpoint = Checkpoint(tmp_path / 'state.pt', 0.0)
+    with pytest.raises(InterruptedTrainingError):
+        scored(scores, checkpoint=checkpoint, batches=interrupted(24))
+    averaged, resumed_log = scored(scores[3:], checkpoint=checkpoint)
+    assert_same(averaged, expected)
+    assert without_time(resumed_log) == without_time(log)
+    # It is over, and stays so.
+    again, again_log = scored([], checkpoint=checkpoint)
+    assert_same(again, expected)
+    assert again_log == resumed_log
 
 
 @pytest.mark.parametrize('content', [b'', b'abc', None])
@@ -201,7 +244,7 @@ def test_learning_rate():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim, 'AdamW', build)
-        train(line(), make_batch, loss, n_steps=1000, learning_rate=0.1)
+        fit(loss=loss, n_steps=1000, learning_rate=0.1)
     # It rises, and falls to a hundredth.
     assert_allclose(max(rates), 0.1, rtol=0.01)
     assert_allclose(rates[-1], 1e-3, rtol=0.01)
@@ -215,7 +258,7 @@ def test_step_without_a_finite_gradient_is_left_out():
         value, numbers = squared(model, batch, step, dtype)
         return value * (np.nan if step == 2 else 1.0), numbers
 
-    averaged, _ = train(line(), make_batch, loss, n_steps=5)
+    averaged, _ = fit(loss=loss, n_steps=5)
     assert torch.isfinite(averaged.weight).all()
 
 
@@ -227,18 +270,3 @@ def test_result_is_the_mean_of_the_weights():
     assert_allclose(averaged.weight.detach(),
                     0.1 * start + 0.9 * model.weight.detach(), rtol=1e-5)
     assert not averaged.training
-
-
-def test_loss_of_the_supervised_method(small_network):
-    network = small_network((6, 8))
-    generator = torch.Generator().manual_seed(1)
-    batch = {'x': torch.randn(4, 1, 32, 32, generator=generator)}
-    flat = torch.ones_like(batch['x'])
-    batch |= {'truth': 0 * flat, 'log_sigma': 0 * flat, 'valid': flat,
-              'unit': flat, 'context': torch.zeros(4, 2)}
-    plain, numbers = supervised_loss(2, 0.0)(network, batch, 0, torch.float32)
-    assert set(numbers) == {'rms'}
-    heavy, numbers = supervised_loss(2, 10.0)(network, batch, 0,
-                                              torch.float32)
-    assert set(numbers) == {'rms', 'bias'}
-    assert_allclose(heavy - plain, 10.0 * numbers['bias'], rtol=1e-4)

@@ -14,6 +14,7 @@ from astro_denoise.training.losses import (
     flux_bias,
     heteroscedastic_loss,
     noisy_target_loss,
+    supervised_loss,
 )
 
 
@@ -177,3 +178,18 @@ def test_lost_flux_costs():
     # The squared bias grows with the square of what is lost.
     assert abs(biases[0]) < 0.03 * biases[1]
     assert_allclose(biases[2] / biases[1], 4.0, rtol=0.1)
+
+
+def test_loss_of_the_supervised_method(small_network):
+    network = small_network((6, 8))
+    generator = torch.Generator().manual_seed(1)
+    batch = {'x': torch.randn(4, 1, 32, 32, generator=generator)}
+    flat = torch.ones_like(batch['x'])
+    batch |= {'truth': 0 * flat, 'log_sigma': 0 * flat, 'valid': flat,
+              'unit': flat, 'context': torch.zeros(4, 2)}
+    plain, numbers = supervised_loss(2, 0.0)(network, batch, 0, torch.float32)
+    assert set(numbers) == {'rms'}
+    heavy, numbers = supervised_loss(2, 10.0)(network, batch, 0,
+                                              torch.float32)
+    assert set(numbers) == {'rms', 'bias'}
+    assert_allclose(heavy - plain, 10.0 * numbers['bias'], rtol=1e-4)

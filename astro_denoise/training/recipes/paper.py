@@ -1,18 +1,24 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-How the networks of the source document are trained, as it did.
+The baseline networks for images of the Galactic Center, each trained as
+its authors did.
+
+Images are of the simulator's ``legacy`` tier; their numbers, the batch,
+the learning rate and the loss are those published. What was not published
+was chosen: networks for parameters see counts as they are and are trained
+for the mean absolute error; those and the U-net stop when the validation
+loss falls no more, and keep the weights of the lowest. Autoencoders train
+20 epochs.
 """
 
 import math
-import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch.nn import functional as F
 
-from ... import __version__
-from ...inference.devices import resolve_device, resolve_precision
 from ...models.paper import (
     MultiOutputCNN,
     PaperAutoencoder,
@@ -20,13 +26,13 @@ from ...models.paper import (
     SingleOutputCNN,
     divide_by_maximum,
 )
-from ...models.registry import Model
 from ...simulation.galactic_center import GalacticCenterSimulator
 from ...simulation.image_noise import IMAGE_NOISES, add_image_noise
-from ..epochs import train_epochs
-from ..report import check_outputs, write_log
+from .epochs import train_epochs
+from .saving import Recipe, TrainedNetwork
 
-__all__ = ['PAPER_RECIPES', 'train_paper']
+__all__ = ['RECIPES', 'AutoencoderRecipe', 'EstimatorRecipe', 'PaperRecipe',
+           'UNetRecipe']
 
 # Images of training, validation and test are drawn from seeds from here on.
 _IMAGE_SEED = 5_200_000
@@ -34,46 +40,12 @@ _IMAGE_SEED = 5_200_000
 _RANGES = {'a_dm': (0.0, 1.0), 'n_ps_gc': (200.0, 800.0),
            'n_ps_disk': (1000.0, 4000.0), 'n_ps_total': (1200.0, 4800.0)}
 
-
-def _estimation(outputs, sizes, network):
-    return {'task': 'estimate', 'network': network, 'outputs': outputs,
-            'sizes': sizes, 'batch_size': 64, 'epochs': 40, 'patience': 8,
-            'summary': ("the source document's network for "
-                        + ', '.join(outputs))}
-
-
-def _denoising(kind):
-    return {'task': 'denoise', 'network': PaperAutoencoder, 'noise': kind,
-            'sizes': (8192, 1024, 1024), 'batch_size': 64, 'epochs': 20,
-            'patience': None,
-            'summary': (f"the source document's autoencoder, {kind} noise "
-                        f'of {IMAGE_NOISES[kind]}')}
-
-
-#: Network, numbers of images for training, validation and test, batch and
-#: epochs of each of the document's models. The learning rate is 1e-3.
-PAPER_RECIPES = {
-    'cnn-dm': _estimation(('a_dm',), (8192, 1966, 3072), SingleOutputCNN),
-    'cnn-dm-total': _estimation(
-        ('a_dm', 'n_ps_total'), (8192, 1024, 1024), MultiOutputCNN),
-    'cnn-dm-disk-gc': _estimation(
-        ('a_dm', 'n_ps_disk', 'n_ps_gc'), (8192, 1024, 1024),
-        MultiOutputCNN),
-    'unet-paper': {
-        'task': 'segment', 'network': PaperUNet, 'sizes': (6592, 800, 800),
-        'batch_size': 128, 'epochs': 60, 'patience': 10,
-        'summary': "the source document's U-net for point sources"},
-    'gc-gaussian': _denoising('gaussian'),
-    'gc-poisson': _denoising('poisson'),
-    'gc-masked': _denoising('masked'),
-    'gc-saltpepper': _denoising('saltpepper'),
-}
-
-_CUT = 0.02  # of the document's masks
+_LEARNING_RATE = 1e-3
+_CUT = 0.02  # of the masks of the U-net
 
 
 def _errors(output, targets):
-    """Mean squared and mean absolute errors."""
+    """Compute mean squared and mean absolute errors."""
     difference = output - targets
     return {'mse': difference.square().mean(),
             'mae': difference.abs().mean()}
@@ -81,7 +53,7 @@ def _errors(output, targets):
 
 def absolute_loss(output, targets):
     """
-    Loss of the networks for parameters, which are scored by it.
+    Compute the loss of the networks for parameters, which scores them.
 
     Parameters
     ----------
@@ -102,7 +74,7 @@ def absolute_loss(output, targets):
 
 def squared_loss(output, targets):
     """
-    Loss of the autoencoders.
+    Compute the loss of the autoencoders.
 
     Parameters
     ----------
@@ -123,7 +95,7 @@ def squared_loss(output, targets):
 
 def counting_loss(logits, targets, *, point_cut):
     """
-    Loss of the U-net: cross-entropy, and a count of points.
+    Compute the loss of the U-net: cross-entropy, and a count of points.
 
     Parameters
     ----------
@@ -134,16 +106,16 @@ def counting_loss(logits, targets, *, point_cut):
         Flux of the sources in each pixel over its maximum in the image.
 
     point_cut : float
-        Output from which on a point counts as predicted. The document
-        takes 1.08 times the smallest non-zero target of its first image.
+        Output from which on a point counts as predicted. Its authors
+        took 1.08 times the smallest non-zero target of its first image.
 
     Returns
     -------
     loss : `torch.Tensor`
         Binary cross-entropy, plus 1e-7 times the difference between the
         numbers of predicted and of true points in the batch. That
-        second term has no gradient: it is there because it is in the
-        document.
+        second term has no gradient: it is there because it was
+        published.
 
     numbers : dict of `torch.Tensor`
         For the log.
@@ -157,167 +129,286 @@ def counting_loss(logits, targets, *, point_cut):
             {**_errors(output, targets), 'accuracy': accuracy})
 
 
-def _dataset(recipe, network, n, seed):
-    """Images and targets of one of the three sets."""
-    rotated = recipe['task'] == 'denoise'
-    simulator = GalacticCenterSimulator('legacy', rotation=rotated)
-    counts, parameters, sources = simulator.sample(n, seed=seed)
-    counts = torch.from_numpy(counts)
-    if recipe['task'] == 'estimate':
-        values = torch.stack([
-            torch.as_tensor(parameters[name].astype('f4'))
-            for name in network.outputs], 1)
-        return counts[:, None], network.scale(values)
-    images = divide_by_maximum(counts)[0][:, None]
-    if recipe['task'] == 'denoise':
-        return images, images
-    flux = torch.from_numpy(sources['gc'] + sources['disk'])
-    return images, divide_by_maximum(flux)[0][:, None]
-
-
-def _loss(recipe, training):
-    if recipe['task'] == 'estimate':
-        return absolute_loss
-    if recipe['task'] == 'denoise':
-        return squared_loss
-    first = training[1][0]
-    return partial(counting_loss,
-                   point_cut=1.08 * float(first[first > 0].min()))
-
-
-def _measure(network, test, loss_function, corrupt, seed):
-    """The numbers of the log, for the test images."""
-    images, targets = test
-    if corrupt is not None:
-        images = corrupt(images, torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        output = torch.cat([network(part) for part in images.split(64)])
-    _, numbers = loss_function(output, targets)
-    return {name: float(f'{value:.5g}') for name, value in numbers.items()}
-
-
-def train_paper(name, output, *, seed=1, checkpoint=None, n_images=None,
-                epochs=None, device=None, progress_bar=False,
-                overwrite=False):
+@dataclass(frozen=True, kw_only=True)
+class PaperRecipe(Recipe):
     """
-    Train a network of the source document and write its file.
-
-    Images are of the simulator's ``legacy`` tier; their numbers, the
-    batch, the learning rate and the loss are the document's. What it
-    does not say was chosen: networks for parameters see counts as they
-    are and are trained for the mean absolute error; those and the U-net
-    stop when the validation loss falls no more, and keep the weights of
-    the lowest. Autoencoders train 20 epochs.
+    Recipe of a baseline network; each task derives a class of its own.
 
     Parameters
     ----------
-    name : str
-        One of ``PAPER_RECIPES``.
+    n_validation, n_test : int
+        Numbers of images besides those of training, ``n_skies``.
 
-    output : path-like
-        The ``.safetensors`` file; the log, a row per epoch, is written
-        beside it as ``.ecsv``.
+    batch_size : int
+        Images of a step.
 
-    seed : int, optional
-        Of images, noise and weights.
+    epochs : int
+        Number of epochs, at most.
 
-    checkpoint : path-like, optional
-        Folder of checkpoints, from which an interrupted training goes
-        on.
-
-    n_images : int, optional
-        Fewer or more training images than the document's; those for
-        validation and test change in proportion.
-
-    epochs : int, optional
-        Fewer or more epochs than the recipe's.
-
-    device : str, optional
-        Where to train.
-
-    progress_bar : bool, optional
-        Show a progress bar.
-
-    overwrite : bool, optional
-        Replace an existing file.
-
-    Returns
-    -------
-    model : `~astro_denoise.models.Model`
-        The trained model; its metadata hold the figures of the test
-        images.
-
-    Raises
-    ------
-    ValueError
-        If there is no such recipe, or ``output`` has another ending.
-
-    OSError
-        If the weights or the log exist, or cannot be written.
+    patience : int, optional
+        Number of epochs without a lower validation loss after which the
+        training stops.
     """
-    if name not in PAPER_RECIPES:
-        msg = f'there is no recipe {name!r}; known are {list(PAPER_RECIPES)}'
-        raise ValueError(msg)
-    output, log_path = check_outputs(output, overwrite=overwrite)
-    recipe = PAPER_RECIPES[name]
-    started = time.monotonic()
-    sizes = recipe['sizes']
-    if n_images is not None:
-        sizes = [math.ceil(size * n_images / sizes[0]) for size in sizes]
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        network = recipe['network'](**_options(recipe))
-    training, validation, test = (
-        _dataset(recipe, network, n, _IMAGE_SEED + 10 * seed + index)
-        for index, n in enumerate(sizes))
-    loss_function = _loss(recipe, training)
-    corrupt = None
-    if 'noise' in recipe:
-        def corrupt(images, generator):
-            return add_image_noise(images, recipe['noise'], seed=generator)
-    device = resolve_device(device)
-    settings = {'name': name, 'seed': seed, 'sizes': list(sizes)}
-    if checkpoint is not None:
-        checkpoint = Path(checkpoint) / f'{name}.pt'
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    network, log = train_epochs(
-        network, training, validation, loss_function,
-        epochs=recipe['epochs'] if epochs is None else epochs,
-        batch_size=recipe['batch_size'], patience=recipe['patience'],
-        seed=seed, corrupt=corrupt, device=device,
-        dtype=(torch.float32 if recipe['task'] == 'denoise'
-               else resolve_precision('auto', device)),
-        checkpoint=checkpoint, configuration=settings,
-        progress_bar=progress_bar)
-    network = network.cpu()
-    if corrupt is not None:
-        noisy = corrupt(validation[0], torch.Generator().manual_seed(seed))
-        network.calibrate(noisy[:, 0], validation[1][:, 0])
-    kept = next(row['epoch'] for row in log if row['kept'])
-    metadata = {
-        'name': name, 'task': recipe['task'], 'version': __version__,
-        'licence': 'BSD-3-Clause', 'summary': recipe['summary'],
-        'training': {
-            'command': f'astro-denoise train --recipe {name} --seed {seed}',
-            'sizes': list(sizes), 'epochs': len(log), 'kept_epoch': kept,
-            'batch_size': recipe['batch_size'], 'learning_rate': 1e-3,
-            'seed': seed,
-            'minutes': round((time.monotonic() - started) / 60.0, 1)},
-        'figures': _measure(network, test, loss_function, corrupt, seed + 1)}
-    if recipe['task'] == 'segment':
-        metadata['threshold'] = _CUT
-    if 'noise' in recipe:
-        metadata['noise'] = {'kind': recipe['noise'],
-                             'amount': IMAGE_NOISES[recipe['noise']]}
-    model = Model(network, metadata)
-    model.save(output, overwrite=overwrite)
-    write_log(log, model, log_path)
-    return model
 
+    n_validation: int
+    n_test: int
+    batch_size: int = 64
+    epochs: int
+    patience: int | None = None
 
-def _options(recipe):
-    """Arguments of the network's class."""
-    if 'outputs' not in recipe:
+    def network(self):
+        """Make the network, with new weights."""
+        raise NotImplementedError
+
+    def dataset(self, network, n_images, seed):
+        """
+        Draw images and their targets.
+
+        Parameters
+        ----------
+        network : `torch.nn.Module`
+            The network.
+
+        n_images : int
+            Number of images.
+
+        seed : int
+            Same seed, same images.
+
+        Returns
+        -------
+        images : `torch.Tensor`
+            Shape (n_images, 1, 64, 64).
+
+        targets : `torch.Tensor`
+            Shape (n_images, ...).
+        """
+        raise NotImplementedError
+
+    def loss(self, training):
+        """
+        Choose the loss.
+
+        Parameters
+        ----------
+        training : tuple of `torch.Tensor`
+            Images and targets of the training.
+
+        Returns
+        -------
+        loss_function : callable
+            For `~astro_denoise.training.recipes.epochs.train_epochs`.
+        """
+        raise NotImplementedError
+
+    @property
+    def corrupt(self):
+        """Function that spoils images, or `None`."""
+        return None
+
+    def described(self, network, validation, seed):
+        """
+        Complete a trained network, and describe it.
+
+        Parameters
+        ----------
+        network : `torch.nn.Module`
+            The network.
+
+        validation : tuple of `torch.Tensor`
+            Images and targets.
+
+        seed : int
+            Seed of the training.
+
+        Returns
+        -------
+        found : dict
+            Entries of the header of the model.
+        """
         return {}
-    return {'outputs': recipe['outputs'],
-            'ranges': [_RANGES[name] for name in recipe['outputs']]}
+
+    def train(self, run, *, n_steps=None, n_skies=None):
+        """Train the network, ``n_steps`` being epochs, and measure it."""
+        sizes = [self.n_skies, self.n_validation, self.n_test]
+        if n_skies is not None:
+            sizes = [math.ceil(size * n_skies / sizes[0]) for size in sizes]
+        network = self.network()
+        training, validation, test = (
+            self.dataset(network, size, _IMAGE_SEED + 10 * run.seed + number)
+            for number, size in enumerate(sizes))
+        loss_function = self.loss(training)
+        network, log = train_epochs(
+            network, training, validation, loss_function, run,
+            epochs=n_steps or self.epochs, batch_size=self.batch_size,
+            learning_rate=_LEARNING_RATE, patience=self.patience,
+            corrupt=self.corrupt,
+            configuration={'name': self.name, 'sizes': sizes})
+        network = network.cpu()
+        found = self.described(network, validation, run.seed)
+        return TrainedNetwork(network, log, {
+            'sizes': sizes, 'epochs': len(log),
+            'kept_epoch': next(row['epoch'] for row in log if row['kept']),
+            'batch_size': self.batch_size, 'learning_rate': _LEARNING_RATE},
+            {**found, 'figures': self._figures(network, test, loss_function,
+                                               run.seed + 1)})
+
+    def _figures(self, network, test, loss_function, seed):
+        """Compute the numbers of the log for the test images."""
+        images, targets = test
+        if self.corrupt is not None:
+            images = self.corrupt(images, torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            output = torch.cat([network(part) for part in images.split(64)])
+        _, numbers = loss_function(output, targets)
+        return {name: float(f'{value:.5g}')
+                for name, value in numbers.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorRecipe(PaperRecipe):
+    """
+    Recipe of a network for parameters.
+
+    Parameters
+    ----------
+    architecture : callable
+        Class of the network.
+
+    outputs : tuple of str
+        Names of the parameters.
+    """
+
+    task: str = 'estimate'
+    n_skies: int = 8192
+    epochs: int = 40
+    patience: int = 8
+    architecture: Callable
+    outputs: tuple
+
+    def network(self):
+        """Make the network, with new weights."""
+        return self.architecture(outputs=self.outputs, ranges=[
+            _RANGES[name] for name in self.outputs])
+
+    def dataset(self, network, n_images, seed):
+        """Draw counts, and the parameters as the network gives them."""
+        counts, parameters, _ = GalacticCenterSimulator('legacy').sample(
+            n_images, seed=seed)
+        values = torch.stack([torch.as_tensor(parameters[name].astype('f4'))
+                              for name in self.outputs], 1)
+        return torch.from_numpy(counts)[:, None], network.scale(values)
+
+    def loss(self, training):
+        """Choose the loss."""
+        return absolute_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetRecipe(PaperRecipe):
+    """
+    Recipe of the U-net for point sources.
+    """
+
+    task: str = 'segment'
+
+    def network(self):
+        """Make the network, with new weights."""
+        return PaperUNet()
+
+    def dataset(self, network, n_images, seed):
+        """Draw images, and the flux of the point sources in each pixel."""
+        counts, _, sources = GalacticCenterSimulator('legacy').sample(
+            n_images, seed=seed)
+        flux = torch.from_numpy(sources['gc'] + sources['disk'])
+        return tuple(divide_by_maximum(plane)[0][:, None]
+                     for plane in (torch.from_numpy(counts), flux))
+
+    def loss(self, training):
+        """Choose the loss, for the faintest point of the first image."""
+        first = training[1][0]
+        return partial(counting_loss,
+                       point_cut=1.08 * float(first[first > 0].min()))
+
+    def described(self, network, validation, seed):
+        """State the threshold."""
+        return {'threshold': _CUT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderRecipe(PaperRecipe):
+    """
+    Recipe of an autoencoder for images with one kind of noise.
+
+    Parameters
+    ----------
+    noise : str
+        Name of the noise.
+    """
+
+    task: str = 'denoise'
+    n_skies: int = 8192
+    n_validation: int = 1024
+    n_test: int = 1024
+    epochs: int = 20
+    noise: str
+
+    def network(self):
+        """Make the network, with new weights."""
+        return PaperAutoencoder()
+
+    def dataset(self, network, n_images, seed):
+        """Draw images without noise, which are their own targets."""
+        simulator = GalacticCenterSimulator('legacy', rotation=True)
+        counts, _, _ = simulator.sample(n_images, seed=seed)
+        images = divide_by_maximum(torch.from_numpy(counts))[0][:, None]
+        return images, images
+
+    def loss(self, training):
+        """Choose the loss."""
+        return squared_loss
+
+    @property
+    def corrupt(self):
+        """Function that adds the noise."""
+        return lambda images, generator: add_image_noise(
+            images, self.noise, seed=generator)
+
+    def described(self, network, validation, seed):
+        """Calibrate the errors and state the noise."""
+        images, targets = validation
+        noisy = self.corrupt(images, torch.Generator().manual_seed(seed))
+        network.calibrate(noisy[:, 0], targets[:, 0])
+        return {'noise': {'kind': self.noise,
+                          'amount': IMAGE_NOISES[self.noise]}}
+
+    def train(self, run, *, n_steps=None, n_skies=None):
+        """Train in single precision, and measure the network."""
+        return super().train(replace(run, dtype=torch.float32),
+                             n_steps=n_steps, n_skies=n_skies)
+
+
+def _estimator(name, architecture, outputs, n_validation=1024, n_test=1024):
+    return EstimatorRecipe(
+        name=name, architecture=architecture, outputs=outputs,
+        n_validation=n_validation, n_test=n_test,
+        summary="the source document's network for " + ', '.join(outputs))
+
+
+def _autoencoder(noise):
+    return AutoencoderRecipe(
+        name=f'gc-{noise}', noise=noise,
+        summary=(f"the source document's autoencoder, {noise} noise of "
+                 f'{IMAGE_NOISES[noise]}'))
+
+
+#: Recipes by name.
+RECIPES = {recipe.name: recipe for recipe in (
+    _estimator('cnn-dm', SingleOutputCNN, ('a_dm',), 1966, 3072),
+    _estimator('cnn-dm-total', MultiOutputCNN, ('a_dm', 'n_ps_total')),
+    _estimator('cnn-dm-disk-gc', MultiOutputCNN,
+               ('a_dm', 'n_ps_disk', 'n_ps_gc')),
+    UNetRecipe(name='unet-paper', n_skies=6592, n_validation=800, n_test=800,
+               batch_size=128, epochs=60, patience=10,
+               summary="the source document's U-net for point sources"),
+    *map(_autoencoder, ('gaussian', 'poisson', 'masked', 'saltpepper')))}

@@ -1,9 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Tests of the commands that make the shipped models.
+Tests of the recipes of the models for CCD frames.
 """
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,15 +12,13 @@ from astropy.table import Table
 
 import astro_denoise
 from astro_denoise import denoise, load_model
-from astro_denoise.cli.train import _RECIPES
-from astro_denoise.models import registry
 from astro_denoise.models.denoiser import CCDDenoiser
 from astro_denoise.training import calibration
+from astro_denoise.training.exposures import ExposureSampler
 from astro_denoise.training.recipes import ccd as recipes
-from astro_denoise.training.recipes.ccd import RECIPES, train_recipe
-from astro_denoise.training.recipes.shipped import SHIPPED_RECIPES
-from astro_denoise.training.scenes import ExposureSampler, draw_scenes
-from astro_denoise.training.supervised import train_supervised
+from astro_denoise.training.recipes.ccd import train_supervised
+from astro_denoise.training.recipes.shipped import train_shipped
+from astro_denoise.training.scenes import draw_scenes
 
 
 @pytest.fixture
@@ -39,9 +38,10 @@ def tiny(monkeypatch):
     monkeypatch.setattr(recipes, 'draw_survey_scenes', scenes)
     monkeypatch.setattr(calibration, 'ExposureSampler', sampler)
     monkeypatch.setattr(
-        recipes, 'train_supervised', lambda network, **options:
-        train_supervised(network, **{**options, 'patch': 32, 'n_clean': 1,
-                                     'n_copies': 2, 'log_every': 2}))
+        recipes, 'train_supervised',
+        lambda network, scenes, schedule, run, **options: train_supervised(
+            network, scenes, replace(schedule, log_every=2), run,
+            **{**options, 'patch': 32, 'n_clean': 1, 'n_copies': 2}))
     monkeypatch.setattr(
         recipes, 'calibrate_uncertainty', lambda network, scenes, **options:
         calibration.calibrate_uncertainty(network, scenes,
@@ -54,19 +54,11 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_every_shipped_model_has_a_recipe():
-    files = {path.stem for path in registry._shipped().values()}
-    assert files <= set(SHIPPED_RECIPES)
-    assert set(SHIPPED_RECIPES) == set(_RECIPES)
-    for recipe in RECIPES.values():
-        assert recipe['start'] is None or recipe['start'] in RECIPES
-
-
 @pytest.mark.usefixtures('tiny')
 @pytest.mark.parametrize('name', ['ccd', 'ccd-mmse'])
 def test_recipe(tmp_path, name):
     path = tmp_path / 'toy.safetensors'
-    model = train_recipe(name, path, n_steps=4, n_scenes=2, seed=7)
+    model = train_shipped(name, path, n_steps=4, n_skies=2, seed=7)
     assert names(tmp_path) == ['toy.ecsv', 'toy.safetensors']
     loaded = load_model(path, task='denoise')
     assert loaded.hash == model.hash
@@ -91,8 +83,8 @@ def test_recipe(tmp_path, name):
 
 @pytest.mark.usefixtures('tiny')
 def test_same_seed_same_model(tmp_path):
-    models = [train_recipe('ccd-mmse', tmp_path / f'{number}.safetensors',
-                           n_steps=2, n_scenes=1, seed=seed)
+    models = [train_shipped('ccd-mmse', tmp_path / f'{number}.safetensors',
+                            n_steps=2, n_skies=1, seed=seed)
               for number, seed in enumerate((1, 1, 2))]
     states = [model.network.state_dict() for model in models]
     for name, tensor in states[0].items():
@@ -103,8 +95,8 @@ def test_same_seed_same_model(tmp_path):
 
 @pytest.mark.usefixtures('tiny')
 def test_interrupted_recipe_goes_on(tmp_path, monkeypatch):
-    options = {'n_steps': 3, 'n_scenes': 1}
-    expected = train_recipe('ccd', tmp_path / 'whole.safetensors', **options)
+    options = {'n_steps': 3, 'n_skies': 1}
+    expected = train_shipped('ccd', tmp_path / 'whole.safetensors', **options)
     folder = tmp_path / 'state'
     with monkeypatch.context() as patch:
         def fail(*arguments, **options):
@@ -112,43 +104,14 @@ def test_interrupted_recipe_goes_on(tmp_path, monkeypatch):
 
         patch.setattr(recipes, 'calibrate_uncertainty', fail)
         with pytest.raises(KeyboardInterrupt):
-            train_recipe('ccd', tmp_path / 'toy.safetensors',
-                         checkpoint=folder, **options)
+            train_shipped('ccd', tmp_path / 'toy.safetensors',
+                          checkpoint=folder, **options)
     assert names(tmp_path) == ['state', 'whole.ecsv', 'whole.safetensors']
     assert names(folder) == ['ccd-mmse.pt', 'ccd.pt']
-    model = train_recipe('ccd', tmp_path / 'toy.safetensors',
-                         checkpoint=folder, **options)
+    model = train_shipped('ccd', tmp_path / 'toy.safetensors',
+                          checkpoint=folder, **options)
     for name, tensor in expected.network.state_dict().items():
         assert (tensor == model.network.state_dict()[name]).all()
-
-
-@pytest.fixture
-def _no_training(monkeypatch):
-    def fail(*arguments, **options):
-        raise AssertionError
-
-    monkeypatch.setattr(recipes, 'draw_scenes', fail)
-
-
-@pytest.mark.usefixtures('_no_training')
-def test_unknown_recipe(tmp_path):
-    with pytest.raises(ValueError, match=r"'toy'.*ccd-mmse"):
-        train_recipe('toy', tmp_path / 'toy.safetensors')
-
-
-@pytest.mark.usefixtures('_no_training')
-def test_output_is_refused_before_training(tmp_path):
-    for name in ('toy.safetensors', 'toy.ecsv'):
-        path = tmp_path / name
-        path.write_text('precious')
-        with pytest.raises(FileExistsError, match=name):
-            train_recipe('ccd', tmp_path / 'toy.safetensors')
-        assert path.read_text() == 'precious'
-        path.unlink()
-    with pytest.raises(FileNotFoundError, match='missing'):
-        train_recipe('ccd', tmp_path / 'missing' / 'toy.safetensors')
-    with pytest.raises(ValueError, match=r'safetensors.*toy\.pt'):
-        train_recipe('ccd', tmp_path / 'toy.pt')
 
 
 @pytest.mark.usefixtures('tiny')
@@ -156,7 +119,7 @@ def test_overwrite(tmp_path):
     path = tmp_path / 'toy.safetensors'
     path.write_text('old')
     path.with_suffix('.ecsv').write_text('old')
-    model = train_recipe('ccd-mmse', path, n_steps=1, n_scenes=1,
-                         overwrite=True)
+    model = train_shipped('ccd-mmse', path, n_steps=1, n_skies=1,
+                          overwrite=True)
     assert load_model(path).hash == model.hash
     assert Table.read(path.with_suffix('.ecsv')).meta['hash'] == model.hash

@@ -7,9 +7,9 @@ features together.
 import torch
 from torch import nn
 
-from .galactic_center import SkySampler, answer_loss
-from .loop import train
+from ..loop import train
 from .posterior import fold_whitening, principal_components
+from .segmenter import SkySampler, answer_loss
 
 __all__ = ['JointNetwork', 'joint_loss', 'train_joint']
 
@@ -67,14 +67,14 @@ class JointNetwork(nn.Module):
         self.register_buffer('whitening', vectors / scale)
 
     def train(self, mode=True):
-        """Statistics of features stay as they are."""
+        """Leave the statistics of features as they are."""
         super().train(mode)
         self.posterior.eval()
         return self
 
     def forward(self, image, valid, position, rows, dtype=torch.float32):
         """
-        What the segmenter says, and what the flow is conditioned on.
+        Compute what the segmenter says and what conditions the flow.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class JointNetwork(nn.Module):
 
     def folded(self):
         """
-        The posterior, with what it was trained in made a part of it.
+        Give the posterior, the whitening folded into it.
 
         Returns
         -------
@@ -126,11 +126,11 @@ class JointNetwork(nn.Module):
 
 def joint_loss(model, batch, step, dtype):
     """
-    The loss of `JointNetwork`, for `astro_denoise.training.loop.train`.
+    Compute the loss of `JointNetwork`.
 
-    That of the segmenter, and the negative log posterior of the true
-    parameters of the images that are as the simulator's default draws
-    them.
+    For `astro_denoise.training.loop.train`. That of the segmenter, and
+    the negative log posterior of the true parameters of the images that
+    are as the simulator's default draws them.
     """
     rows = batch['whole'] > 0
     answer, context = model(batch['image'], batch['valid'],
@@ -142,8 +142,7 @@ def joint_loss(model, batch, step, dtype):
             {**numbers, 'posterior': float(posterior.detach())})
 
 
-def train_joint(posterior, counts, *, n_steps, seed=0, batch_size=64,
-                **options):
+def train_joint(posterior, counts, schedule, run=None, *, batch_size=64):
     """
     Train a posterior and its segmenter on.
 
@@ -155,17 +154,14 @@ def train_joint(posterior, counts, *, n_steps, seed=0, batch_size=64,
     counts : `torch.Tensor`
         Shape (n, 64, 64): images to whiten features with.
 
-    n_steps : int
-        Number of steps.
+    schedule : `~astro_denoise.training.options.Schedule`
+        Length and learning rate of the training.
 
-    seed : int, optional
-        Of skies.
+    run : `~astro_denoise.training.options.Run`, optional
+        Seed of the skies, devices and checkpoint.
 
     batch_size : int, optional
         Images a step.
-
-    **options
-        Passed to `~astro_denoise.training.loop.train`.
 
     Returns
     -------
@@ -179,10 +175,8 @@ def train_joint(posterior, counts, *, n_steps, seed=0, batch_size=64,
         The training log.
     """
     sampler = SkySampler(batch_size=batch_size)
-    configuration = {'method': 'joint', 'model': posterior.config,
-                     'n_steps': n_steps, 'seed': seed,
-                     'batch_size': batch_size}
-    network, log = train(JointNetwork(posterior, counts), sampler.batch,
-                         joint_loss, n_steps=n_steps, seed=seed,
-                         configuration=configuration, **options)
+    network, log = train(
+        JointNetwork(posterior, counts), sampler.batch, joint_loss, schedule,
+        run, configuration={'method': 'joint', 'model': posterior.config,
+                            'batch_size': batch_size})
     return network.folded(), network.segmenter, log

@@ -11,11 +11,16 @@ from numpy.testing import assert_allclose
 
 from astro_denoise import load_model
 from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
-from astro_denoise.training.galactic_center import (
+from astro_denoise.training.options import Run, Schedule
+from astro_denoise.training.recipes.joint import (
+    JointNetwork,
+    joint_loss,
+    train_joint,
+)
+from astro_denoise.training.recipes.segmenter import (
     SkySampler,
     segmentation_loss,
 )
-from astro_denoise.training.joint import JointNetwork, joint_loss, train_joint
 
 
 @pytest.fixture(scope='module')
@@ -79,8 +84,9 @@ def test_what_is_trained(posterior, counts, batch):
 
 
 def test_same_seed_same_pair(posterior, counts):
-    pairs = [train_joint(copy.deepcopy(posterior), counts, n_steps=2,
-                         seed=4, batch_size=4, warmup=1) for _ in range(2)]
+    pairs = [train_joint(copy.deepcopy(posterior), counts,
+                         Schedule(2, warmup=1), Run(seed=4), batch_size=4)
+             for _ in range(2)]
     for one, other in zip(*(pair[:2] for pair in pairs), strict=True):
         for name, tensor in one.state_dict().items():
             assert torch.equal(tensor, other.state_dict()[name]), name

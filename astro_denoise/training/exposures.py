@@ -1,0 +1,327 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Noisy exposures of simulated skies, drawn anew for every step.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..models.denoiser import psf_context
+from ..noise.photon_map import photon_noise_map
+from ..simulation.artefacts import cosmic_rays, saturate
+from .scenes import Scene, matched_filter_noise
+
+__all__ = ['ExposureSampler']
+
+# Error of the background that is made from a frame's boxes of 64 pixels, in
+# sigmas of a pixel: more than their noise makes, since no sky is flat.
+_BACKGROUND_ERROR = 0.02
+
+_LEAST_VARIANCE = 0.03  # electrons squared
+
+
+@dataclass
+class _Cut:
+    """
+    A patch of a scene, rotated by quarter turns and perhaps mirrored.
+    """
+
+    scene: Scene
+    top: int
+    left: int
+    size: int
+    n_turns: int
+    mirrored: bool
+
+    @classmethod
+    def draw(cls, scenes, size, rng):
+        """Draw a patch of one of several scenes."""
+        scene = scenes[rng.integers(len(scenes))]
+        top, left = rng.integers(0, np.array(scene.image.shape) - size + 1)
+        return cls(scene, top, left, size, rng.integers(4),
+                   rng.random() < 0.5)
+
+    def image(self):
+        """Give the pixels."""
+        image = np.rot90(self.scene.image[self.top:self.top + self.size,
+                                          self.left:self.left + self.size],
+                         self.n_turns)
+        return image[::-1] if self.mirrored else image
+
+    def star_maps(self, scale):
+        """
+        Map the stars as `ExposureSampler.batch` says of ``stars``.
+        """
+        size = self.size
+        x = self.scene.stars[:, 0] - self.left
+        y = self.scene.stars[:, 1] - self.top
+        for _ in range(self.n_turns):  # as numpy.rot90 moves the pixels
+            x, y = y, size - 1 - x
+        if self.mirrored:
+            y = size - 1 - y
+        significance = self.scene.stars[:, 2] * scale
+        unit = matched_filter_noise(self.scene.psf_fwhm)
+        maps = np.zeros((4, size, size), np.float32)
+        near = ((x > -2) & (x < size + 1) & (y > -2) & (y < size + 1)
+                & (significance > 0))
+        # The brightest last: it has the pixels that it shares.
+        for index in np.flatnonzero(near)[np.argsort(significance[near])]:
+            for dy in (-1, 0, 1):
+                for dx in (-1, 0, 1):
+                    column = int(np.rint(x[index])) + dx
+                    row = int(np.rint(y[index])) + dy
+                    offset = x[index] - column, y[index] - row
+                    if (0 <= column < size and 0 <= row < size
+                            and np.hypot(*offset) <= 1.0):
+                        maps[:, row, column] = (
+                            significance[index] * unit, significance[index],
+                            *offset)
+        return maps
+
+
+@dataclass
+class _Brightness:
+    """
+    Sky and read noise of an exposure in electrons, and what scales sources.
+    """
+
+    sky: float
+    read_noise: float
+    scale: float
+
+    @property
+    def level(self):
+        """Noise of the blank sky in electrons."""
+        return np.sqrt(self.sky + self.read_noise**2)
+
+    @classmethod
+    def draw(cls, rng, *, empty, as_drawn):
+        """Draw a sky; scale sources unless there are to be none."""
+        sky = np.exp(rng.uniform(0.0, np.log(1e4)))
+        read_noise = np.exp(rng.uniform(0.0, np.log(15.0)))
+        if empty:
+            scale = 0.0
+        elif as_drawn:
+            scale = 1.0
+        else:
+            scale = 10.0**rng.uniform(-0.4, 0.5)
+        return cls(sky, read_noise, scale)
+
+
+@dataclass
+class _Defects:
+    """
+    Defects of an exposure; those that no mask names are signal.
+
+    Attributes
+    ----------
+    rays : 2D `~numpy.ndarray`
+        Charge of cosmic rays in electrons.
+
+    dead : 2D `~numpy.ndarray` of bool
+        Dead columns.
+
+    full_well : float
+        Electrons that a pixel holds; more of them bleed.
+
+    masked : 2D `~numpy.ndarray` of bool
+        Masked pixels.
+    """
+
+    rays: np.ndarray
+    dead: np.ndarray
+    full_well: float
+    masked: np.ndarray
+
+    @classmethod
+    def draw(cls, rng, size, brightness):
+        """Draw the defects of a patch; most patches have none."""
+        level = brightness.level
+        rays = np.zeros((size, size), np.float32)
+        if rng.random() < 0.15:
+            rays = cosmic_rays((size, size), rng.integers(1, 4), rng=rng,
+                               charge=(40.0 * level, 3000.0 * level))
+        dead = np.zeros((size, size), bool)
+        if rng.random() < 0.08:
+            column = rng.integers(size)
+            start = 0 if rng.random() < 0.5 else rng.integers(size)
+            dead[start:, column:column + rng.integers(1, 3)] = True
+        full_well = np.inf
+        if rng.random() < 0.1:
+            full_well = brightness.sky + level * np.exp(
+                rng.uniform(np.log(30.0), np.log(1000.0)))
+        return cls(rays, dead, full_well, _draw_mask(rng, rays, dead))
+
+
+def _draw_mask(rng, rays, dead):
+    """Mask single pixels, blobs, and the flagged artifacts."""
+    masked = np.zeros(rays.shape, bool)
+    if rng.random() < 0.5:
+        masked |= (rays > 0) | dead
+    if rng.random() < 0.15:
+        masked |= rng.random(rays.shape) < 10.0**rng.uniform(-4, -1.2)
+    if rng.random() < 0.08:
+        y, x = np.ogrid[:rays.shape[0], :rays.shape[1]]
+        radius = rng.uniform(3.0, 25.0)
+        center_y, center_x = rng.uniform(0, rays.shape)
+        masked |= np.hypot(y - center_y, x - center_x) < radius
+    if rng.random() < 0.1:
+        edge = rng.integers(1, rays.shape[0] // 2)
+        masked |= np.rot90(np.arange(rays.shape[1])[None, :]
+                           * np.ones((rays.shape[0], 1)) < edge,
+                           rng.integers(4))
+    return masked
+
+
+class ExposureSampler:
+    """
+    Draw batches of noisy exposures of patches of noise-free skies.
+
+    Each batch holds ``n_clean`` patches, each exposed ``n_copies``
+    times: same sky, same artifacts, independent noise.
+
+    Parameters
+    ----------
+    scenes : list of `Scene`
+        The skies.
+
+    patch : int, optional
+        Pixels per side of a patch.
+
+    n_clean, n_copies : int, optional
+        Number of patches, and of exposures of each.
+
+    empty_share : float, optional
+        Share of the patches without any source.
+
+    star_maps : bool, optional
+        Draw maps of the stars too.
+
+    as_drawn : bool, optional
+        Leave the brightness of skies as it is, and know the level of the
+        background as well as a frame gives it: to measure on, not to
+        train.
+    """
+
+    def __init__(self, scenes, *, patch=128, n_clean=4, n_copies=4,
+                 empty_share=0.3, star_maps=False, as_drawn=False):
+        self.star_maps = star_maps
+        self.as_drawn = as_drawn
+        self.scenes = scenes
+        self.patch = patch
+        self.n_clean = n_clean
+        self.n_copies = n_copies
+        self.empty_share = empty_share
+
+    def batch(self, seed):
+        """
+        Draw a batch.
+
+        Parameters
+        ----------
+        seed : int or sequence of int
+            Same seed, same batch.
+
+        Returns
+        -------
+        batch : dict of `~numpy.ndarray`
+            Float32: ``x``, ``log_sigma``, ``valid``, ``truth`` (the
+            standardized frame without noise) and ``unit`` (the assumed
+            over the true noise) of shape (n_clean * n_copies, 1, patch,
+            patch), copies of one patch next to each other, and
+            ``context`` of shape (n_clean * n_copies, 2). With
+            ``star_maps`` also ``stars``, (n_clean * n_copies, 4, patch,
+            patch): within a pixel of a star its flux, in units of the
+            blank sky's noise, and in those of a matched filter, and the
+            x and y offset to it; elsewhere 0.
+        """
+        rng = np.random.default_rng(seed)
+        planes = [self._exposures(rng) for _ in range(self.n_clean)]
+        return {name: np.concatenate([plane[name] for plane in planes])
+                for name in planes[0]}
+
+    def _exposures(self, rng):
+        """Draw exposures of one patch."""
+        cut = _Cut.draw(self.scenes, self.patch, rng)
+        brightness = _Brightness.draw(
+            rng, empty=rng.random() < self.empty_share,
+            as_drawn=self.as_drawn)
+        defects = _Defects.draw(rng, self.patch, brightness)
+        electrons, true, variance = self._expose(rng, cut, brightness,
+                                                 defects)
+        valid = ~defects.masked
+        level = brightness.level
+        sigma = self._noise_map(rng, electrons, variance, valid,
+                                brightness.read_noise)
+        background = np.float32(
+            brightness.sky + level * self._background_error(rng))
+        planes = {'x': (electrons - background) / sigma,
+                  'log_sigma': np.log(sigma / np.float32(level)),
+                  'truth': (true - background) / sigma,
+                  'valid': np.broadcast_to(valid, sigma.shape),
+                  'unit': sigma / np.sqrt(np.maximum(variance,
+                                                     _LEAST_VARIANCE))}
+        for name in ('x', 'log_sigma', 'truth'):
+            planes[name] = np.where(valid, planes[name], 0.0)
+        batch = {name: plane[:, None].astype(np.float32)
+                 for name, plane in planes.items()}
+        batch['context'] = self._context(rng, cut.scene)
+        if self.star_maps:
+            batch['stars'] = np.repeat(
+                cut.star_maps(brightness.scale)[None], self.n_copies, axis=0)
+        return batch
+
+    def _expose(self, rng, cut, brightness, defects):
+        """
+        Expose a patch: electrons, those without noise, and the variance.
+        """
+        signal = cut.image() * np.float32(brightness.scale
+                                          * brightness.level)
+        expected = np.broadcast_to(signal + np.float32(brightness.sky),
+                                   (self.n_copies, *signal.shape))
+        rays, full_well = defects.rays, defects.full_well
+        electrons = rng.poisson(expected).astype(np.float32) + rays
+        true = expected + rays
+        variance = true - rays + np.float32(brightness.read_noise**2)
+        if np.isfinite(full_well):
+            true = np.minimum(true, full_well)
+            for index in range(self.n_copies):
+                held, full = saturate(electrons[index], full_well)
+                # Charge that bled into a pixel is there to be seen.
+                true[index] += held - np.minimum(electrons[index], full_well)
+                true[index][full] = full_well
+                electrons[index] = held
+        electrons[:, defects.dead] = 0.0
+        true = np.where(defects.dead, np.float32(0.0), true)
+        electrons += np.float32(brightness.read_noise) * rng.standard_normal(
+            electrons.shape, dtype=np.float32)
+        return electrons, true, variance
+
+    def _noise_map(self, rng, electrons, variance, valid, read_noise):
+        """Give the true noise, or that made from the frame, a little off."""
+        if rng.random() < 0.4:
+            sigma = np.sqrt(np.maximum(variance, _LEAST_VARIANCE))
+        else:
+            sigma = np.stack([photon_noise_map(plane, valid, 1.0, read_noise)
+                              for plane in electrons])
+        return sigma * np.float32(np.exp(0.03 * rng.standard_normal()))
+
+    def _context(self, rng, scene):
+        """Tell the seeing, not quite right, or nothing."""
+        context = np.zeros((self.n_copies, 2), np.float32)
+        if rng.random() < 0.75:
+            fwhm = scene.psf_fwhm * np.exp(0.08 * rng.standard_normal())
+            context[:] = psf_context(fwhm)
+        return context
+
+    def _background_error(self, rng):
+        """Draw an error in sigmas: small, sometimes a gradient."""
+        if self.as_drawn:
+            return _BACKGROUND_ERROR * rng.standard_normal()
+        error = 0.1 * rng.standard_normal()
+        if rng.random() < 0.2:
+            y, x = np.mgrid[-1:1:self.patch * 1j, -1:1:self.patch * 1j]
+            error = error + rng.standard_normal() + 0.5 * (
+                rng.standard_normal() * y + rng.standard_normal() * x)
+        return error

@@ -1,0 +1,189 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Options of a training that travel together.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from .checkpoints import Checkpoint
+from .distributed import Processes
+
+__all__ = ['Run', 'Schedule', 'cosine_fall']
+
+
+def cosine_fall(progress):
+    """
+    Fall from 1 to 0.01 along half a cosine.
+
+    Parameters
+    ----------
+    progress : float
+        Share of the training that is over, from 0 to 1.
+
+    Returns
+    -------
+    factor : float
+        Learning rate over its peak.
+    """
+    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """
+    Length of a training, and the pace at which it learns.
+
+    Parameters
+    ----------
+    n_steps : int
+        Number of steps, at most.
+
+    learning_rate : float, optional
+        Peak of the learning rate.
+
+    warmup : int, optional
+        Number of steps in which the learning rate rises to its peak.
+
+    ema_decay : float, optional
+        Share that the mean of the weights, which is the result, keeps of
+        its value in a step; the mean follows faster in the first steps.
+
+    minutes : float, optional
+        Time after which the training stops, that before a resumed
+        checkpoint included.
+
+    patience : int, optional
+        Number of scores without an improvement after which the training
+        stops.
+
+    log_every : int, optional
+        Number of steps between two rows of the log, and two scores.
+    """
+
+    n_steps: int
+    learning_rate: float = 1.5e-3
+    warmup: int = 300
+    ema_decay: float = 0.998
+    minutes: float | None = None
+    patience: int | None = None
+    log_every: int = 50
+
+    def with_steps(self, n_steps=None):
+        """
+        Change the length of the training.
+
+        Parameters
+        ----------
+        n_steps : int, optional
+            Number of steps; `None` changes nothing.
+
+        Returns
+        -------
+        schedule : `Schedule`
+            The same with another number of steps.
+        """
+        return self if n_steps is None else replace(self, n_steps=n_steps)
+
+    def rate(self, step, spent=0.0):
+        """
+        Compute the learning rate: a linear rise, then half a cosine.
+
+        Parameters
+        ----------
+        step : int
+            Number of steps done.
+
+        spent : float, optional
+            Share of the time that has gone. Steps or time set the pace,
+            whichever is ahead.
+
+        Returns
+        -------
+        rate : float
+            The learning rate.
+        """
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(self.n_steps - self.warmup, 1)
+        return self.learning_rate * cosine_fall(
+            min(max(progress, spent), 1.0))
+
+    def decay(self, n_steps):
+        """
+        Compute how much of the mean of the weights is kept in a step.
+
+        Parameters
+        ----------
+        n_steps : int
+            Number of this step, the first being 1.
+
+        Returns
+        -------
+        decay : float
+            The share that is kept.
+        """
+        return min(self.ema_decay, n_steps / (9.0 + n_steps))
+
+    @property
+    def configuration(self):
+        """Options that the weights depend on, for a checkpoint."""
+        return {'n_steps': self.n_steps, 'warmup': self.warmup,
+                'learning_rate': self.learning_rate,
+                'ema_decay': self.ema_decay}
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    Seed, devices and checkpoint of a training.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Seed of all that is drawn.
+
+    device : str or `torch.device`, optional
+        Device to train on.
+
+    dtype : `torch.dtype`, optional
+        Precision of the convolutions.
+
+    checkpoint : `~astro_denoise.training.checkpoints.Checkpoint`, optional
+        File to resume from, and to write to every few minutes.
+
+    progress_bar : bool, optional
+        Show a progress bar.
+
+    processes : `~astro_denoise.training.distributed.Processes`, optional
+        The processes that share the work, of which this is one.
+    """
+
+    seed: int = 0
+    device: torch.device | str = 'cpu'
+    dtype: torch.dtype = torch.float32
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    progress_bar: bool = False
+    processes: Processes = field(default_factory=Processes)
+
+    def stage(self, name, **changes):
+        """
+        Describe the run of a stage, with a checkpoint of its own.
+
+        Parameters
+        ----------
+        name : str
+            Name of the stage, and of the file of its checkpoint.
+
+        **changes
+            What else differs.
+
+        Returns
+        -------
+        run : `Run`
+            The same with another checkpoint.
+        """
+        return replace(self, checkpoint=self.checkpoint.sibling(f'{name}.pt'),
+                       **changes)

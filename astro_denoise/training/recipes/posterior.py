@@ -1,0 +1,393 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Training posteriors of the parameters of images of the Galactic Center.
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ...simulation.galactic_center import GalacticCenterSimulator
+from ..loop import train
+from ..options import Run, cosine_fall
+from ..progress import RunningMeans
+from .held_out import VALIDATION_SEED, held_out_images
+
+__all__ = ['Features', 'calibrate_posterior', 'draw_features',
+           'fold_whitening', 'posterior_loss', 'principal_components',
+           'train_head', 'train_posterior']
+
+logger = logging.getLogger(__name__)
+
+# Images whose features are kept in one file, and drawn at once.
+_CHUNK, _DRAWN = 2000, 50
+
+_WARMUP = 100  # steps of train_head
+
+
+def posterior_loss(model, batch, step, dtype):
+    """
+    Compute the negative log posterior of the true parameters.
+
+    For `astro_denoise.training.loop.train`; its mean over simulated
+    images is least for the true posterior.
+    """
+    context = model.embed(batch['image'], dtype)
+    loss = -model.log_prob(batch['parameters'], context).mean()
+    return loss, {}
+
+
+def train_posterior(model, schedule, run=None, *, batch_size=64,
+                    simulator=None):
+    """
+    Train a posterior on images drawn anew for every step.
+
+    Parameters
+    ----------
+    model : `~astro_denoise.models.posterior.PosteriorNetwork`
+        The network; trained in place.
+
+    schedule : `~astro_denoise.training.options.Schedule`
+        Length and learning rate of the training.
+
+    run : `~astro_denoise.training.options.Run`, optional
+        Seed of the skies, devices and checkpoint.
+
+    batch_size : int, optional
+        Images a step.
+
+    simulator : `~astro_denoise.simulation.GalacticCenterSimulator`, \
+            optional
+        Simulator of the images; one of the tier ``'fixed'`` by default.
+
+    Returns
+    -------
+    model : `~astro_denoise.models.posterior.PosteriorNetwork`
+        The trained network (mean of its last weights).
+
+    log : list of dict
+        The training log.
+    """
+    if simulator is None:
+        simulator = GalacticCenterSimulator('fixed')
+
+    def make_batch(seed):
+        drawn = simulator.draw(batch_size, seed)
+        rng = torch.Generator().manual_seed(seed[0] * 10_000_019 + seed[1])
+        parameters = drawn['parameters']
+        # Integers become continuous.
+        parameters[:, 4:] += torch.rand((batch_size, 2), generator=rng)
+        return {'image': drawn['images'].numpy(),
+                'parameters': parameters.numpy()}
+
+    return train(model, make_batch, posterior_loss, schedule, run,
+                 configuration={'method': 'posterior', 'model': model.config,
+                                'batch_size': batch_size,
+                                'simulator': repr(simulator)})
+
+
+@dataclass
+class Features:
+    """
+    Features of simulated images, and their parameters.
+
+    Attributes
+    ----------
+    contexts : `torch.Tensor`
+        Shape (n_images, context): what small patches tell.
+
+    features : `torch.Tensor`
+        Shape (n_images, n_features): what the segmenter tells,
+        standardized, in half precision.
+
+    parameters : `torch.Tensor`
+        Shape (n_images, 6).
+    """
+
+    contexts: torch.Tensor
+    features: torch.Tensor
+    parameters: torch.Tensor
+
+
+def _digest(network):
+    """Hash the weights of a posterior and of its segmenter."""
+    digest = hashlib.sha256()
+    for module in (network, *network._segmenter):
+        for tensor in module.state_dict().values():
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _chunk(network, simulator, seed, norm):
+    """
+    Draw images and what is seen of them; the features are standardized.
+    """
+    contexts, features, parameters = [], [], []
+    for index in range(_CHUNK // _DRAWN):
+        drawn = simulator.draw(_DRAWN, [*seed, index])
+        contexts.append(network.embedding(network.patches(drawn['images'])))
+        features.append(network.sources(drawn['images']))
+        parameters.append(drawn['parameters'])
+    features = torch.cat(features)
+    if norm is None:
+        norm = features.mean(0), features.std(0) + 1e-6
+    features = (features - norm[0]) / norm[1]
+    return {'contexts': torch.cat(contexts), 'features': features.half(),
+            'parameters': torch.cat(parameters), 'norm': norm}
+
+
+@torch.no_grad()
+def draw_features(network, n_images, run=None, *, name='features'):
+    """
+    Draw images and keep what a network sees of them.
+
+    Parameters
+    ----------
+    network : `~astro_denoise.models.posterior.PosteriorNetwork`
+        The network, with a segmenter; its scales are set from the first
+        images.
+
+    n_images : int
+        Number of images, rounded up to thousands.
+
+    run : `~astro_denoise.training.options.Run`, optional
+        Seed of the skies, and the folder of checkpoints, in which the
+        features are kept.
+
+    name : str, optional
+        Beginning of the names of their files.
+
+    Returns
+    -------
+    drawn : `Features`
+        Features and parameters of all images.
+
+    Raises
+    ------
+    ValueError
+        If a file holds features of other images or another network.
+    """
+    from tqdm import tqdm
+
+    run = run or Run()
+    simulator = GalacticCenterSimulator('fixed')
+    network.eval()
+    configuration = {'method': 'features', 'model': network.config,
+                     'weights': _digest(network), 'seed': run.seed}
+    parts, norm = [], None
+    for number in tqdm(range(-(-n_images // _CHUNK)),
+                       disable=not run.progress_bar, desc='features'):
+        checkpoint = run.stage(f'{name}.{number:04d}').checkpoint
+        part = checkpoint.read({**configuration, 'number': number})
+        if part is None:
+            part = _chunk(network, simulator, [run.seed, number], norm)
+            checkpoint.write({**configuration, 'number': number}, part)
+        norm = part.pop('norm')
+        parts.append(part)
+    network.standardised.mean.copy_(norm[0])
+    network.standardised.square.copy_(norm[1]**2)
+    return Features(**{key: torch.cat([part[key] for part in parts])
+                       for key in parts[0]})
+
+
+@torch.no_grad()
+def principal_components(features, n_components):
+    """
+    Find the strongest components of features.
+
+    Parameters
+    ----------
+    features : `torch.Tensor`
+        Shape (n, n_features); the first 40,000 are used.
+
+    n_components : int
+        Number of components.
+
+    Returns
+    -------
+    mean : `torch.Tensor`
+        Shape (n_features,).
+
+    vectors : `torch.Tensor`
+        Shape (n_features, n_components): their directions.
+
+    scale : `torch.Tensor`
+        Shape (n_components,): their standard deviations.
+    """
+    some = features[:40_000]
+    mean = some[:20_000].float().mean(0)
+    covariance = sum((part.float() - mean).T @ (part.float() - mean)
+                     for part in some.split(4000)) / len(some)
+    values, vectors = torch.linalg.eigh(covariance)
+    keep = values.argsort(descending=True)[:n_components]
+    return mean, vectors[:, keep], values[keep].clamp_min(1e-8).sqrt()
+
+
+@torch.no_grad()
+def fold_whitening(layer, entry, mean, whitening):
+    """
+    Make whitening a part of the linear layer that follows.
+
+    Parameters
+    ----------
+    layer : `torch.nn.Linear`
+        Takes features and other numbers; set in place.
+
+    entry : `torch.nn.Linear`
+        Takes whitened features and the same other numbers.
+
+    mean, whitening : `torch.Tensor`
+        Shapes (n_features,) and (n_features, n_components): whitened
+        features are ``(features - mean) @ whitening``.
+    """
+    n_components = whitening.shape[1]
+    weight = entry.weight[:, :n_components] @ whitening.T
+    layer.weight.copy_(torch.cat([weight, entry.weight[:, n_components:]], 1))
+    layer.bias.copy_(entry.bias - weight @ mean)
+
+
+def _optimizer(correction, flow, learning_rate, weight_decay, n_steps):
+    """Make an optimizer and its schedule; the flow is trained already."""
+    for module in (correction, flow):
+        module.requires_grad_()
+    optimizer = torch.optim.AdamW([
+        {'params': correction.parameters()},
+        {'params': flow.parameters(), 'lr': 0.3 * learning_rate}],
+        lr=learning_rate, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: cosine_fall(step / n_steps)
+        * min(1.0, (step + 1) / _WARMUP))
+    return optimizer, schedule
+
+
+def train_head(network, drawn, run=None, *, epochs=4, n_components=768,
+               batch_size=512, learning_rate=7e-4, weight_decay=3e-2,
+               n_validation=4000):
+    """
+    Train what the segmenter adds to a posterior, and the flow on.
+
+    The features are nearly collinear; what tells the parameters is in
+    small differences between them. So they are whitened first, and the
+    whitening is folded into the first layer at the end.
+
+    Parameters
+    ----------
+    network : `~astro_denoise.models.posterior.PosteriorNetwork`
+        Trained in place.
+
+    drawn : `Features`
+        From `draw_features`.
+
+    run : `~astro_denoise.training.options.Run`, optional
+        Seed of weights and order.
+
+    epochs : int, optional
+        Number of epochs.
+
+    n_components : int, optional
+        Principal components of the features that are used.
+
+    batch_size : int, optional
+        Images of a step.
+
+    learning_rate, weight_decay : float, optional
+        Options of AdamW, with a cosine schedule.
+
+    n_validation : int, optional
+        Images, the last ones, for validation alone.
+
+    Returns
+    -------
+    log : list of dict
+        Loss of each epoch, and of the validation images.
+    """
+    from tqdm import tqdm
+
+    run = run or Run()
+    n_training = len(drawn.features) - n_validation
+    mean, vectors, scale = principal_components(drawn.features[:n_training],
+                                                n_components)
+    whitening = vectors / scale
+    inputs = torch.cat([torch.cat([(part.float() - mean) @ whitening
+                                   for part in drawn.features.split(8000)]),
+                        drawn.contexts], 1)
+    rng = torch.Generator().manual_seed(run.seed)
+    first, *others = network.correction
+    with torch.random.fork_rng([]):
+        torch.manual_seed(run.seed)
+        entry = nn.Linear(inputs.shape[1], first.out_features)
+    correction = nn.Sequential(entry, *others)
+    n_batches = n_training // batch_size
+    optimizer, schedule = _optimizer(correction, network.flow, learning_rate,
+                                     weight_decay, epochs * n_batches)
+
+    def loss_of(rows):
+        values = drawn.parameters[rows].clone()
+        values[:, network.integer] += torch.rand(
+            (len(values), int(network.integer.sum())), generator=rng)
+        context = drawn.contexts[rows] + correction(inputs[rows])
+        return -network.log_prob(values, context).mean()
+
+    log = []
+    for epoch in tqdm(range(epochs), disable=not run.progress_bar,
+                      desc='head'):
+        order = torch.randperm(n_training, generator=rng)
+        means = RunningMeans()
+        for rows in order.split(batch_size)[:n_batches]:
+            loss = loss_of(rows)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_([*correction.parameters(),
+                                      *network.flow.parameters()], 5.0)
+            optimizer.step()
+            schedule.step()
+            means.add({'loss': float(loss.detach())})
+        with torch.no_grad():
+            validation = float(loss_of(torch.arange(
+                n_training, len(drawn.features))))
+        log.append({'step': (epoch + 1) * n_batches, **means.row(),
+                    'validation': validation})
+        logger.info('epoch %d: %s', epoch + 1, log[-1])
+    fold_whitening(first, entry, mean, whitening)
+    return log
+
+
+@torch.no_grad()
+def calibrate_posterior(network, simulator, seed):
+    """
+    Learn how images look and how wide posteriors are, and measure errors.
+
+    Parameters
+    ----------
+    network : `~astro_denoise.models.posterior.PosteriorNetwork`
+        The network; its statistics and spread are set.
+
+    simulator : `~astro_denoise.simulation.GalacticCenterSimulator`
+        Simulator of the images to calibrate on.
+
+    seed : int
+        Seed of the training.
+
+    Returns
+    -------
+    found : dict
+        ``figures`` with the mean absolute error of each parameter over
+        the width of its prior.
+    """
+    counts, truth = held_out_images(simulator, 10_000, VALIDATION_SEED + seed)
+    network.learn_statistics(counts)
+    truth[:, 4:] += 0.5
+    network.learn_spread(counts[:8000], truth[:8000])
+    truth = truth[:1000]
+    rng = torch.Generator().manual_seed(seed)
+    samples = torch.cat([network.sample(part, 500, rng)
+                         for part in counts[:len(truth)].split(100)])
+    scale = network.upper - network.lower
+    error = (samples.median(1).values - truth).abs().mean(0) / scale
+    names = GalacticCenterSimulator.parameter_names
+    return {'figures': {
+        'mean absolute error': {name: round(float(value), 4) for name, value
+                                in zip(names, error, strict=True)}}}
