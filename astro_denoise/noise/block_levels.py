@@ -36,7 +36,7 @@ def block_size(shape):
     return BLOCK if min(shape) >= 4 * BLOCK else BLOCK // 2
 
 
-def cut_blocks(values, valid, size, *, most=None):
+def cut_blocks(values, valid, size, *, most=None, height=None):
     """
     Cut a plane into blocks, NaN where nothing is valid.
 
@@ -50,6 +50,9 @@ def cut_blocks(values, valid, size, *, most=None):
 
     most : int, optional
         Blocks from all over the plane are taken if there are more.
+
+    height : int, optional
+        Only so many rows of each block are taken.
 
     Returns
     -------
@@ -73,19 +76,34 @@ def cut_blocks(values, valid, size, *, most=None):
         index = torch.argsort(order)[::1]
         index = torch.sort(index[torch.linspace(
             0, number - 1, most).long()])[0].to(values.device)
-    pad = (0, grid[1] * size - values.shape[1],
-           0, grid[0] * size - values.shape[0])
+    if number > len(index):
+        parts = [_one_block(values, valid, size, *divmod(one, grid[1]))
+                 for one in index.tolist()]
+        return torch.stack(parts)[:, :height], index, grid
+    pad = grid[1] * size - values.shape[1]
+    height = height or size
     parts = []
-    for row in torch.unique(index // grid[1]).tolist():
-        rows = slice(row * size, (row + 1) * size)
-        part = torch.where(valid[rows], values[rows], math.nan)
-        if any(pad):
-            part = F.pad(part, (0, pad[1], 0, size - part.shape[0]),
+    for row in range(grid[0]):
+        part = _filled(values, valid, np.s_[row * size:row * size + height])
+        if pad or part.shape[0] < height:
+            part = F.pad(part, (0, pad, 0, height - part.shape[0]),
                          value=math.nan)
-        part = part.reshape(size, grid[1], size).transpose(0, 1)
-        columns = index[index // grid[1] == row] % grid[1]
-        parts.append(part[columns])
+        parts.append(part.reshape(height, grid[1], size).transpose(0, 1))
     return torch.cat(parts), index, grid
+
+
+def _filled(values, valid, part):
+    """Part of a plane, NaN where nothing is valid."""
+    good = valid[part]
+    return values[part] if good.all() else torch.where(
+        good, values[part], math.nan)
+
+
+def _one_block(values, valid, size, row, column):
+    part = _filled(values, valid, np.s_[row * size:(row + 1) * size,
+                                        column * size:(column + 1) * size])
+    pad = (0, size - part.shape[1], 0, size - part.shape[0])
+    return F.pad(part, pad, value=math.nan) if any(pad) else part
 
 
 def _steps(planes, number, axis):
@@ -122,7 +140,7 @@ def _inside(ordered, totals, limit):
     return number, torch.where(number > 0, total, 0.0)
 
 
-def truncated_variance(squares, *, iterations=10):
+def truncated_variance(squares, *, iterations=8):
     """
     Variance of what is left of a distribution without its tails.
 
@@ -255,8 +273,8 @@ def without_spikes(blocks):
     middle = torch.maximum(low, low_2) + torch.minimum(high, high_2)
     square = (inner - middle / 2)**2
     flat = square.flatten(1)
-    step = max(1, flat.shape[1] // 1024)
-    scale, *_ = truncated_variance(flat[:, ::step].contiguous())
+    step = max(1, flat.shape[1] // 512)
+    scale, *_ = truncated_variance(flat[:, ::step], iterations=5)
     spike = square > 36 * scale[:, None, None]
     blocks = blocks.clone()
     blocks[:, 1:-1, 1:-1].masked_fill_(spike, math.nan)
@@ -269,11 +287,10 @@ def _dark_cells(blocks, variance):
 
     Half of a block of structure is left, and nearly all of a blank one.
     """
-    size = blocks.shape[1] // _CELL
-    cells = blocks.reshape(len(blocks), size, _CELL, size, _CELL)
-    known = torch.isfinite(cells)
-    number = known.sum((2, 4))
-    mean = torch.where(known, cells, 0).sum((2, 4)) / number
+    known = torch.isfinite(blocks)
+    total = F.avg_pool2d(torch.where(known, blocks, 0)[:, None], _CELL)
+    number = F.avg_pool2d(known.to(blocks.dtype)[:, None], _CELL)
+    mean = (total / number)[:, 0]
     flat = mean.flatten(1)
     limit = flat.nanmedian(1).values
     limit += 2 * torch.sqrt(variance.nan_to_num(0.0)) / _CELL
@@ -282,17 +299,14 @@ def _dark_cells(blocks, variance):
     return dark, level
 
 
-def _moments(planes, dark, order):
+def _squares(planes, dark, order):
     """
-    Truncated variance, number and tail of one plane of differences.
+    Squares of differences whose centres lie in the dark part.
     """
-    squares = planes**2
-    if dark is not None:
-        y, x = (n // 2 for n in order)
-        rows, columns = planes.shape[1:]
-        part = dark[:, y:y + rows, x:x + columns]
-        squares = torch.where(part, squares, math.nan)
-    return truncated_variance(squares.flatten(1))
+    y, x = (n // 2 for n in order)
+    rows, columns = planes.shape[1:]
+    part = dark[:, y:y + rows, x:x + columns]
+    return torch.where(part, planes * planes, math.inf).flatten(1)
 
 
 def _chunk_table(blocks, orders):
@@ -308,10 +322,16 @@ def _chunk_table(blocks, orders):
             plane, last = _further(plane, last, x, 2), x
             planes[y, x] = plane
     guarded = planes[max(orders, key=min)].flatten(1)
-    variance, *_ = truncated_variance((guarded**2)[:, ::3].contiguous())
+    variance, *_ = truncated_variance(guarded[:, ::7]**2, iterations=5)
     cells, level = _dark_cells(blocks, variance)
     dark = cells.repeat_interleave(_CELL, 1).repeat_interleave(_CELL, 2)
-    rows = {order: _moments(planes[order], dark, order) for order in orders}
+    squares = [_squares(planes[order], dark, order) for order in orders]
+    width = max(part.shape[1] for part in squares)
+    stack = torch.cat([F.pad(part, (0, width - part.shape[1]),
+                             value=math.inf) for part in squares])
+    moments = truncated_variance(stack)
+    rows = dict(zip(orders, zip(*(part.split(len(blocks)) for part in
+                                  moments), strict=True), strict=True))
     return rows, level
 
 
@@ -325,7 +345,7 @@ def _further(planes, below, order, axis):
 
 
 def block_table(values, valid, *, orders=ORDERS, size=None, most=256,
-                chunk=8):
+                rows=None, chunk=16):
     """
     Measure the differences of a plane in blocks.
 
@@ -343,6 +363,9 @@ def block_table(values, valid, *, orders=ORDERS, size=None, most=256,
     most : int or `None`, optional
         Blocks that are looked at; `None` for all.
 
+    rows : int, optional
+        Only so many rows of each block are used.
+
     chunk : int, optional
         Blocks worked on at a time on a processor, so that they stay in
         its cache.
@@ -353,8 +376,9 @@ def block_table(values, valid, *, orders=ORDERS, size=None, most=256,
         One entry a block.
     """
     size = size or block_size(values.shape)
-    blocks, index, grid = cut_blocks(values, valid, size, most=most)
-    step = chunk * (BLOCK // size)**2
+    blocks, index, grid = cut_blocks(values, valid, size, most=most,
+                                     height=rows)
+    step = chunk * BLOCK**2 // blocks[0].numel()
     step = len(blocks) if blocks.is_cuda else step
     parts = [_chunk_table(part, orders) for part in blocks.split(step)]
     log_variance, number, tail = ({}, {}, {})

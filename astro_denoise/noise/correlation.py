@@ -10,7 +10,7 @@ import torch
 
 from .block_levels import lower_mode
 
-__all__ = ['AxisCorrelation', 'LevelFindings', 'find_level']
+__all__ = ['AxisCorrelation', 'LevelFindings', 'find_level', 'uncorrelated']
 
 # Scatter of the logarithm of a truncated variance of differences, or of the
 # ratio of two, times the root of their number: it follows from how much the
@@ -141,6 +141,11 @@ def _axis(table, axis, guard):
     if rho < 0 and tail > 2 * _SOURCES:
         # noise that grows with the light looks the same
         verdict = 'cannot tell'
+    elif rho > _LEAST and high < -max(0.1, 5 * high_error):
+        # pixels that repeat, as in a finer grid: structure never does that
+        verdict = 'correlated'
+        ends = (table.tail[order(1)] - table.tail[order(0)]).nanmedian()
+        rho = 1 - math.exp(float(ends) - low) if low > float(ends) else rho
     elif share > 0.5 and (tail < _SOURCES or share < 2):
         verdict = 'correlated'
     elif share + 2 * noise < 0.6:
@@ -159,6 +164,8 @@ def _checked(one, table, axis):
         return one
     orders = [(n, 8) if axis == 0 else (8, n) for n in (0, 1)]
     low, error, _ = _step(table, *orders, _STEP_SCATTER[0, 1] * 1.2)
+    if one.high < 0 < one.low:
+        return one
     error = math.hypot(error, one.error / (1 - one.rho))
     if abs(low) > 0.7 * abs(one.low) - error and low * one.low > 0:
         return one
@@ -262,3 +269,14 @@ def _range(table, orders, level):
         if math.isfinite(mode):
             levels.append(math.exp(mode / 2))
     return min(levels), max(levels)
+
+
+def uncorrelated(findings):
+    """
+    The same level, of noise that is taken for white.
+    """
+    y, x = (replace(one, rho=0.0, verdict='white')
+            for one in (findings.y, findings.x))
+    spread = (findings.level - findings.error,
+              findings.level + findings.error)
+    return replace(findings, verdict='white', range=spread, y=y, x=x)

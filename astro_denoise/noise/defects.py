@@ -79,23 +79,30 @@ def find_defects(values, valid, *, step=0.0):
     >>> print(int(mask.sum()), defects[0].value, defects[0].kind)
     3000 0.0 area
     """
-    number = max(int(valid.sum()), 1)
     mask = torch.zeros_like(valid)
     found = []
     for value in _area_values(values, valid):
         area = _areas(values, valid, value, step)
         if area is not None:
-            found.append(Defect(value, int(area.sum()) / number, 'area'))
+            found.append(Defect(value, _count(area), 'area'))
             mask |= area
     for _ in range(_MOST_VALUES):
-        extreme = _extreme(values, valid & ~mask, step)
+        extreme = _extreme(values, valid & ~mask if found else valid, step)
         if extreme is None:
             break
         value, pixels = extreme
-        count = int(pixels.sum())
-        found.append(Defect(value, count / number, 'extreme'))
+        found.append(Defect(value, _count(pixels), 'extreme'))
         mask |= pixels
-    return mask, tuple(sorted(_joined(found), key=lambda one: -one.share))
+    if not found:
+        return mask, ()
+    number = _count(valid)
+    return mask, tuple(sorted(
+        (Defect(one.value, one.share / number, one.kind)
+         for one in _joined(found)), key=lambda one: -one.share))
+
+
+def _count(mask):
+    return int(torch.count_nonzero(mask))
 
 
 def _joined(found):
@@ -181,21 +188,23 @@ def _extreme(values, valid, step):
     sample = values[::stride, ::stride][valid[::stride, ::stride]]
     if sample.numel() < 100:
         return None
-    low, middle, high = np.percentile(sample.cpu().numpy(),
-                                      [15.87, 50, 84.13])
-    number = sample.numel() * stride**2
-    for sign in (1, -1):
-        plane = torch.where(valid, sign * values, math.inf)
-        least = float(plane.min())
-        same = plane == least
-        count = int(same.sum())
-        if not max(_LEAST_NUMBER, _LEAST_SHARE * number) <= count:
+    ordered = torch.from_numpy(np.sort(sample.cpu().numpy()))
+    low, middle, high = (float(ordered[round(share * (len(ordered) - 1))])
+                         for share in (0.1587, 0.5, 0.8413))
+    for sign, line in ((1, ordered), (-1, -ordered.flip(0))):
+        least = float(line[0])
+        count = int(torch.searchsorted(line, line[:1], right=True))
+        enough = max(_LEAST_NUMBER if stride == 1 else 3,
+                     _LEAST_SHARE * line.numel())
+        if not enough <= count < 0.5 * line.numel():
             continue
-        rest = float(torch.where(same, math.inf, plane).min())
         # the scatter of the side away from it, which it has no part in
         scatter = high - middle if sign > 0 else middle - low
-        scatter = max(scatter, step / 2)
-        if count < 0.5 * number and rest - least > max(
-                _GAP * scatter, 1.5 * step) and math.isfinite(rest):
+        gap = max(_GAP * max(scatter, step / 2), 1.5 * step)
+        if float(line[count]) - least <= gap:
+            continue
+        same = (values == sign * least) & valid
+        plane = torch.where(valid & ~same, sign * values, math.inf)
+        if float(plane.min()) - least > gap:
             return sign * least, same
     return None

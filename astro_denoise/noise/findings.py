@@ -11,10 +11,12 @@ import torch
 
 from .block_levels import block_size, block_table, lower_mode
 from .block_map import block_map
-from .correlation import find_level
+from .correlation import find_level, uncorrelated
 from .defects import find_defects
 from .lines import line_noise
 from .phases import PhasePattern, find_phases, split_phases
+from .photon_slope import photon_slope
+from .psf_width import PsfWidth, psf_width
 from .quantization import dither, quantization_step, rounding_noise
 
 __all__ = ['NoiseFindings', 'measure_noise']
@@ -24,6 +26,7 @@ logger = logging.getLogger(__name__)
 MOST_BLOCKS = 128  # looked at for the level
 _HIGH_ORDERS = ((0, 8), (1, 8), (8, 8), (8, 1), (8, 0))
 _LOW_ORDERS = ((0, 2), (1, 2), (2, 2), (2, 1), (2, 0))
+_MAP_ROWS = 32      # of each block, where all blocks of a large plane count
 _COARSE = 0.75      # steps, below which rounding is most of the noise
 _NO_PATTERN = PhasePattern((0.0,) * 3, (0.0,) * 3, False)
 _FEW = 60_000      # fourth differences, below which second ones are used too
@@ -70,11 +73,23 @@ class NoiseFindings:
     defect_mask : 2D bool `~torch.Tensor`
         `True` for their pixels.
 
+    sky : float
+        Value of the sky where the noise is that of the level.
+
+    photon_slope : float
+        Variance per unit of light above the sky; 0 where it is not
+        significant or the noise is correlated.
+
+    seeing : `~astro_denoise.noise.psf_width.PsfWidth`
+        Width of the point sources, and whether it is a locus, an upper
+        limit, or unknown.
+
     block_size : int
         Pixels per side of a block of the map.
 
     block_map : 2D `~torch.Tensor` or `None`
-        Noise of each block, where it differs from place to place.
+        Noise of each block, where it differs from place to place; that of
+        its sky, where it has more light and the photon slope is not 0.
 
     poisson : bool
         Whether values are counts from 0 whose variance is their mean.
@@ -92,6 +107,9 @@ class NoiseFindings:
     line_level: float
     defects: tuple
     defect_mask: torch.Tensor = field(repr=False)
+    sky: float = 0.0
+    photon_slope: float = 0.0
+    seeing: PsfWidth = PsfWidth(None, 'unknown', 0)
     block_size: int = 64
     block_map: torch.Tensor | None = field(default=None, repr=False)
     poisson: bool = False
@@ -114,7 +132,8 @@ def _look(values, valid, *, most):
     if findings.verdict == 'correlated':
         findings = _confirmed(values, valid, table, findings, most)
     number = int(table.number[4, 4].sum())
-    pixels = int(valid.sum()) * min(1, most * size**2 / valid.numel())
+    pixels = len(table.index) * size**2 * float(valid[::7, ::7].double(
+        ).mean())
     if number < 0.2 * pixels and number < _FEW:
         # pixels are missing everywhere: differences that reach less far
         table = block_table(values, valid, size=size, most=most,
@@ -205,7 +224,7 @@ def _nothing(valid, step, mask, defects):
                          step, _NO_PATTERN, None, None, 0.0, defects, mask)
 
 
-def measure_noise(values, valid, *, most=MOST_BLOCKS):
+def measure_noise(values, valid, *, background=None, most=MOST_BLOCKS):
     """
     Measure the noise of a plane, and say how sure that is.
 
@@ -216,6 +235,9 @@ def measure_noise(values, valid, *, most=MOST_BLOCKS):
 
     valid : 2D bool `~torch.Tensor`
         `False` where a pixel must not be used.
+
+    background : 2D `~torch.Tensor`, optional
+        The background, without which the seeing is not measured.
 
     most : int, optional
         Blocks of 64 pixels that are looked at for the level.
@@ -238,13 +260,11 @@ def measure_noise(values, valid, *, most=MOST_BLOCKS):
     values = values.nan_to_num(0.0) if not valid.all() else values
     step = quantization_step(values, valid)
     mask, defects = find_defects(values, valid, step=step)
-    valid = valid & ~mask
+    if defects:
+        valid = valid & ~mask
     if not valid.any():
         return _nothing(valid, step, mask, defects)
-    centre = values[valid][::max(1, values.numel() // 10_000)].median()
-    plane = values - centre
-    if step:
-        plane = dither(plane, step)
+    plane = dither(values, step) if step else values
     findings, table = _look(plane, valid, most=most)
     if not findings.level > 0:
         return _nothing(valid, step, mask, defects)
@@ -259,39 +279,74 @@ def measure_noise(values, valid, *, most=MOST_BLOCKS):
     factor, poisson = 1.0, False
     if step:
         factor, poisson = _step_factor(values, valid, findings, table, step)
+    level = factor * findings.level
+    sky = _sky_value(findings, table)
+    slope = 0.0
+    if findings.verdict != 'correlated' and not (pattern.found or poisson):
+        slope = photon_slope(plane, valid, findings.level, sky)
+    if poisson:
+        slope = step
     blocks = None
     if not (pattern.found or coarse):
-        blocks = _map(plane, valid, findings, table)
-        if blocks is not None:
-            findings = _level_of_sky(findings, table, blocks)
-    return _collected(findings, factor, step, pattern, phase_levels,
-                      (line_axis, line_level), (defects, mask), blocks,
-                      block_size(values.shape), poisson)
+        blocks, level = _map(plane, valid, findings, table, sky, slope, level)
+    if coarse or poisson:
+        # what differences of rounded values say of neighbours is no noise
+        findings = uncorrelated(findings)
+    found = _collected(findings, level, line_level, line_axis)
+    found = replace(
+        found, step=step, phases=pattern, defects=defects, defect_mask=mask,
+        phase_levels=phase_levels and tuple(
+            factor * one for one in phase_levels), sky=sky,
+        photon_slope=slope, block_size=block_size(values.shape),
+        block_map=blocks, poisson=poisson)
+    return replace(found, seeing=_seeing(values, valid, background, found))
 
 
-def _collected(findings, factor, step, pattern, phase_levels, lines, defects,
-               blocks, size, poisson):
+def _collected(findings, level, line_level, line_axis):
     """
-    All in the unit of the plane, and one verdict.
+    Level and one verdict.
     """
     verdict = findings.verdict
-    if lines[0] is not None and verdict == 'white':
-        verdict = 'correlated'
     rho = [one.rho for one in (findings.y, findings.x)]
-    if lines[0] is not None:
-        share = lines[1]**2 / (lines[1]**2 + findings.level**2)
-        rho[1 - lines[0]] = max(rho[1 - lines[0]], share)
-    level = factor * findings.level
+    if line_axis is not None:
+        verdict = 'correlated' if verdict == 'white' else verdict
+        share = line_level**2 / (line_level**2 + findings.level**2)
+        rho[1 - line_axis] = max(rho[1 - line_axis], share)
+    factor = level / findings.level
     logger.info('noise level %.4g (%s), correlation along y %.3f and x %.3f',
                 level, verdict, *rho)
     return NoiseFindings(
         level, factor * findings.error,
         tuple(factor * one for one in findings.range), verdict, tuple(rho),
-        step, pattern,
-        None if phase_levels is None else tuple(
-            factor * one for one in phase_levels),
-        *lines, *defects, size,
-        None if blocks is None else factor * blocks, poisson)
+        0.0, _NO_PATTERN, None, line_axis, line_level, (), None)
+
+
+def _sky_value(findings, table):
+    """
+    Value of the dark part of the blocks whose noise is that of the level.
+    """
+    near = (findings.blocks / findings.level).log().abs() < (
+        3 * findings.block_errors / findings.blocks)
+    near &= torch.isfinite(table.dark)
+    if not near.any() or len(near) != len(table.dark):
+        near = torch.isfinite(table.dark)
+    return float(table.dark[near].median())
+
+
+def _seeing(values, valid, background, found):
+    """
+    Width of the point sources above a noise that grows with the light.
+    """
+    if background is None:
+        return found.seeing
+    light = (background - found.sky).clamp(0)
+    sigma = torch.sqrt(found.level**2 + found.photon_slope * light)
+    if found.block_map is not None:
+        size = found.block_size
+        wide = found.block_map.repeat_interleave(size, 0).repeat_interleave(
+            size, 1)[:values.shape[0], :values.shape[1]]
+        sigma = sigma * (wide / found.level).to(sigma)
+    return psf_width(values, valid, background, sigma)
 
 
 def _by_phase(plane, valid, most):
@@ -314,7 +369,7 @@ def _line_pattern(plane, valid, findings, pattern, most):
     if pattern.found:
         return None, 0.0
     size = block_size(plane.shape)
-    found = [line_noise(plane, valid, axis=axis, size=size, most=most)
+    found = [line_noise(plane, valid, axis=axis, size=size, most=most // 2)
              for axis in (0, 1)]
     if max(found) == 0:
         return None, 0.0
@@ -337,40 +392,50 @@ def _step_factor(values, valid, findings, table, step):
     return max(factor, rounding_noise(step) / findings.level), False
 
 
-def _level_of_sky(findings, table, blocks):
+def _blank(dark, level):
     """
-    Median noise of the blocks, if most are blank sky of one level.
+    Blocks of one sky, and whether most are.
     """
-    dark = table.dark
     known = torch.isfinite(dark)
-    blank = known & ((dark - dark[known].median()).abs() < findings.level / 2)
-    if int(blank.sum()) < 0.6 * int(known.sum()):
-        return findings
-    level = float(blocks.flatten()[table.index[blank]].median())
+    blank = known & ((dark - dark[known].median()).abs() < level / 2)
+    return blank, int(blank.sum()) >= 0.6 * int(known.sum())
+
+
+def _all_blocks(plane, valid, findings):
+    """
+    Noise of all blocks of a large plane, its error, and the table.
+    """
+    table = block_table(plane, valid, orders=((2, 2), (4, 4)),
+                        size=block_size(plane.shape), most=None,
+                        rows=_MAP_ROWS)
+    logs = table.log_variance[4, 4]
+    number = table.number[4, 4].double().clamp(1)
+    errors = 4.7 / torch.sqrt(number)
+    # second differences where they see no more than fourth ones
+    fine = table.log_variance[2, 2] - logs < 3 * 2.5 / torch.sqrt(number)
+    logs = torch.where(fine, table.log_variance[2, 2], logs)
+    errors = torch.where(fine, errors * 3.5 / 4.7, errors)
+    known = torch.isfinite(logs)
+    mode = lower_mode(logs[known], errors[known])[0] if known.any() else 0.0
+    levels = ((logs - mode) / 2).exp() * findings.level
+    return levels, levels * errors / 2, table
+
+
+def _map(plane, valid, findings, table, sky, slope, level):
+    """
+    Noise of each block where it differs, and the level of the sky.
+    """
+    levels, errors = findings.blocks, findings.block_errors
+    if table.grid[0] * table.grid[1] > len(table.index):
+        levels, errors, table = _all_blocks(plane, valid, findings)
+    light = (table.dark - sky).clamp(0).nan_to_num(0.0)
+    photons = torch.sqrt(1 + slope * light / findings.level**2)
+    blocks = block_map(levels / photons, errors / photons, table.index,
+                       table.grid)
+    if blocks is None:
+        return None, level
     factor = level / findings.level
-    return replace(findings, level=level, error=findings.error * factor,
-                   range=tuple(factor * one for one in findings.range))
-
-
-def _map(plane, valid, findings, table):
-    """
-    Noise of each block of the whole plane, where it differs.
-    """
-    levels, errors, index = (findings.blocks, findings.block_errors,
-                             table.index)
-    if table.grid[0] * table.grid[1] > len(index):
-        table = block_table(plane, valid, orders=((2, 2), (4, 4)),
-                            size=block_size(plane.shape), most=None)
-        logs, index = table.log_variance[4, 4], table.index
-        errors = 4.7 / torch.sqrt(table.number[4, 4].double())
-        low = table.log_variance[2, 2] - logs
-        fine = low < 3 * 2.5 / torch.sqrt(table.number[4, 4].double())
-        logs = torch.where(fine, table.log_variance[2, 2], logs)
-        errors = torch.where(fine, errors * 3.5 / 4.7, errors)
-        known = torch.isfinite(logs)
-        if not known.any():
-            return None
-        mode, *_ = lower_mode(logs[known], errors[known])
-        levels = ((logs - mode) / 2).exp() * findings.level
-        errors = levels * errors / 2
-    return block_map(levels, errors, index, table.grid)
+    blank, enough = _blank(table.dark, findings.level)
+    if enough:
+        level = factor * float(blocks.flatten()[table.index[blank]].median())
+    return factor * blocks, level

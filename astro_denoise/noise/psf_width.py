@@ -1,0 +1,234 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The width of the point-spread function, and how far it can be trusted.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+__all__ = ['PsfWidth', 'psf_width']
+
+_THRESHOLD = 5.0     # noise of the peak pixel
+_SIGNIFICANCE = 20   # of the source, so that widths are known to 5 %
+_RADIUS = 12         # pixels, half the side of a stamp
+_APART = 3           # pixels, half the side of where there is one peak
+_MOST = 800          # sources
+_ROUNDS = 15
+_LEAST_VALID = 0.4   # share of the light of a source on valid pixels
+
+_ELLIPTICITY = 0.2   # stars are rounder than an axis ratio of 1.5
+_ROUND = 0.08        # median of a locus of stars, knots of nebulae have more
+_SHARPEST = 0.42     # pixels: a star of 1.0 pixel; cosmic rays are sharper
+_SAME = 1.08         # stars agree in width within this factor
+_ENOUGH = 6          # sources that agree, fewer may be galaxies
+_CROWD = 3.0         # times what wider sources lie as dense
+
+_FWHM = 2.3548
+# A Gaussian fitted to a Moffat profile (beta = 3.5) is wider.
+_MOFFAT = 1.11
+
+
+@dataclass(frozen=True)
+class PsfWidth:
+    """
+    Width of the point sources.
+
+    Attributes
+    ----------
+    fwhm : float or `None`
+        Full width at half maximum in pixels; `None` if unknown.
+
+    verdict : {'locus', 'upper limit', 'unknown'}
+        Whether enough sources agree on the width (the locus of stars), or
+        it is that of the sharpest ones, or there is nothing to measure.
+
+    number : int
+        Sources that agree.
+    """
+
+    fwhm: float | None
+    verdict: str
+    number: int
+
+
+def _peaks(height, valid):
+    """
+    Rows and columns of local maxima well above the noise.
+    """
+    size = 2 * _APART + 1
+    plane = torch.where(valid, height, -math.inf)
+    around = F.max_pool2d(plane[None, None], size, 1, _APART)[0, 0]
+    peak = (plane == around) & (plane > _THRESHOLD)
+    touching = F.avg_pool2d(valid[None, None].to(height.dtype), 3, 1,
+                            1, count_include_pad=False)[0, 0]
+    # of the eight neighbours of a peak nearly all must be known
+    peak &= touching > 0.6
+    peak[:_RADIUS], peak[-_RADIUS:] = False, False
+    peak[:, :_RADIUS], peak[:, -_RADIUS:] = False, False
+    y, x = torch.nonzero(peak, as_tuple=True)
+    order = torch.argsort(height[y, x], descending=True, stable=True)[:_MOST]
+    return y[order], x[order]
+
+
+def _stamps(plane, y, x):
+    along = torch.arange(-_RADIUS, _RADIUS + 1, device=plane.device)
+    return plane[(y[:, None] + along)[:, :, None],
+                 (x[:, None] + along)[:, None, :]]
+
+
+def _moments(stamps, known):
+    """
+    Gaussian widths, ellipticities, fluxes over their errors.
+
+    Moments are taken under a round Gaussian of the width found so far and
+    corrected for it (Bernstein & Jarvis 2002, AJ 123, 583). A pixel that is
+    not valid holds the Gaussian of that width and of the flux that fits
+    the others.
+    """
+    along = torch.arange(-_RADIUS, _RADIUS + 1, dtype=stamps.dtype,
+                         device=stamps.device)
+    zeros = torch.zeros(len(stamps), dtype=stamps.dtype,
+                        device=stamps.device)
+    x_centre, y_centre = zeros.clone(), zeros.clone()
+    variance = zeros + 2.0**2
+    for _ in range(_ROUNDS):
+        at_x, at_y = along - x_centre[:, None], along - y_centre[:, None]
+        line_x = torch.exp(-0.5 * at_x**2 / variance[:, None])
+        line_y = torch.exp(-0.5 * at_y**2 / variance[:, None])
+        profile = line_y[:, :, None] * line_x[:, None, :]
+        square = (profile**2 * known).sum((1, 2))
+        height = (stamps * profile).sum((1, 2)) / square.clamp(1e-6)
+        filled = stamps + (1 - known) * profile * height[:, None, None]
+        light = filled * profile
+        columns, rows = light.sum(1), light.sum(2)
+        total = columns.sum(1).clamp(1e-6)
+        mean_x = (columns * at_x).sum(1) / total
+        mean_y = (rows * at_y).sum(1) / total
+        moment_x = (columns * at_x**2).sum(1) / total
+        moment_y = (rows * at_y**2).sum(1) / total
+        moment = torch.minimum(((moment_x + moment_y) / 2).clamp(0.05),
+                               0.95 * variance)
+        variance = (1 / (1 / moment - 1 / variance)).clamp(0.1, 40.0)
+        x_centre = (x_centre + 2 * mean_x).clamp(-1.5, 1.5)
+        y_centre = (y_centre + 2 * mean_y).clamp(-1.5, 1.5)
+    moment_xy = torch.einsum('nyx,ny,nx->n', light, at_y, at_x) / total
+    ellipticity = (torch.hypot(moment_x - moment_y, 2 * moment_xy)
+                   / (moment_x + moment_y).clamp(1e-3))
+    share = square / (profile**2).sum((1, 2))
+    significance = total / torch.sqrt(math.pi * variance)
+    # The pixel itself has a variance of 1/12 along each axis.
+    width = torch.sqrt((variance - 1 / 12).clamp(0.01))
+    return width, ellipticity, significance, share
+
+
+def psf_width(values, valid, background, sigma):
+    """
+    Measure the width of the point sources of a plane.
+
+    Parameters
+    ----------
+    values, valid : 2D `~torch.Tensor`
+        The plane (float32), and `False` where a pixel must not be used.
+
+    background, sigma : 2D `~torch.Tensor` or float
+        The background and the noise of a pixel.
+
+    Returns
+    -------
+    width : `PsfWidth`
+        The width, and whether it is that of a locus of stars, an upper
+        limit, or unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from astro_denoise.noise.psf_width import psf_width
+    >>> from astro_denoise.simulation import render_sources
+    >>> rng = np.random.default_rng(1)
+    >>> stars = {'x': rng.uniform(20, 280, 30), 'y': rng.uniform(20, 280, 30),
+    ...          'flux': np.full(30, 5000.0)}
+    >>> image = render_sources((300, 300), stars, 3.0, 3.5)
+    >>> image += rng.normal(0, 5, image.shape).astype('f4')
+    >>> values = torch.from_numpy(image)
+    >>> found = psf_width(values, torch.isfinite(values), 0.0, 5.0)
+    >>> print(f'{found.fwhm:.1f} {found.verdict}')
+    3.0 locus
+    """
+    if min(values.shape) < 2 * _RADIUS + 1:
+        return PsfWidth(None, 'unknown', 0)
+    residual = values - background
+    height = residual / sigma
+    y, x = _peaks(height, valid)
+    if len(y) == 0:
+        return PsfWidth(None, 'unknown', 0)
+    noise = sigma[y, x] if torch.is_tensor(sigma) else sigma
+    known = _stamps(valid, y, x).to(values.dtype)
+    stamps = torch.where(known > 0, _stamps(residual, y, x), 0)
+    stamps = stamps / (noise[:, None, None] if torch.is_tensor(noise)
+                       else noise)
+    width, ellipticity, significance, share = _moments(stamps, known)
+    good = ((width > _SHARPEST) & (width < 6.0)
+            & (ellipticity < _ELLIPTICITY)
+            & (significance > _SIGNIFICANCE) & (share > _LEAST_VALID))
+    return _judged(*(one[good].cpu().numpy() for one in (
+        width, ellipticity, significance)))
+
+
+def _judged(widths, ellipticities, significances):
+    """
+    The narrowest width at which enough sources agree.
+    """
+    if len(widths) == 0:
+        return PsfWidth(None, 'unknown', 0)
+    order = np.argsort(widths)
+    # what noise adds to the ellipticity
+    out_of_round = (ellipticities - 2 / significances)[order]
+    widths = widths[order]
+    locus = _locus(widths)
+    near = (np.zeros(len(widths), bool) if locus is None
+            else np.abs(widths / locus - 1) < _SAME - 1)
+    if near.any() and np.median(out_of_round[near]) < _ROUND:
+        return PsfWidth(_as_fwhm(np.median(widths[near])), 'locus',
+                        int(near.sum()))
+    # One that stands alone is a cosmic ray.
+    first = int(len(widths) > 2 and widths[0] < 0.6 * widths[1])
+    alike = widths[first:][widths[first:] <= 1.1 * widths[first]]
+    number = len(alike)
+    return PsfWidth(_as_fwhm(np.median(alike)), 'upper limit', number)
+
+
+def _as_fwhm(width):
+    return float(_FWHM / _MOFFAT * width)
+
+
+def _locus(widths):
+    """
+    Middle of the narrowest crowd, or `None`.
+
+    It must stand out against the density of the sources that are wider.
+    """
+    logs = np.log(widths)
+    window = math.log(_SAME)
+    last = np.searchsorted(logs, logs + window, side='right')
+    crowd = last - np.arange(len(logs))
+    if crowd.max() < _ENOUGH:
+        return None
+    for first in np.flatnonzero(crowd >= max(_ENOUGH, 0.3 * crowd.max())):
+        # of the windows that begin near here the fullest
+        near = np.flatnonzero((logs >= logs[first])
+                              & (logs < logs[first] + window))
+        best = near[np.argmax(crowd[near])]
+        wider = (np.searchsorted(logs, logs[best] + 4 * window)
+                 - last[best]) / 3
+        narrower = best - np.searchsorted(logs, logs[best] - window)
+        expected = max(wider, 0.3)
+        if (crowd[best] >= _ENOUGH
+                and crowd[best] > expected + 2 * math.sqrt(expected)
+                and narrower < 0.5 * crowd[best]):
+            return math.exp(np.median(logs[best:last[best]]))
+    return None
