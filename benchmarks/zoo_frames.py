@@ -197,7 +197,7 @@ def power_law(rng, shape, index):
     return (plane - plane.mean()) / plane.std()
 
 
-# Plain sky ----------------------------------------------------------------
+# Plain sky
 
 @several('blank, gain {}', {'0.3': 0.3, '1': 1.0, '30': 30.0})
 def blank_sky(rng, shape, gain):
@@ -206,8 +206,7 @@ def blank_sky(rng, shape, gain):
 
 @kind('blank, faint in float (1e-12)')
 def tiny_numbers(rng, shape):
-    frame = exposed(rng, np.full(shape, 200.0), 1e12, blank=200.0)
-    return frame
+    return exposed(rng, np.full(shape, 200.0), 1e12, blank=200.0)
 
 
 @kind('blank, sky subtracted')
@@ -267,7 +266,7 @@ def only_galaxies(rng, shape):
     return exposed(rng, light, blank=200.0)
 
 
-# Crowded, and filled by structure -------------------------------------------
+# Crowded, and filled by structure
 
 @several('crowded, {} per Mpix', {str(n): n for n in
                                   (600, 6000, 20000, 60000)})
@@ -318,8 +317,7 @@ def nebula(rng, shape, width):
     # 25 times the noise, as bright H II regions are
     light = 200 + 400 * (1 + 0.8 * texture(rng, shape, width))
     light = np.maximum(light, 200)
-    frame = exposed(rng, light, 1.5, 6.0, fwhm=None)
-    return frame
+    return exposed(rng, light, 1.5, 6.0, fwhm=None)
 
 
 @several('constant noise on structure of {} px',
@@ -408,7 +406,7 @@ def trails(rng, shape):
     return exposed(rng, 200 + ndimage.uniform_filter1d(light, 25, axis=1))
 
 
-# Noise that differs from place to place ----------------------------------------
+# Noise that differs from place to place
 
 @kind('Bayer mosaic')
 def bayer(rng, shape):
@@ -472,7 +470,7 @@ def flat_fielded(rng, shape):
     return _stack(rng, shape, 1 - 0.75 * (x**2 + y**2) / 2)
 
 
-# Pixels that hold no data ---------------------------------------------------------
+# Pixels that hold no data
 
 def _with_fill(rng, shape, value, rows, sky=500.0, *, whole=False):
     frame = exposed(rng, sky + stars(rng, shape, 300, 3.0), 1.0, 5.0,
@@ -582,7 +580,7 @@ def masked_sources(rng, shape):
     return frame
 
 
-# Numbers in steps -------------------------------------------------------------------
+# Numbers in steps
 
 @several('quantised, noise of {} step', {str(n): n for n in
                                          (0.15, 0.25, 0.5, 1.0, 3.0)})
@@ -633,7 +631,7 @@ def averaged(rng, shape):
                     np.sqrt((light + 36) / 20), fwhm=3.0)
 
 
-# Lines, correlation -----------------------------------------------------------------
+# Lines, correlation
 
 def _lines(rng, shape, axis, size):
     frame = exposed(rng, 200 + stars(rng, shape, 300, 3.0), 1.0, 6.0,
@@ -712,8 +710,7 @@ def smoothed(rng, shape):
 
 @kind('negative correlation (-0.3 along x)')
 def negative(rng, shape):
-    frame = _resampled(rng, shape, [1.0], [1.0, -0.35])
-    return frame
+    return _resampled(rng, shape, [1.0], [1.0, -0.35])
 
 
 @kind('drizzled')
@@ -746,7 +743,7 @@ def _dropped(n_out, n_in, shift):
     return np.clip(overlap, 0, None)
 
 
-# Shapes --------------------------------------------------------------------------------
+# Shapes
 
 @kind('tiny (64 x 64)')
 def tiny(rng, shape):

@@ -3,6 +3,7 @@
 White noise, correlated noise, or structure that hides which of both.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -180,7 +181,7 @@ def _plateau(table, orders):
     variance.
     """
     excess = 0.0
-    for first, second in zip(orders[:-1], orders[1:], strict=True):
+    for first, second in itertools.pairwise(orders):
         excess, error, _ = _step(table, first, second,
                                  _STEP_SCATTER[first[0], second[0]])
         if not math.isfinite(excess):

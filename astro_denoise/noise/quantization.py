@@ -33,7 +33,7 @@ def quantization_step(values, valid):
     --------
     >>> import torch
     >>> from astro_denoise.noise.quantization import quantization_step
-    >>> values = 4 * torch.arange(10_000).reshape(100, 100)
+    >>> values = 4 * (torch.arange(10_000).reshape(100, 100) % 50)
     >>> quantization_step(values, values >= 0)
     4.0
     """

@@ -86,10 +86,12 @@ def compare_supplied(findings, sigma, valid, *, dark=None):
     tolerance = _tolerance(findings)
     usual = _usual(findings, sigma, valid, dark)
     if not (level > 0 and usual > 0 and math.isfinite(usual)):
-        return SuppliedNoise(math.nan, None, False, tolerance)
+        return SuppliedNoise(math.nan, None, differs=False,
+                             tolerance=tolerance)
     factor = usual / level
     if 1 / tolerance <= factor <= tolerance:
-        return SuppliedNoise(factor, 'standard deviation', False, tolerance)
+        return SuppliedNoise(factor, 'standard deviation', differs=False,
+                             tolerance=tolerance)
     width = _SAME * tolerance / _LARGEST_FACTOR
     others = {'variance': math.sqrt(usual) / level,
               'inverse variance': 1 / math.sqrt(usual) / level}
@@ -97,7 +99,8 @@ def compare_supplied(findings, sigma, valid, *, dark=None):
     away = abs(math.log(other))
     fits = (away < math.log(width)
             and abs(math.log(factor)) - away > math.log(_LEAST_SHIFT) / 2)
-    return SuppliedNoise(factor, name if fits else None, True, tolerance)
+    return SuppliedNoise(factor, name if fits else None, differs=True,
+                         tolerance=tolerance)
 
 
 def _tolerance(findings):
