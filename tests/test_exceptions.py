@@ -48,7 +48,6 @@ _FAILURES = {
     'a profile': 'denoising.plot_profile(image, image)',
     'a picture': 'denoising.plot_denoised(image, image)',
     'a posterior': 'estimation.plot_posterior(np.ones((9, 7)))',
-    'ranks': 'evaluation.plot_ranks(np.ones((9, 1)), 9)',
     'a reliability': 'evaluation.plot_reliability({})',
     'sigma68': 'photometry.plots.plot_sigma68(None)',
     'apertures': 'photometry.plots.plot_apertures(image, {})',
@@ -113,13 +112,13 @@ def messages(tmp_path_factory):
 
 @pytest.mark.parametrize(('name', 'package', 'extra'), [
     ('a profile', 'matplotlib', 'plot'), ('a picture', 'matplotlib', 'plot'),
-    ('a posterior', 'matplotlib', 'plot'), ('ranks', 'matplotlib', 'plot'),
+    ('a posterior', 'corner', 'plot'),
     ('a reliability', 'matplotlib', 'plot'),
     ('sigma68', 'matplotlib', 'plot'), ('apertures', 'matplotlib', 'plot'),
     ('sources', 'matplotlib', 'plot'), ('a demo', 'matplotlib', 'plot'),
     ('a plot file', 'matplotlib', 'plot'),
     ('another grid', 'reproject', 'galactic'),
-    ('a HEALPix map', 'reproject', 'galactic'),
+    ('a HEALPix map', 'astropy_healpix', 'galactic'),
     ('posteriors', 'zuko', 'galactic'), ('workers', 'distributed', 'dask'),
     ('a Parquet file', 'pandas', 'parquet')])
 def test_package_and_extra_are_named(messages, name, package, extra):

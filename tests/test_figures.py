@@ -32,6 +32,8 @@ from astro_denoise.segmentation import PointSources, plot_sources
 
 RNG = np.random.default_rng(1)
 IMAGE = RNG.normal(100, 5, (20, 30))
+NOTHING = QTable({name: np.zeros(0) for name in (
+    'x_centroid', 'y_centroid', 'snr')})
 SCORE = RNG.random((5, 8, 8))
 FLUX = np.where(RNG.random((5, 8, 8)) < SCORE, 3.0, 0.0)
 SAMPLES, TRUTH = RNG.normal(size=(50, 30, 7)), RNG.normal(size=(50, 7))
@@ -61,7 +63,8 @@ def log():
 # Of each function: arguments to call it with.
 ONE_PANEL = {
     plot_profile: lambda: (IMAGE, IMAGE),
-    plot_sources: lambda: (PointSources(SCORE[0], SCORE[0], None, None, 0.5),),
+    plot_sources: lambda: (PointSources(SCORE[0], SCORE[0], None, NOTHING,
+                                        0.5),),
     plot_differences: lambda: (report(),),
     plot_sigma68: lambda: (report(),),
     plot_response: lambda: (report(),),

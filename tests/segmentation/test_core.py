@@ -325,7 +325,7 @@ def test_catalog_of_nothing_has_all_columns(counts, given, kind):
         assert getattr(empty, 'dtype', None) == getattr(full, 'dtype', None)
     assert set(none.catalog.meta) == set(some.catalog.meta)
     assert none.segmentation.data.dtype == some.segmentation.data.dtype
-    assert none.plot().axes[0].get_title().startswith('0 sources, 0')
+    assert none.plot().get_title().startswith('0 sources, 0')
 
 
 def test_optical_frames():
