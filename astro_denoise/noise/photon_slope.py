@@ -88,8 +88,8 @@ def photon_slope(values, valid, level, sky):
     >>> light = light.expand(300, 300)
     >>> values = torch.poisson(light, generator=generator)
     >>> slope = photon_slope(values, values > 0, 10.0, 100.0)
-    >>> print(0.75 < slope < 1.05)
-    True
+    >>> print(f'{slope:.1f}')  # 1 in truth: one error low, by design
+    0.8
     """
     n_rows, n_columns = values.shape
     if not level > 0 or min(n_rows, n_columns) < 16:
