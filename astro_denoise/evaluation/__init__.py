@@ -1,7 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-How good answers about simulated images are: scores of point-source maps,
-of catalogues and of parameters, calibration of posteriors, and figures.
+Scores of maps, catalogs, parameters and posteriors of simulated images.
+
+Scores are a `~astropy.table.QTable` whose ``meta`` holds what was scored,
+``version`` and ``date``; a score that is not defined is NaN, and values that
+are masked or not finite are refused. ``plot_`` functions draw them.
 """
 
 import lazy_loader

@@ -1,8 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Where on the sky gamma-ray images are, and whether they hold counts.
+Positions of gamma-ray images on the sky.
 """
-
 
 import numpy as np
 from astropy.nddata import NDData
@@ -15,9 +14,10 @@ __all__ = ['FIELD', 'SHAPE', 'celestial_wcs', 'galactic_degrees', 'grid_wcs',
 SHAPE = (64, 64)
 FIELD = 15.0
 
+
 def grid_wcs():
     """
-    Galactic coordinates of the grid of the models.
+    Return the WCS of the grid of the models.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def grid_wcs():
 
 def celestial_wcs(data):
     """
-    The coordinates of the last two axes of a frame on the sky.
+    Return the WCS of the last two axes of a frame if they are on the sky.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def celestial_wcs(data):
 
 def galactic_degrees(wcs, x, y):
     """
-    Galactic coordinates of positions on a frame.
+    Compute the Galactic coordinates of positions on a frame.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def galactic_degrees(wcs, x, y):
 
 def position_planes(wcs, shape):
     """
-    Where the pixels are, as networks for gamma-ray images are told.
+    Compute the position planes that networks for gamma-ray images take.
 
     Parameters
     ----------
