@@ -25,6 +25,7 @@ from .train import add_train
 
 __all__ = ['main']
 
+
 def main(args=None):
     """
     Run the command line.
@@ -38,7 +39,9 @@ def main(args=None):
     -------
     status : int
         0 if all went well, 1 after an error, which stands in one line
-        on the standard error, and 2 for a wrong command line.
+        on the standard error, 2 for a wrong command line, and 128 and
+        the number of the signal if one stopped the command: 130 for
+        Ctrl-C, 143 for the end of a batch job.
 
     Examples
     --------
@@ -58,9 +61,9 @@ def main(args=None):
         except BrokenPipeError:  # the reader of a pipe has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             print_error('stopped')
-            return 1
+            return 128 + (stop.args[0] if stop.args else signal.SIGINT)
         except USER_ERRORS as error:
             print_error(describe_error(error))
             return 1
@@ -77,8 +80,8 @@ def _parser():
     parser = new_parser(
         _Parser, prog=NAME,
         description=('Denoise astronomical images without losing flux.\n'
-                     'Exit status: 0 all went well, 1 an error, 2 a wrong '
-                     'command line.'),
+                     'Exit status: 0 all is well, 1 an error, 2 a wrong '
+                     'command line, 130 Ctrl-C.'),
         example=f'{NAME} denoise frame.fits -o denoised.fits')
     parser.add_argument(
         '--version', action='version',
@@ -94,13 +97,25 @@ def _parser():
 @contextlib.contextmanager
 def _stopped_by_signal():
     """
-    Let a batch system's SIGTERM clean up as an interrupt does.
+    Let Ctrl-C and a batch system's SIGTERM stop the work and clean up.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    original = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def stop(number, frame):
+        raise KeyboardInterrupt(number)
+
+    # Other packages set handlers of their own; what is ignored, as Ctrl-C
+    # is in the background, stays so.
+    originals = {number: signal.getsignal(number)
+                 for number in (signal.SIGINT, signal.SIGTERM)}
+    originals = {number: original for number, original in originals.items()
+                 if original not in (signal.SIG_IGN, None)}
+    for number in originals:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, original)
+        for number, original in originals.items():
+            signal.signal(number, original)

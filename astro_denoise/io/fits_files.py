@@ -4,9 +4,13 @@ FITS files: whether they are whole, which images they hold, and which files
 beside them belong to these.
 """
 
+import bz2
 import contextlib
 import errno
+import gzip
 import io
+import lzma
+import math
 import os
 import re
 import warnings
@@ -19,10 +23,21 @@ from astropy.utils.exceptions import AstropyUserWarning
 from .companions import OTHER_NAMES
 
 __all__ = ['ImagePlace', 'choose_images', 'compressed', 'is_image',
-           'open_fits', 'reading', 'skipped_images', 'with_data']
+           'open_fits', 'opened', 'reading', 'skipped_images', 'with_data']
 
 # Kinds of compression that keep floating-point numbers as they are.
 _GZIP = ('GZIP_1', 'GZIP_2')
+
+# How files that are compressed as a whole begin.
+_COMPRESSIONS = {b'\x1f\x8b\x08': gzip.open, b'BZh': bz2.open,
+                 b'\xfd7zXZ\0': lzma.open}
+
+# What keywords can be numbered up to.
+_MOST = 999
+
+# Others are what astropy makes of headers that it does not understand.
+_STANDARD = (fits.PrimaryHDU, fits.ImageHDU, fits.TableHDU, fits.BinTableHDU,
+             fits.hdu.base.NonstandardExtHDU)
 
 
 @contextlib.contextmanager
@@ -66,33 +81,98 @@ def open_fits(path, *, ignore_checksum=False):
             warnings.filterwarnings('error', 'Error validating header')
             # Also said of files that only lack the last padding.
             warnings.filterwarnings('ignore', 'File may have been truncated')
+            file = stack.enter_context(_decompressed(path))
+            _check_counts(file, 0)
+            # Kept, and closed even if astropy fails half way.
             originals = stack.enter_context(fits.open(
-                # Closed even if astropy fails half way.
-                stack.enter_context(path.open('rb')), lazy_load_hdus=False,
-                disable_image_compression=True, decompress_in_memory=True))
+                file, lazy_load_hdus=True, disable_image_compression=True,
+                decompress_in_memory=True))
             for number, hdu in enumerate(originals):
                 _check_complete(hdu, number)
+                info = hdu.fileinfo()
+                _check_counts(info['file'], info['datLoc'] + info['datSpan'])
+            again = (io.BytesIO(file.getvalue())
+                     if isinstance(file, io.BytesIO) else opened(path))
             hdus = stack.enter_context(fits.open(
-                stack.enter_context(_opened_again(originals, path)),
-                lazy_load_hdus=False))
+                stack.enter_context(again), lazy_load_hdus=False))
+            for number, hdu in enumerate(hdus):
+                _check_image(hdu, originals[number], number)
         if not ignore_checksum:
             for number, hdu in enumerate(originals):
                 _verify_checksum(hdu, number, path)
         yield hdus, originals
 
 
-def _opened_again(hdus, path):
+def opened(path):
     """
-    The file of HDUs, which is decompressed once.
+    Open a file to read its bytes.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file.
+
+    Returns
+    -------
+    file : file object
+        The file.
+
+    Raises
+    ------
+    OSError
+        If that fails, or it is something else than a file: a pipe, for
+        instance, would be waited for without end.
     """
-    file = hdus.fileinfo(0)['file']
-    if file.compression is None:
-        return path.open('rb')
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, 'not a regular file', str(path))
+    return path.open('rb')
+
+
+def _decompressed(path):
+    """
+    A file, in memory if it is compressed as a whole.
+    """
+    file = opened(path)
+    start = file.read(6)
     file.seek(0)
-    return io.BytesIO(file.read())
+    for magic, decompress in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            with file:
+                return io.BytesIO(decompress(file).read())
+    return file
+
+
+def _check_counts(file, start):
+    """
+    Raise OSError if a header counts what it cannot have so many of.
+
+    astropy would look for the keyword of each.
+    """
+    file.seek(start)
+    try:
+        header = fits.Header.fromfile(file)
+    except (OSError, EOFError):
+        header = {}  # none: astropy says what it is
+    finally:
+        file.seek(0)
+    for keyword in ('NAXIS', 'ZNAXIS', 'TFIELDS',
+                    *['PCOUNT'] * (header.get('GROUPS') is True)):
+        if header.get(keyword, 0) > _MOST:
+            msg = f'{keyword} = {header[keyword]} is above {_MOST}'
+            raise OSError(msg)
 
 
 def _check_complete(hdu, number):
+    """
+    Raise OSError unless an HDU is one of the standard, and is all there.
+    """
+    if not isinstance(hdu, _STANDARD):
+        msg = f'HDU {number} does not keep to the standard'
+        raise OSError(msg)
+    if hdu.size < 0:
+        # The next HDU would be looked for before this one, without end.
+        msg = f'HDU {number} has a negative size'
+        raise OSError(msg)
     info = hdu.fileinfo()
     file, end = info['file'], info['datLoc'] + info['datSpan']
     padding = info['datSpan'] - hdu.size
@@ -104,6 +184,23 @@ def _check_complete(hdu, number):
     if not complete:
         msg = f'HDU {number} is cut short'
         raise OSError(msg)
+
+
+def _check_image(hdu, original, number):
+    """
+    Raise an error if what a header says of an image cannot be.
+    """
+    # What the choice of images asks for.
+    known = hdu.name, hdu.ver
+    if is_image(hdu) and isinstance(hdu, fits.CompImageHDU):
+        # Before memory is taken for all of it.
+        wanted = math.prod(-(-length // tile) for length, tile in zip(
+            hdu.shape, hdu.tile_shape, strict=True))
+        n_tiles = original.header['NAXIS2']
+        if n_tiles != wanted:
+            msg = (f'HDU {number} {known} has {n_tiles} tiles, and its '
+                   f'image {wanted}')
+            raise OSError(msg)
 
 
 def _verify_checksum(hdu, number, path):
@@ -152,19 +249,36 @@ def _sum(file, start, end):
 
 
 @contextlib.contextmanager
-def reading(path):
+def reading(path, *, but=()):
     """
     Make an OSError that names the file of whatever goes wrong in it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    but : tuple of type, optional
+        Errors that are none of its.
     """
     try:
         yield
+    except but:
+        raise
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM),
+                      str(path)) from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        number = getattr(error, 'errno', None)
+        too_large = isinstance(error, OverflowError) or number == errno.EINVAL
+        if getattr(error, 'filename', None) is not None:
             raise
-        if isinstance(error, MemoryError):
-            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM),
-                          str(path)) from error
+        if isinstance(error, OSError) and number is not None and (
+                not too_large):
+            raise OSError(number, error.strerror, str(path)) from error
         reason = ' '.join(str(error).split()) or type(error).__name__
+        if too_large:
+            reason = 'a header states a size that no file has'
         raise OSError(errno.EIO, f'cannot be read as FITS ({reason})',
                       str(path)) from error
 

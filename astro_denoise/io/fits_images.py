@@ -138,9 +138,10 @@ class FitsImage:
         """
         A header value; extensions inherit from the primary header.
         """
-        for header in (self.hdu.header, self.hdus[0].header):
-            if keyword in header:
-                return header[keyword]
+        with reading(self.path):
+            for header in (self.hdu.header, self.hdus[0].header):
+                if keyword in header:
+                    return header[keyword]
         return None
 
     def unit(self):
@@ -157,7 +158,7 @@ class FitsImage:
 
     def _from_file(self, path):
         """
-        The HDU of another file that belongs to this image.
+        Values that belong to this image from another file, and their kind.
         """
         with open_fits(Path(path),
                        ignore_checksum=self.ignore_checksum) as (hdus, _):
@@ -172,7 +173,9 @@ class FitsImage:
                 msg = (f'{str(path)!r} must hold one image for each of the '
                        f'{self.n_images} to denoise, got {len(found)}')
                 raise ValueError(msg)
-            return np.array(self.values(found, path)), found.header
+            with reading(path):
+                return (np.array(self.values(found, path)),
+                        found.header.get('UTYPE'))
 
     def _beside(self, kind):
         return companion(self.path, kind) if self.companions else None
@@ -205,15 +208,16 @@ class FitsImage:
         The uncertainty of the image, or `None`.
         """
         if isinstance(uncertainty, str | os.PathLike):
-            values, header = self._from_file(uncertainty)
+            values, stated = self._from_file(uncertainty)
         elif uncertainty is None and self.uncertainty_index is not None:
             hdu = self.hdus[self.uncertainty_index]
-            values, header = self.values(hdu), hdu.header
+            with reading(self.path):
+                values, stated = hdu.data, hdu.header.get('UTYPE')
         elif uncertainty is None and (beside := self._beside('weight')):
             return self._weights(beside)
         else:
             return uncertainty
-        kind = kind or header.get('UTYPE', 'StdDevUncertainty')
+        kind = kind or stated or 'StdDevUncertainty'
         if kind not in _UNCERTAINTIES:
             msg = f'UTYPE={kind!r} is not a kind of uncertainty'
             raise ValueError(msg)
@@ -252,10 +256,12 @@ class FitsImage:
         """
         The image with all that belongs to it, mask bits too.
         """
-        header = self.hdu.header.copy()
-        header.extend(self.hdus[0].header, unique=True)
+        with reading(self.path):
+            header = self.hdu.header.copy()
+            header.extend(self.hdus[0].header, unique=True)
         wcs = None
-        with warnings.catch_warnings(), contextlib.suppress(ValueError):
+        # A position on the sky that cannot be made out is none.
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
             warnings.simplefilter('ignore', FITSFixedWarning)
             found = WCS(header, self.hdus, naxis=2)
             wcs = found if found.has_celestial else None

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..exceptions import needs_extra
 from ..io.output import remove_leftovers
 from .status import FrameStatus
-from .task import denoise_one
+from .task import denoise_one, describe_error
 
 __all__ = ['connected', 'run_on_cluster']
 
@@ -202,11 +202,15 @@ def _answer(future, task):
     error = future.exception() if future.status == 'error' else None
     if error is None and not future.cancelled():
         return future.result()
-    if error is not None and not isinstance(error, KilledWorker):
-        raise error.with_traceback(future.traceback())
-    row = FrameStatus(task.path, task.output, attempts=1,
-                      message=f'{task.path}: its workers died')
-    return row, True
+    row = FrameStatus(task.path, task.output, attempts=1)
+    if error is None or isinstance(error, KilledWorker):
+        row.message = f'{task.path}: its workers died'
+        return row, True
+    # The task came to no worker, or its row not back.
+    logger.error('%s cannot be denoised', task.path, exc_info=(
+        type(error), error, future.traceback()))
+    row.message = f'{task.path}: {describe_error(error)}'
+    return row, False
 
 
 def _denoise_on_worker(task):

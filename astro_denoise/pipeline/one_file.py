@@ -16,6 +16,7 @@ from ..io.fits_files import (
     choose_images,
     compressed,
     open_fits,
+    reading,
     skipped_images,
     with_data,
 )
@@ -23,6 +24,9 @@ from ..io.fits_images import FitsImage
 from ..io.output import COMPRESSED, FITS_ENDINGS, atomic_output, check_output
 
 __all__ = ['denoise_file']
+
+# Cards of the input that break the standard are kept.
+_VERIFY = 'silentfix+ignore'
 
 
 def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
@@ -150,9 +154,12 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         raise ValueError(msg)
     path, output = Path(path), Path(output)
     check_denoised(path, output, overwrite=overwrite)
-    with (atomic_output(output, overwrite=overwrite) as temporary,
-          open_fits(path, ignore_checksum=ignore_checksum) as (
-              hdus, originals)):
+    with (open_fits(path, ignore_checksum=ignore_checksum) as (
+              hdus, originals),
+          atomic_output(output, overwrite=overwrite) as temporary):
+        with reading(path):
+            # What could not be written is an error before any work.
+            originals.verify(_VERIFY)
         chosen = choose_images(hdus, hdu, path)
         if hdu is None and (skipped := skipped_images(hdus, chosen)):
             msg = (f'{path}: left as they are: the images '
@@ -167,15 +174,24 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
                                     uncertainty_type, options)
             denoised.header.update(cards or {})
             here.collect(denoised, changed, added)
-        result = fits.HDUList([changed.get(index, original)
-                               for index, original in enumerate(originals)]
-                              + added)
-        result.update_extend()
-        for each in (*changed.values(), *added):
-            if 'CHECKSUM' in each.header:
-                each.add_checksum()
-        _write(result, temporary)
+        # All but a full disk and the like is for what the input holds.
+        with reading(path, but=OSError):
+            _write(_merged(originals, changed, added), temporary)
     return output
+
+
+def _merged(originals, changed, added):
+    """
+    The HDUs of the output.
+    """
+    result = fits.HDUList([changed.get(index, original)
+                           for index, original in enumerate(originals)]
+                          + added)
+    result.update_extend()
+    for each in (*changed.values(), *added):
+        if 'CHECKSUM' in each.header:
+            each.add_checksum()
+    return result
 
 
 def check_denoised(path, output, *, overwrite=False, name='output'):
@@ -193,14 +209,12 @@ def _write(hdus, path):
     """
     Write a file that is the same, byte by byte, whenever it is written.
     """
-    # Cards of the input that break the standard are kept.
-    options = {'output_verify': 'silentfix+ignore'}
     if path.suffix != '.gz':
-        hdus.writeto(path, **options)
+        hdus.writeto(path, output_verify=_VERIFY)
         return
     with (path.open('wb') as raw,
           gzip.GzipFile('', 'wb', fileobj=raw, mtime=0) as file):
-        hdus.writeto(file, **options)
+        hdus.writeto(file, output_verify=_VERIFY)
 
 
 class _DenoisedImage(FitsImage):
@@ -225,11 +239,14 @@ class _DenoisedImage(FitsImage):
         options = dict(options)
         for name in ('gain', 'read_noise'):
             keyword = options.get(name)
-            if (isinstance(keyword, str) and keyword not in self.hdu.header
-                    and isinstance(self.card(keyword), int | float)):
-                options[name] = self.card(keyword)
-        ccd = CCDData(self.values(self.hdu), unit=self.unit(),
-                      meta=self.hdu.header.copy())
+            if isinstance(keyword, str):
+                value = self.card(keyword)
+                if keyword not in self.hdu.header and isinstance(
+                        value, int | float):
+                    options[name] = value
+        with reading(self.path):
+            header = self.hdu.header.copy()
+        ccd = CCDData(self.values(self.hdu), unit=self.unit(), meta=header)
         self.bits = self.all_masks(mask)
         return denoise(ccd, model, mask=self.bits,
                        uncertainty=self.noise(uncertainty, kind), **options)
@@ -249,6 +266,11 @@ class _DenoisedImage(FitsImage):
         added : list of HDU
             What comes after the HDUs of the input; filled here.
         """
+        with reading(self.path):
+            self._collect_image(denoised, changed, added)
+            self._collect_mask(denoised.mask, changed, added)
+
+    def _collect_image(self, denoised, changed, added):
         header = denoised.header
         for keyword in ('BSCALE', 'BZERO', 'BLANK'):
             header.remove(keyword, ignore_missing=True)
@@ -270,7 +292,6 @@ class _DenoisedImage(FitsImage):
                                        name=name, ver=version))
         else:
             changed[index] = with_data(self.hdus[index], sigma, header)
-        self._collect_mask(denoised.mask, changed, added)
 
     def _collect_mask(self, mask, changed, added):
         if mask is None:

@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass, fields
+import warnings
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from astropy.table import Table
 
 from .. import __version__
 from ..io.companions import companion
-from ..io.fits_files import open_fits
+from ..io.fits_files import open_fits, opened, reading
 from ..io.output import atomic_output
 
 __all__ = ['STATUS_NAME', 'FrameStatus', 'StatusTable', 'frame_hash',
@@ -121,7 +122,7 @@ def frame_hash(path, model_hash, options):
     digest = hashlib.sha256(json.dumps(
         [__version__, model_hash, stated, len(files)]).encode())
     for each in files:
-        with Path(each).open('rb') as file:
+        with opened(Path(each)) as file:
             part = hashlib.file_digest(file, 'sha256')
         digest.update(part.digest())
     return digest.hexdigest()
@@ -153,10 +154,13 @@ def stored_hash(path):
     digest : str or `None`
         `None` if there is no such file, or it is none of ours, or damaged.
     """
-    with contextlib.suppress(OSError), open_fits(Path(path)) as (hdus, _):
-        for hdu in hdus:
-            if _KEYWORD in hdu.header:
-                return hdu.header[_KEYWORD]
+    with (contextlib.suppress(OSError), warnings.catch_warnings(),
+          reading(path)):
+        warnings.simplefilter('ignore')
+        with open_fits(Path(path)) as (hdus, _):
+            for hdu in hdus:
+                if _KEYWORD in hdu.header:
+                    return hdu.header[_KEYWORD]
     return None
 
 
@@ -165,7 +169,8 @@ class StatusTable:
     The table of a folder, in a file that is always complete.
 
     Rows of other outputs stay, so that several runs, also at the same
-    time, may share the folder.
+    time, may share the folder. So does the row of an output that is
+    there: a run that may not replace it, or fails to, takes nothing away.
 
     Parameters
     ----------
@@ -187,7 +192,9 @@ class StatusTable:
         If it cannot be written now, it is tried again with a later row:
         a disk that is full is no reason to stop.
         """
-        self._new[row.output] = row
+        there = (stored_hash(self.folder / row.output)
+                 if row.status == 'failed' else None)
+        self._new[row.output] = row, there
         if time.monotonic() - self._written > self._pause:
             try:
                 self.write()
@@ -197,7 +204,7 @@ class StatusTable:
 
     def write(self):
         """
-        Write the file.
+        Write the file, if it is not what it should be.
 
         Raises
         ------
@@ -207,41 +214,79 @@ class StatusTable:
         start = time.monotonic()
         with _locked(self.folder):
             rows = self._read()
-            for name, row in self._new.items():
-                old = rows.get(name)
-                found = row.status == 'finished' and row.attempts == 0
-                if found and old and (old.status, old.hash) == (
-                        row.status, row.hash):
-                    continue  # it tells more
-                rows[name] = row
-            rows = [asdict(rows[name]) for name in sorted(rows)]
-            # astropy 6 takes no empty list of rows.
-            table = Table(rows or None, names=[each.name for each
-                                               in fields(FrameStatus)])
-            table['seconds'].info.format = '.3f'
-            table.meta['version'] = __version__
-            with atomic_output(self.path, overwrite=True) as temporary:
-                table.write(temporary, format='ascii.ecsv')
+            changed = rows is None
+            rows = rows or {}
+            for name, (row, there) in self._new.items():
+                if not _tells_more(rows.get(name), row, there):
+                    rows[name] = row
+                    changed = True
+            if changed:
+                self._write([rows[name] for name in sorted(rows)])
         self._written = time.monotonic()
         # Large tables are not to take the time of the frames.
         self._pause = max(1.0, 20.0 * (self._written - start))
 
+    def _write(self, rows):
+        # Also a table without a row says what its columns hold.
+        table = Table({
+            each.name: np.array([getattr(row, each.name) for row in rows],
+                                each.type)
+            for each in fields(FrameStatus)})
+        table['seconds'].info.format = '.3f'
+        table.meta['version'] = __version__
+        with atomic_output(self.path, overwrite=True) as temporary:
+            table.write(temporary, format='ascii.ecsv')
+
     def _read(self):
-        names = [each.name for each in fields(FrameStatus)]
+        """
+        The rows of the file by output, or `None` without a good file.
+        """
+        if not self.path.exists():
+            return None
         try:
             table = Table.read(self.path, format='ascii.ecsv')
-            rows = [FrameStatus(*(_plain(row[name]) for name in names))
-                    for row in table]
-        except (FileNotFoundError, ValueError, KeyError):
-            # None yet, or not one of ours: it is made anew.
-            return {}
+            rows = [_from_table(row) for row in table]
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            # Not one of ours, or damaged in one of many ways.
+            logger.warning('%s cannot be read and is made anew: %s',
+                           self.path, ' '.join(str(error).split()))
+            return None
         return {row.output: row for row in rows}
 
 
-def _plain(value):
-    if np.ma.is_masked(value):
-        return ''  # how an empty text is read
-    return value.item() if isinstance(value, np.generic) else value
+def _tells_more(old, row, there):
+    """
+    Whether an old row of an output stays.
+
+    Parameters
+    ----------
+    old, row : `FrameStatus`
+        The rows; ``old`` may be `None`.
+
+    there : str or `None`
+        The hash of the output that a failed ``row`` found.
+    """
+    if old is None or old == row:
+        return old is not None
+    if row.status == 'finished':
+        return row.attempts == 0 and (old.status, old.hash) == (
+            row.status, row.hash)
+    return old.status == 'finished' and there is not None and (
+        there == old.hash)
+
+
+def _from_table(row):
+    # An empty text is read as masked.
+    values = {each.name: each.type('' if np.ma.is_masked(row[each.name])
+                                   else row[each.name])
+              for each in fields(FrameStatus)}
+    status = FrameStatus(**values)
+    if status.status not in ('finished', 'failed'):
+        msg = f'unknown status {status.status!r}'
+        raise ValueError(msg)
+    return status
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ that may help.
 """
 
 import errno
+import logging
 import os
 import platform
 import threading
@@ -22,9 +23,11 @@ __all__ = ['USER_ERRORS', 'CarriedModel', 'FrameTask', 'denoise_one',
 USER_ERRORS = (OSError, ValueError, TypeError, ImportError, MemoryError)
 
 # What may be gone when it is tried again.
-_TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ESTALE,
-              errno.ETIMEDOUT, errno.ECONNRESET, errno.ENETDOWN,
-              errno.ENETUNREACH, errno.EHOSTUNREACH}
+_TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM,
+              errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET,
+              errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH}
+
+logger = logging.getLogger(__name__)
 
 _here = threading.Lock()  # memory for one frame at a time
 _models = {}
@@ -36,7 +39,10 @@ def describe_error(error):
     """
     if isinstance(error, OSError) and error.filename is not None:
         return f'{error.filename}: {error.strerror}'
-    return ' '.join(str(error).split()) or type(error).__name__
+    reason = ' '.join(str(error).split())
+    if not isinstance(error, USER_ERRORS) or not reason:
+        reason = f'{type(error).__name__}: {reason}'.rstrip(': ')
+    return reason
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,9 @@ def denoise_one(task, get_hash=None, device=None):
                 row.attempts = 1
                 _write_output(task, row.hash, device)
                 row.status = 'finished'
-    except USER_ERRORS as error:
+    except Exception as error:
+        if not isinstance(error, USER_ERRORS):
+            logger.exception('%s cannot be denoised', task.path)
         transient = isinstance(error, MemoryError) or (
             getattr(error, 'errno', None) in _TRANSIENT)
         row.attempts = 1

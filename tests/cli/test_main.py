@@ -180,11 +180,11 @@ def test_one_bad_frame_of_several(folder, capsys):
     assert error.startswith('astro-denoise: error: a.fits: ')
 
 
-def fails(args, capsys):
+def fails(args, capsys, status=1):
     """
     The message of a command that must fail with one line.
     """
-    assert main(args) == 1
+    assert main(args) == status
     captured = capsys.readouterr()
     assert captured.out == ''
     line, = captured.err.splitlines()
@@ -327,28 +327,39 @@ def test_disk_full(folder, capsys):
     assert names(folder) == ['a.fits', 'b.fits']
 
 
-def test_stopped_by_the_batch_system(folder, capsys, monkeypatch):
+@pytest.mark.parametrize(('number', 'status'), [
+    (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize('output', ['out.fits', 'out/'])
+def test_stopped_by_a_signal(folder, capsys, monkeypatch, number, status,
+                             output):
     def stopped(path, output, **options):
         with atomic_output(output) as temporary:
             temporary.write_text('half')
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             time.sleep(10)
 
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT,
+                                                    signal.SIGTERM)]
     monkeypatch.setattr(pipeline, 'denoise_file', stopped)
-    assert fails(['denoise', 'a.fits', '-o', 'out.fits'],
-                 capsys) == 'stopped'
-    assert names(folder) == ['a.fits', 'b.fits']
-    assert signal.getsignal(signal.SIGTERM) is handler
+    assert fails(['denoise', 'a.fits', '-o', output, '--no-progress'],
+                 capsys, status) == 'stopped'
+    assert [path.name for path in folder.rglob('*') if path.is_file()] == [
+        'a.fits', 'b.fits', *[STATUS_NAME] * (output == 'out/')]
+    assert [signal.getsignal(each) for each in (
+        signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-def test_bugs_keep_their_traceback(folder, monkeypatch):
+def test_bugs_keep_their_traceback(folder, monkeypatch, capsys, caplog):
     def bug(*args, **options):
         return {}['bug']
 
     monkeypatch.setattr(pipeline, 'denoise_file', bug)
     with pytest.raises(KeyError):
         main(['denoise', 'a.fits', '-o', 'out.fits'])
+    # Of many frames the others go on, and the log has it.
+    assert main(['denoise', 'a.fits', 'b.fits', '-o', 'out/']) == 1
+    assert "KeyError: 'bug'" in capsys.readouterr().err
+    assert caplog.text.count('Traceback') == 2
 
 
 def test_models(capsys):

@@ -303,6 +303,30 @@ def test_damaged_input(crop, tmp_path, model, kind):
     assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.parametrize(('kind', 'keyword', 'value'), [
+    (fits.ImageHDU, 'NAXIS', 99999999999), (fits.ImageHDU, 'NAXIS1', -1),
+    (fits.ImageHDU, 'NAXIS2', 99999999999), (fits.ImageHDU, 'NAXIS2', -7),
+    (fits.ImageHDU, 'NAXIS2', 10**19), (fits.ImageHDU, 'GCOUNT', -1),
+    (fits.CompImageHDU, 'ZNAXIS', 99999999999),
+    (fits.CompImageHDU, 'ZNAXIS2', 99999999999),
+    (fits.CompImageHDU, 'ZTILE1', 0), (fits.CompImageHDU, 'NAXIS2', 0),
+    (fits.CompImageHDU, 'TFIELDS', 99999999999)])
+def test_numbers_that_cannot_be(tmp_path, model, noise_image, kind, keyword,
+                                value):
+    # Neither memory nor time may be spent on them.
+    path = tmp_path / 'in.fits'
+    fits.HDUList([fits.PrimaryHDU(), kind(
+        noise_image(1).astype(np.float32))]).writeto(path)
+    content = path.read_bytes()
+    start = content.index(f'{keyword:8}='.encode(), 2880)
+    path.write_bytes(content[:start] + f'{keyword:8}= {value:>20}'.ljust(
+        80).encode() + content[start + 80:])
+    with pytest.raises(OSError, match='cannot be read as FITS') as raised:
+        denoise_file(path, tmp_path / 'out.fits', model=model)
+    assert raised.value.filename == str(path)
+    assert sorted(os.listdir(tmp_path)) == ['in.fits']
+
+
 def test_missing_padding_is_no_damage(crop, tmp_path, model):
     with fits.open(crop) as hdus:
         end = hdus[0].fileinfo()['datLoc'] + hdus[0].size

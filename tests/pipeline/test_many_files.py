@@ -22,8 +22,12 @@ from astro_denoise.pipeline import cluster as _cluster
 from astro_denoise.pipeline import one_file as pipeline
 from astro_denoise.pipeline.cluster import _missing_workers, _shared_device
 from astro_denoise.pipeline.many_files import denoise_files, list_frames
-from astro_denoise.pipeline.status import STATUS_NAME, FrameStatus, StatusTable
-from astro_denoise.pipeline.task import CarriedModel, _models
+from astro_denoise.pipeline.status import (
+    STATUS_NAME,
+    FrameStatus,
+    StatusTable,
+)
+from astro_denoise.pipeline.task import CarriedModel, FrameTask, _models
 
 SHAPE = (40, 50)
 
@@ -241,11 +245,100 @@ def test_tables_of_two_runs_are_merged(tmp_path):
     assert written['message'][1] == 'ä, "b" c'
 
 
-def test_foreign_table(tmp_path):
-    (tmp_path / STATUS_NAME).write_text('not a table')
+@pytest.mark.parametrize('text', [
+    'not a table', '', '# %ECSV 1.0\n# ---\n',
+    '# %ECSV 1.0\n# ---\n# datatype: 5\nx\n1\n',
+    '# %ECSV 1.0\n# ---\n# datatype: text\nx\n1\n',
+    '# %ECSV 1.0\n# ---\n# datatype: [{name: a, datatype: string}]\na\nb\n'])
+def test_foreign_table(tmp_path, text):
+    (tmp_path / STATUS_NAME).write_text(text)
     table = StatusTable(tmp_path)
     table.add(FrameStatus('in', 'out', 'finished'))
     assert list(Table.read(tmp_path / STATUS_NAME)['output']) == ['out']
+
+
+def test_table_without_rows_keeps_its_types(tmp_path):
+    StatusTable(tmp_path).write()
+    empty = Table.read(tmp_path / STATUS_NAME)
+    assert len(empty) == 0
+    table = StatusTable(tmp_path)
+    table.add(FrameStatus('in', 'out', 'finished', 1, 2.5))
+    full = Table.read(tmp_path / STATUS_NAME)
+    for name in full.colnames:
+        assert full[name].dtype.kind == empty[name].dtype.kind
+
+
+def test_refused_run_keeps_the_table(frames, tmp_path, model):
+    out = tmp_path / 'out'
+    denoise_files(frames, out, model=model)
+    before = (out / STATUS_NAME).read_bytes()
+    changed = (out / STATUS_NAME).stat().st_mtime_ns
+    # Other options, and one input that is not what it was.
+    frames[1].write_bytes(b'nothing')
+    for overwrite in (False, True):
+        status = denoise_files(frames[:2] if overwrite else frames, out,
+                               model=model, overwrite=overwrite,
+                               gain=None if overwrite else 2.0)
+        assert status['status'][1] == 'failed'
+    assert (out / STATUS_NAME).read_bytes() == before
+    assert (out / STATUS_NAME).stat().st_mtime_ns == changed
+    # What is there no more is told of.
+    (out / 'frame_1.fits').unlink()
+    denoise_files(frames, out, model=model)
+    table = Table.read(out / STATUS_NAME)
+    assert list(table['status']) == ['finished', 'failed', 'finished']
+
+
+def bad_card(path, old, new):
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+
+
+BAD_CARDS = {
+    'lost': (b'NAXIS1  =', b'NAXIq1  ='),
+    'no standard': (b'SIMPLE  =                    T',
+                    b'SIMPLE  =                    F'),
+    'unparsable': (b"BUNIT   = 'adu     '   ", b"BUNIT   = 'adu     ' x "),
+    'too large': (b'NAXIS2  =                   40',
+                  b'NAXIS2  = 99999999999999999999'),
+    'longer than files are': (b'NAXIS2  =                   40',
+                              b'NAXIS2  =          99999999999')}
+
+
+@pytest.mark.parametrize('kind', BAD_CARDS)
+def test_bad_header_stops_no_others(frames, tmp_path, model, kind):
+    for path in frames:
+        fits.setval(path, 'BUNIT', value='adu')
+    bad_card(frames[0], *BAD_CARDS[kind])
+    status = denoise_files(frames, tmp_path / 'out', model=model)
+    assert list(status['status']) == ['failed', 'finished', 'finished']
+    assert status['message'][0].startswith(
+        f'{frames[0]}: cannot be read as FITS (')
+
+
+def test_any_error_stops_no_others(frames, tmp_path, model, monkeypatch,
+                                   caplog):
+    denoise_file = pipeline.denoise_file
+
+    def fail(path, output, **options):
+        if Path(path) == frames[1]:
+            return [][1]
+        return denoise_file(path, output, **options)
+
+    monkeypatch.setattr(pipeline, 'denoise_file', fail)
+    status = denoise_files(frames, tmp_path / 'out', model=model)
+    assert list(status['status']) == ['finished', 'failed', 'finished']
+    assert status['message'][1] == (
+        f'{frames[1]}: IndexError: list index out of range')
+    assert 'Traceback' in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='needs pipes')
+def test_pipe_among_the_frames(frames, tmp_path, model):
+    os.mkfifo(tmp_path / 'pipe.fits')
+    status = denoise_files([*frames[:1], tmp_path / 'pipe.fits'],
+                           tmp_path / 'out', model=model)
+    assert list(status['status']) == ['finished', 'failed']
+    assert status['message'][1].endswith('pipe.fits: not a regular file')
 
 
 def test_another_model_of_the_same_name(model):
@@ -329,6 +422,27 @@ def test_cluster(client, tmp_path, model):
     again = denoise_files(frames, tmp_path / 'out', model=model,
                           scheduler=client.scheduler.address)
     assert list(again['attempts']) == [0] * 6
+
+
+def test_task_that_cannot_be_given_to_a_worker(client, tmp_path, model,
+                                               caplog):
+    class Unknown:
+        def __reduce__(self):
+            return _fail_elsewhere, ()
+
+    # Its hash is not taken here, and it cannot be made anew there.
+    task = FrameTask(str(tmp_path / 'in.fits'), str(tmp_path / 'out.fits'),
+                     CarriedModel(str(model), '0'), overwrite=False,
+                     options={'psf': Unknown()})
+    (number, row), = _cluster.run_on_cluster([task], client, 0)
+    assert (number, row.status) == (0, 'failed')
+    assert 'RuntimeError' in row.message
+    assert 'cannot be denoised' in caplog.text
+
+
+def _fail_elsewhere():
+    msg = 'not here'
+    raise RuntimeError(msg)
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='needs SIGKILL')
