@@ -20,7 +20,7 @@ from astropy.table import Table
 from ..io.companions import is_companion
 from ..io.output import make_folder, remove_leftovers
 from .cluster import connected, run_on_cluster
-from .status import StatusTable
+from .status import StatusTable, hash_options
 from .task import CarriedModel, FrameTask, denoise_one
 
 __all__ = ['denoise_files', 'list_frames', 'output_names']
@@ -92,6 +92,9 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
         If there is no input, two would have the same output, one would
         replace itself, or the model or an option is bad.
 
+    TypeError
+        If an option is of a type that no output can be known by.
+
     OSError
         If the folder cannot be made, or the scheduler not be reached.
 
@@ -127,6 +130,7 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
     given, folder = folder, Path(folder)
     names = output_names(paths, folder)
     _check_inputs_stay(paths, names, folder)
+    hash_options(options)  # refuses what no output can be known by
     carried = CarriedModel(model, load_model(model, task='denoise').hash)
     make_folder(given)
     remove_leftovers(folder)

@@ -4,13 +4,14 @@ What became of each of many frames: what is finished, and the table of it.
 """
 
 import contextlib
+import functools
 import hashlib
-import json
 import logging
 import os
 import time
 import warnings
 from dataclasses import dataclass, fields
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,11 @@ from .. import __version__
 from ..io.companions import companion
 from ..io.fits_files import open_fits, opened, reading
 from ..io.output import atomic_output
+from .digest import digest_value
+from .one_file import denoise_file
 
 __all__ = ['STATUS_NAME', 'FrameStatus', 'StatusTable', 'frame_hash',
-           'hash_cards', 'stored_hash']
+           'hash_cards', 'hash_options', 'is_finished', 'stored_hashes']
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +33,7 @@ STATUS_NAME = 'astro-denoise-status.ecsv'
 
 _KEYWORD = 'DNINPUT'
 
-# Options that are the same whether they are given or not, and those that
-# do not change an output.
-_DEFAULTS = {'companions': True, 'precision': 'auto'}
+# Options that do not change an output.
 _OF_NO_INFLUENCE = ('device', 'ignore_checksum', 'progress_bar')
 
 
@@ -81,7 +82,8 @@ def frame_hash(path, model_hash, options):
     SHA-256 of all that makes an output what it is.
 
     These are the content of the input and of the files that belong to
-    it, the model, the version of this package, and the options.
+    it, the model, the version of this package, and the options, but for
+    those that have their default.
 
     Parameters
     ----------
@@ -103,34 +105,69 @@ def frame_hash(path, model_hash, options):
     ------
     OSError
         If a file cannot be read.
+
+    TypeError
+        If an option is of a type that cannot be told from others.
     """
-    files, stated = [path], {}
-    for name, value in sorted(options.items()):
-        if name in _OF_NO_INFLUENCE or _is_default(name, value):
-            continue
-        if isinstance(value, str | os.PathLike) and name in (
-                'mask', 'uncertainty'):
-            files.append(value)
-            value = 'file'
-        elif isinstance(value, np.ndarray):
-            value = hashlib.sha256(
-                np.ascontiguousarray(value).tobytes()).hexdigest()
-        stated[name] = repr(value)
+    files = {'input': path}
+    files.update((name, options[name]) for name in ('mask', 'uncertainty')
+                 if isinstance(options.get(name), str | os.PathLike))
     if options.get('companions', True):
-        files += [beside for kind in ('mask', 'weight')
-                  if (beside := companion(path, kind))]
-    digest = hashlib.sha256(json.dumps(
-        [__version__, model_hash, stated, len(files)]).encode())
-    for each in files:
+        files.update((f'{kind} beside', beside) for kind in ('mask', 'weight')
+                     if (beside := companion(path, kind)))
+    stated = hash_options({name: value for name, value in options.items()
+                           if name not in files})
+    contents = {}
+    for name, each in files.items():
         with opened(Path(each)) as file:
-            part = hashlib.file_digest(file, 'sha256')
-        digest.update(part.digest())
-    return digest.hexdigest()
+            contents[name] = hashlib.file_digest(file, 'sha256').hexdigest()
+    return digest_value((__version__, model_hash, stated, contents))
 
 
-def _is_default(name, value):
-    default = _DEFAULTS.get(name)
-    return value is default or (isinstance(value, str) and value == default)
+def hash_options(options):
+    """
+    Digests of the options that are not what they are by default.
+
+    Parameters
+    ----------
+    options : dict
+        As for `frame_hash`.
+
+    Returns
+    -------
+    digests : dict
+        By name.
+
+    Raises
+    ------
+    TypeError
+        If an option is of a type that cannot be told from others.
+    """
+    digests = {}
+    for name, value in options.items():
+        if name in _OF_NO_INFLUENCE:
+            continue
+        try:
+            digest = digest_value(value)
+        except TypeError as error:
+            msg = f'{name}: {error}'
+            raise TypeError(msg) from error
+        if digest != _defaults().get(name, digest_value(None)):
+            digests[name] = digest
+    return digests
+
+
+@functools.cache
+def _defaults():
+    """
+    Digests of the options by default.
+    """
+    from ..denoising.core import denoise
+
+    return {name: digest_value(parameter.default)
+            for function in (denoise, denoise_file)
+            for name, parameter in signature(function).parameters.items()
+            if parameter.default is not parameter.empty}
 
 
 def hash_cards(digest):
@@ -140,9 +177,9 @@ def hash_cards(digest):
     return {_KEYWORD: digest}
 
 
-def stored_hash(path):
+def stored_hashes(path):
     """
-    The hash that a finished output was written with.
+    The hashes that the images of a finished output were written with.
 
     Parameters
     ----------
@@ -151,17 +188,41 @@ def stored_hash(path):
 
     Returns
     -------
-    digest : str or `None`
-        `None` if there is no such file, or it is none of ours, or damaged.
+    digests : set of str
+        Empty if there is no such file, or it is none of ours, or damaged.
     """
     with (contextlib.suppress(OSError), warnings.catch_warnings(),
           reading(path)):
         warnings.simplefilter('ignore')
         with open_fits(Path(path)) as (hdus, _):
-            for hdu in hdus:
-                if _KEYWORD in hdu.header:
-                    return hdu.header[_KEYWORD]
-    return None
+            return {hdu.header[_KEYWORD] for hdu in hdus
+                    if _KEYWORD in hdu.header}
+    return set()
+
+
+def is_finished(output, digest, path):
+    """
+    Whether an output is there that was made with a hash.
+
+    Parameters
+    ----------
+    output : path-like
+        The output.
+
+    digest : str
+        From `frame_hash`.
+
+    path : path-like
+        The input, which may have images that were denoised before.
+
+    Returns
+    -------
+    finished : bool
+        Whether it was, and nothing was made of it since.
+    """
+    found = stored_hashes(output)
+    return digest in found and (
+        found == {digest} or found - {digest} <= stored_hashes(path))
 
 
 class StatusTable:
@@ -192,8 +253,8 @@ class StatusTable:
         If it cannot be written now, it is tried again with a later row:
         a disk that is full is no reason to stop.
         """
-        there = (stored_hash(self.folder / row.output)
-                 if row.status == 'failed' else None)
+        there = (stored_hashes(self.folder / row.output)
+                 if row.status == 'failed' else set())
         self._new[row.output] = row, there
         if time.monotonic() - self._written > self._pause:
             try:
@@ -265,16 +326,15 @@ def _tells_more(old, row, there):
     old, row : `FrameStatus`
         The rows; ``old`` may be `None`.
 
-    there : str or `None`
-        The hash of the output that a failed ``row`` found.
+    there : set of str
+        The hashes of the output that a failed ``row`` found.
     """
     if old is None or old == row:
         return old is not None
     if row.status == 'finished':
         return row.attempts == 0 and (old.status, old.hash) == (
             row.status, row.hash)
-    return old.status == 'finished' and there is not None and (
-        there == old.hash)
+    return old.status == 'finished' and old.hash in there
 
 
 def _from_table(row):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import one_file as pipeline
-from .status import FrameStatus, frame_hash, hash_cards, stored_hash
+from .status import FrameStatus, frame_hash, hash_cards, is_finished
 
 __all__ = ['USER_ERRORS', 'CarriedModel', 'FrameTask', 'denoise_one',
            'describe_error']
@@ -106,7 +106,7 @@ def denoise_one(task, get_hash=None, device=None):
         row.hash = (get_hash or task.hash)()
         with _here:
             start = time.perf_counter()
-            if stored_hash(task.output) == row.hash:
+            if is_finished(task.output, row.hash, task.path):
                 row.status = 'finished'
             else:
                 row.attempts = 1
@@ -143,7 +143,7 @@ def _write_output(task, digest, device):
             **options)
     except FileExistsError:
         # Another run may have finished the same meanwhile.
-        if stored_hash(output) != digest:
+        if not is_finished(output, digest, task.path):
             raise
 
 

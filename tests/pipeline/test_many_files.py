@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
+from astropy.nddata import StdDevUncertainty, VarianceUncertainty
 from astropy.table import Table
 
 from astro_denoise.io.output import _host
@@ -26,6 +28,7 @@ from astro_denoise.pipeline.status import (
     STATUS_NAME,
     FrameStatus,
     StatusTable,
+    frame_hash,
 )
 from astro_denoise.pipeline.task import CarriedModel, FrameTask, _models
 
@@ -153,6 +156,50 @@ def test_options_that_change_nothing(frames, tmp_path, model):
     status = denoise_files(frames, tmp_path / 'out', model=model, hdu=None,
                            companions=True, device='cpu', precision='auto')
     assert list(status['attempts']) == [0, 0, 0]
+
+
+def test_options_of_another_kind_are_done_anew(frames, tmp_path, model):
+    level, other = np.full(SHAPE, 5.0), np.full(SHAPE, 5.0)
+    other[20:30, 20:30] = 500.0
+    out = tmp_path / 'out'
+    for uncertainty in (StdDevUncertainty(level), StdDevUncertainty(other),
+                        VarianceUncertainty(other), other * u.adu):
+        for attempts in (1, 0):
+            status = denoise_files(frames[:1], out, model=model,
+                                   uncertainty=uncertainty, overwrite=True)
+            assert (status['status'][0], status['attempts'][0]) == (
+                'finished', attempts)
+
+
+def test_option_that_no_output_can_be_known_by(frames, tmp_path, model):
+    with pytest.raises(TypeError, match='uncertainty: an object of type'):
+        denoise_files(frames, tmp_path / 'out', model=model,
+                      uncertainty=object())
+    assert not (tmp_path / 'out').exists()
+
+
+def test_mask_beside_that_becomes_a_weight(frames, tmp_path):
+    fits.writeto(tmp_path / 'frame_0.mask.fits', np.ones(SHAPE, np.uint8))
+    before = frame_hash(frames[0], 'm', {})
+    (tmp_path / 'frame_0.mask.fits').rename(
+        tmp_path / 'frame_0.weight.fits')
+    assert frame_hash(frames[0], 'm', {}) != before
+
+
+def test_second_image_of_a_file(tmp_path, model):
+    path = tmp_path / 'in.fits'
+    fits.HDUList([fits.PrimaryHDU(), *(fits.ImageHDU(np.random.default_rng(
+        seed).normal(100.0, 5.0, SHAPE), name=f'N{seed}')
+        for seed in (1, 2))]).writeto(path)
+    for attempts in (1, 0):
+        one = denoise_files(path, tmp_path / 'one', model=model, hdu=1)
+        both = denoise_files(tmp_path / 'one' / 'in.fits', tmp_path / 'both',
+                             model=model, hdu=2)
+        assert (one['attempts'][0], both['attempts'][0]) == (
+            attempts, attempts)
+    # What has more than was asked for is not what was asked for.
+    status = denoise_files(path, tmp_path / 'both', model=model, hdu=1)
+    assert status['status'][0] == 'failed'
 
 
 def test_damaged_or_empty_output(frames, tmp_path, model):
