@@ -151,7 +151,7 @@ def _check_counts(file, start):
     file.seek(start)
     try:
         header = fits.Header.fromfile(file)
-    except (OSError, EOFError):
+    except (OSError, EOFError, ValueError):
         header = {}  # none: astropy says what it is
     finally:
         file.seek(0)
