@@ -7,6 +7,8 @@ nothing is computed twice; a frame too wide for that is cut into tiles, as
 is any for a network that knows no rows.
 """
 
+import math
+
 import numpy as np
 import torch
 
@@ -14,6 +16,7 @@ from ..frames.windows import plan_tiles
 from ..models.denoiser import psf_context
 from .memory import run_within_memory
 from .rows import RowStream
+from .structure import BLOCK, keep_structure
 
 __all__ = ['denoise_windows']
 
@@ -83,18 +86,21 @@ def denoise_windows(network, planes, measurement, write, *, runtime,
                            dtype=torch.float32, device=runtime.device)
     in_rows = hasattr(network, 'encoded')
     answers_of = _go_down if in_rows else _at_once
+    # What is taken away is judged in blocks, which no tile cuts.
+    block = BLOCK if _knows_its_error(network) else 1
+    stride = math.lcm(network.stride, block)
 
     def run(window_pixels):
         size = _window_size(planes.shape, window_pixels, in_rows)
-        plan = plan_tiles(planes.shape, size, halo=network.reach,
-                          stride=network.stride)
+        plan = plan_tiles(planes.shape, size, stride=stride,
+                          halo=-(-network.reach // block) * block)
         n_rows = window_pixels // plan.window_shape[1]
         n_rows = max(n_rows // network.stride, 1) * network.stride
         for tile in plan.tiles:
             answers = answers_of(network, tile, plan.window_shape, n_rows,
                                  planes, measurement.level, context, runtime)
             for part in _denoised_rows(answers, tile, planes, measurement,
-                                       write):
+                                       write, block):
                 yield part / len(plan.tiles)
 
     run_within_memory(run, window_pixels, device=runtime.device,
@@ -155,26 +161,67 @@ def _at_once(network, tile, shape, n_rows, planes, level, context, runtime):
     yield core, *(answer[:, :, inside] for answer in answers)
 
 
-def _denoised_rows(answers, tile, planes, measurement, write):
+def _knows_its_error(network):
+    """Whether the errors that a network states were calibrated."""
+    calibration = getattr(network, 'calibration', None)
+    return calibration is not None and bool(calibration.any())
+
+
+def _denoised_rows(answers, tile, planes, measurement, write, block):
     """Write answers for a tile, and yield the share of it that is done."""
     core, start = tile.core[1], tile.window[1].start
     inside = slice(core.start - start, core.stop - start)
     height = tile.core[0].stop - tile.core[0].start
-    for done, *answer in answers:
-        done = slice(done.start, min(done.stop, planes.shape[0]))
+    stop = min(tile.core[0].stop, planes.shape[0])
+    for done, *answer in _in_blocks(answers, tile.core[0].start, stop, block):
         n_done = done.stop - done.start
-        if not n_done:
-            continue
-        noise, log_variance = (plane[0, 0, :n_done, inside].cpu().numpy()
-                               for plane in answer)
+        answer = [plane[:, :, :, inside] for plane in answer]
+        if block > 1:
+            valid = torch.from_numpy(np.ascontiguousarray(
+                planes.valid[done, core], np.float32))
+            with torch.inference_mode():
+                answer = keep_structure(*answer, valid.to(answer[0].device))
+        noise, log_variance = (plane[0, 0].cpu().numpy() for plane in answer)
         noise_map = planes.noise_map[done, core]
         denoised = planes.values[done, core] - noise_map * noise
-        if measurement.electrons is not None:
+        if measurement.electrons is not None and (
+                measurement.relative is None):
             noise_map = _with_photons(
                 noise_map, denoised, planes.background[done, core],
                 measurement.level, *measurement.electrons)
         write(done, core, denoised, noise_map * np.exp(0.5 * log_variance))
         yield n_done / height
+
+
+def _in_blocks(answers, first, stop, block):
+    """
+    Cut the rows that come so that no block is cut.
+    """
+    held = None
+    for done, *answer in answers:
+        begin, end = done.start, min(done.stop, stop)
+        if end <= begin:
+            continue
+        answer = [plane[:, :, :end - begin] for plane in answer]
+        if held is not None:
+            # Only what completes a block is copied.
+            rest = min(-(begin - first) % block, end - begin)
+            held = [torch.cat([old, new[:, :, :rest]], 2)
+                    for old, new in zip(held, answer, strict=True)]
+            n_held = held[0].shape[2]
+            answer = [plane[:, :, rest:] for plane in answer]
+            begin += rest
+            if n_held % block and begin < stop:
+                continue
+            yield slice(begin - n_held, begin), *held
+            held = None
+        cut = end if end == stop else first + (
+            end - first) // block * block
+        if cut > begin:
+            yield slice(begin, cut), *(plane[:, :, :cut - begin]
+                                       for plane in answer)
+        if cut < end:
+            held = [plane[:, :, max(cut - begin, 0):] for plane in answer]
 
 
 def _with_photons(noise_map, denoised, background, level, gain, read_noise,

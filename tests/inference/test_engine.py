@@ -11,7 +11,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise import load_model
-from astro_denoise.inference import Runtime, denoise_windows
+from astro_denoise.inference import Runtime, denoise_windows, engine
 from astro_denoise.noise.measurement import Measurement, Window
 from astro_denoise.simulation.profiles import render_sources
 
@@ -86,12 +86,21 @@ def test_windows_leave_no_seam_with_shipped_models(name, dtype):
 
 
 @pytest.mark.parametrize('name', ['ccd', 'ccd-mmse'])
-def test_bfloat16_is_close_with_shipped_models(name):
+def test_bfloat16_is_close_with_shipped_models(name, monkeypatch):
     network = load_model(name).network
     planes = frame((300, 300), masked=0.01)
-    exact = run(network, planes)[0]
-    fast = run(network, planes, dtype=torch.bfloat16)[0]
-    assert_allclose(fast, exact, rtol=0, atol=0.02 * SIGMA)
+
+    def difference():
+        exact = run(network, planes)[0]
+        fast = run(network, planes, dtype=torch.bfloat16)[0]
+        return np.abs(fast - exact) / SIGMA
+
+    # What is taken for structure depends on the errors, which are rounded.
+    with_structure = difference()
+    assert with_structure.max() < 0.1
+    assert np.mean(with_structure > 0.02) < 0.01
+    monkeypatch.setattr(engine, '_knows_its_error', lambda network: False)
+    assert difference().max() < 0.02
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 40), (33, 1), (2, 3), (7, 7),
