@@ -157,7 +157,8 @@ def run_demo(output='.', *, model='ccd', overwrite=False,
     >>> import tempfile
     >>> from astro_denoise.demo import run_demo
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     report = run_demo(folder)  # doctest: +IGNORE_OUTPUT
+    ...     # doctest: +IGNORE_OUTPUT, +IGNORE_WARNINGS
+    ...     report = run_demo(folder)
     >>> report.noise_after < report.noise_before
     True
     """

@@ -7,9 +7,10 @@ import contextlib
 
 from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ['CorrelatedNoiseWarning', 'CountsWarning', 'NoiseEstimateWarning',
-           'ProcessedFrameWarning', 'SkippedImageWarning',
-           'UnusualImageWarning', 'WeightsError', 'WeightsWarning']
+__all__ = ['CorrelatedNoiseWarning', 'CountsWarning', 'NoDataWarning',
+           'NoiseEstimateWarning', 'ProcessedFrameWarning',
+           'SkippedImageWarning', 'UnusualImageWarning', 'WeightsError',
+           'WeightsWarning']
 
 
 class NoiseEstimateWarning(AstropyUserWarning):
@@ -27,6 +28,12 @@ class CorrelatedNoiseWarning(AstropyUserWarning):
 class CountsWarning(AstropyUserWarning):
     """
     An image that should hold counts holds something else.
+    """
+
+
+class NoDataWarning(AstropyUserWarning):
+    """
+    Pixels of a frame hold no measurement, though nobody says so.
     """
 
 

@@ -57,6 +57,9 @@ class ZooFrame:
     map_matters : bool
         Whether ``sigma`` is to be found where it is not light that
         makes it differ.
+
+    truth : 2D `~numpy.ndarray` or `None`
+        What the values are without noise.
     """
 
     values: np.ndarray
@@ -68,6 +71,7 @@ class ZooFrame:
     rho: float = 0.0
     fwhm: float | None = None
     map_matters: bool = False
+    truth: np.ndarray | None = None
     notes: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -149,7 +153,8 @@ def exposed(rng, light, gain=1.5, read_noise=6.0, offset=0.0, *, blank=None,
     sigma = np.sqrt(light + read_noise**2) / gain
     level = (dark_level(sigma) if blank is None
              else np.sqrt(blank + read_noise**2) / gain)
-    return ZooFrame(values / gain + offset, float(level), sigma, **truth)
+    return ZooFrame(values / gain + offset, float(level), sigma,
+                    truth=light / gain + offset, **truth)
 
 
 def counts_of(rng, number, low, high, slope=0.8):
@@ -244,7 +249,9 @@ def simulator(rng, shape):
     sky = SurveySimulator(shape=shape, density=1000.0)
     exposures, _ = sky.exposures(1, seed=rng)[:2]
     frame = exposures[0]
-    level = np.hypot(np.sqrt(sky.sky_level[0]), sky.read_noise) / sky.gain
+    camera = sky.detector
+    level = np.hypot(np.sqrt(sky.sky_level[0]),
+                     camera.read_noise) / camera.gain
     mask = (np.zeros(shape, bool) if frame.mask is None
             else np.broadcast_to(frame.mask, shape))
     return ZooFrame(np.asarray(frame.data, float), float(level),
@@ -323,9 +330,9 @@ def nebula(rng, shape, width):
 @several('constant noise on structure of {} px',
          {str(n): n for n in (2, 4, 8, 16)})
 def structured(rng, shape, width):
-    values = 250 * texture(rng, shape, width) + 10 * rng.standard_normal(
-        shape)
-    return ZooFrame(values, 10.0)
+    truth = 250 * texture(rng, shape, width)
+    values = truth + 10 * rng.standard_normal(shape)
+    return ZooFrame(values, 10.0, truth=truth)
 
 
 @kind('filaments')
@@ -425,6 +432,7 @@ def even_odd(rng, shape):
         np.arange(shape[0])[:, None] % 2, np.arange(shape[1]) % 2]
     frame = exposed(rng, 500 + stars(rng, shape, 300, 3.0), fwhm=3.0)
     frame.values, frame.sigma = frame.values * pattern, frame.sigma * pattern
+    frame.truth = frame.truth * pattern
     frame.level = float(np.median(frame.sigma))
     frame.map_matters = True
     return frame
@@ -434,17 +442,19 @@ def even_odd(rng, shape):
 def amplifiers(rng, shape):
     sigma = np.full(shape, 5.0)
     sigma[:, shape[1] // 2:] = 12.0
-    light = stars(rng, shape, 300, 3.0)
-    values = light + sigma * rng.standard_normal(shape)
-    values[:, shape[1] // 2:] += 3.0
-    return ZooFrame(values, 5.0, sigma, fwhm=3.0, map_matters=True)
+    truth = stars(rng, shape, 300, 3.0)
+    truth[:, shape[1] // 2:] += 3.0
+    values = truth + sigma * rng.standard_normal(shape)
+    return ZooFrame(values, 5.0, sigma, fwhm=3.0, map_matters=True,
+                    truth=truth)
 
 
 def _stack(rng, shape, depth):
     sigma = 20 / np.sqrt(depth)
-    values = stars(rng, shape, 300, 3.0) + sigma * rng.standard_normal(shape)
+    truth = stars(rng, shape, 300, 3.0)
+    values = truth + sigma * rng.standard_normal(shape)
     return ZooFrame(values, float(np.median(sigma)), sigma, fwhm=3.0,
-                    map_matters=True)
+                    map_matters=True, truth=truth)
 
 
 @kind('stack with a shallow rim (1-10 deep)')
@@ -477,6 +487,7 @@ def _with_fill(rng, shape, value, rows, sky=500.0, *, whole=False):
                     blank=sky, fwhm=3.0)
     if whole:
         frame.values = np.round(frame.values - sky)
+        frame.truth = frame.truth - sky
     frame.values[:round(rows * shape[0])] = value
     frame.real[:round(rows * shape[0])] = False
     return frame
@@ -589,15 +600,16 @@ def quantised(rng, shape, noise):
     truth = (500.3 + 4 * x + 2 * y
              + stars(rng, shape, 300, 3.0, 10.0, 1e4) * noise)
     values = np.round(truth + noise * rng.standard_normal(shape))
-    return ZooFrame(values, float(np.sqrt(noise**2 + 1 / 12)), fwhm=3.0)
+    return ZooFrame(values, float(np.sqrt(noise**2 + 1 / 12)), fwhm=3.0,
+                    truth=truth)
 
 
 @kind('quantised, 0.1 step on a ramp')
 def quantised_ramp(rng, shape):
     y, x = grid(shape)
-    values = np.round(500 + 30 * x + 10 * y
-                      + 0.1 * rng.standard_normal(shape))
-    return ZooFrame(values, float(np.sqrt(0.01 + 1 / 12)))
+    truth = 500 + 30 * x + 10 * y
+    values = np.round(truth + 0.1 * rng.standard_normal(shape))
+    return ZooFrame(values, float(np.sqrt(0.01 + 1 / 12)), truth=truth)
 
 
 @kind('steps of 16 (12 bits in 16)')
@@ -613,7 +625,8 @@ def steps(rng, shape):
 def photons(rng, shape, mean):
     light = mean + stars(rng, shape, 300, 3.0, 10 * mean, 1e4 * mean)
     values = rng.poisson(light).astype(float)
-    return ZooFrame(values, float(np.sqrt(mean)), np.sqrt(light), fwhm=3.0)
+    return ZooFrame(values, float(np.sqrt(mean)), np.sqrt(light), fwhm=3.0,
+                    truth=light)
 
 
 @kind('electrons')
@@ -628,7 +641,7 @@ def averaged(rng, shape):
     values = rng.poisson(20 * light) / 20 + 6 / np.sqrt(
         20) * rng.standard_normal(shape)
     return ZooFrame(values, float(np.sqrt(236 / 20)),
-                    np.sqrt((light + 36) / 20), fwhm=3.0)
+                    np.sqrt((light + 36) / 20), fwhm=3.0, truth=light)
 
 
 # Lines, correlation
@@ -662,6 +675,7 @@ def alternate(rng, shape):
     frame.values[::2] += frame.level
     frame.white = False
     frame.notes['lines'] = 0
+    frame.truth = None  # half of the rows is as true as the other
     return frame
 
 
@@ -670,8 +684,9 @@ def _resampled(rng, shape, kernel_y, kernel_x, per_mpix=300):
     frame = exposed(rng, 200 + stars(rng, shape, per_mpix, 3.0), 1.0, 6.0,
                     blank=200.0, fwhm=3.0)
     for axis, kernel in enumerate((kernel_y, kernel_x)):
-        frame.values = ndimage.correlate1d(frame.values, kernel, axis=axis,
-                                           mode='wrap')
+        frame.values, frame.truth = (
+            ndimage.correlate1d(plane, kernel, axis=axis, mode='wrap')
+            for plane in (frame.values, frame.truth))
     kernels = [np.asarray(kernel, float) for kernel in (kernel_y, kernel_x)]
     power = [np.sum(kernel**2) for kernel in kernels]
     frame.level *= np.sqrt(power[0] * power[1])
@@ -717,7 +732,7 @@ def negative(rng, shape):
 def drizzled(rng, shape):
     """Four exposures dropped on a grid twice as fine, drops of 0.8."""
     total, weight = np.zeros(shape), np.zeros(shape)
-    square = np.zeros(shape)
+    square, truth = np.zeros(shape), np.zeros(shape)
     half = [-(-n // 2) + 2 for n in shape]
     light = stars(rng, tuple(half), 1200, 2.5)
     for _ in range(4):
@@ -726,12 +741,15 @@ def drizzled(rng, shape):
         planes = [_dropped(n, m, s) for n, m, s in
                   zip(shape, half, shift, strict=True)]
         total += planes[0] @ exposure @ planes[1].T
+        truth += planes[0] @ light @ planes[1].T
         weight += planes[0].sum(1)[:, None] * planes[1].sum(1)
         square += (planes[0]**2).sum(1)[:, None] * (planes[1]**2).sum(1)
     sigma = 20 * np.sqrt(square) / np.maximum(weight, 1e-6)
-    return ZooFrame(total / np.maximum(weight, 1e-6),
+    weight = np.maximum(weight, 1e-6)
+    return ZooFrame(total / weight,
                     float(np.sqrt(np.mean(sigma[4:-4, 4:-4]**2))),
-                    real=weight > 1e-3, white=False, rho=0.5)
+                    real=weight > 1e-3, white=False, rho=0.5,
+                    truth=truth / weight)
 
 
 def _dropped(n_out, n_in, shift):

@@ -31,7 +31,7 @@ import astro_denoise
 from astro_denoise.data import load_example_pair, load_fermi_map
 from astro_denoise.photometry import annulus_photometry
 
-frame = load_example_pair()[0]
+frame = load_example_pair()[1]
 denoised = astro_denoise.denoise(frame)
 sources = astro_denoise.segment_point_sources(load_fermi_map())
 fluxes = annulus_photometry(denoised.data, {

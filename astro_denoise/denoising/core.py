@@ -188,7 +188,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
                 reader, network, writer, runtime=runtime, progress=advance,
                 in_memory=all(array is None for array in outputs),
                 **_electrons(reader, gain, read_noise))
-            warn_of(measurements)
+            warn_of(measurements, header=reader.header)
             noise = measurements[0].describe() if measurements else {}
     return writer.wrap(log=log_cards(add_keyword, model, noise),
                        return_uncertainty=return_uncertainty)

@@ -13,7 +13,7 @@ from ..frames.inputs import FrameReader, PlaneReader, open_frame
 from ..frames.results import FrameWriter, result_type
 from ..frames.scaling import Scale, sample_step
 from ..frames.windows import grown
-from ..noise.background import mesh_of_window, mesh_plan
+from ..noise.background import mesh_plan
 from ..noise.gain import resolve_gain
 from ..noise.levels import MESH
 from ..noise.measurement import (
@@ -21,7 +21,9 @@ from ..noise.measurement import (
     complete,
     measure_plane,
     measure_sample,
+    measure_window,
     read_scaled,
+    read_valid,
     warn_of,
 )
 from ..noise.sampling import is_measured_whole, sample_parts
@@ -210,7 +212,7 @@ def _lazy_measure(arrays, noise_kind, options):
                                            options)
     plan = mesh_plan(shape)
     meshes = [delayed(_measure_mesh)(
-        *parts(grown(tile.window, 0, shape)), noise_kind, scale, shape,
+        *parts(grown(tile.window, 0, shape)), noise_kind, measurement, shape,
         tile) for tile in plan]
     return delayed(_complete)(measurement, meshes, plan)
 
@@ -230,14 +232,15 @@ def _sample_scale(pixels, mask, noise, noise_kind):
 def _measure_sample(pixels, mask, noise, noise_kind, scale, options):
     planes = read_scaled(_opened(pixels, mask, noise, noise_kind),
                          _WHOLE, scale)
-    return measure_sample(*planes, unit=None, scale=scale,
+    return measure_sample(*planes, unit=None, scale=scale, mapped=False,
                           **options)[0]
 
 
-def _measure_mesh(pixels, mask, noise, noise_kind, scale, shape, tile):
-    values, valid, _ = read_scaled(_opened(pixels, mask, noise, noise_kind),
-                                   _WHOLE, scale)
-    return mesh_of_window(values, valid, shape, tile)
+def _measure_mesh(pixels, mask, noise, noise_kind, measurement, shape, tile):
+    plane = _opened(pixels, mask, noise, noise_kind)
+    whole = tuple(slice(0, n) for n in plane.shape)
+    return measure_window(read_valid(plane, measurement, whole), measurement,
+                          shape, tile)
 
 
 def _complete(measurement, meshes, plan):

@@ -60,6 +60,14 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
     if not measurement.n_valid:
         _leave(plane, writer)
         return measurement
+    if measurement.is_mosaic and plane.phase is None:
+        del planes
+        for part in plane.phases():
+            denoise_plane(
+                part, network, writer, gain=gain, read_noise=read_noise,
+                runtime=runtime, in_memory=in_memory,
+                progress=progress and (lambda share: progress(share / 4)))
+        return measurement
     window_pixels = None
     if planes is None:
         planes = PlaneRows(plane, measurement, on_read=writer.release)

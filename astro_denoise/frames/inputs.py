@@ -213,13 +213,22 @@ class PlaneReader:
 
     shape : tuple of int, optional
         Shape of the plane, if ``frame`` holds a part of it.
+
+    phase : tuple of int, optional
+        First row and column, if it is every second row and column of what
+        ``frame`` holds.
     """
 
-    def __init__(self, frame, index=(), *, origin=(0, 0), shape=None):
+    def __init__(self, frame, index=(), *, origin=(0, 0), shape=None,
+                 phase=None):
         self.frame = frame
         self.index = index
         self.origin = origin
+        self.phase = phase
         self.shape = frame.pixels.shape[-2:] if shape is None else shape
+        if phase is not None:
+            self.shape = tuple(-(-(n - first) // 2) for n, first in zip(
+                frame.pixels.shape[-2:], phase, strict=True))
 
     @property
     def unit(self):
@@ -236,6 +245,46 @@ class PlaneReader:
         """Whether an uncertainty came with the frame."""
         return self.frame.noise is not None
 
+    @property
+    def held(self):
+        """Rows and columns of the plane that the frame holds."""
+        if self.phase is not None:
+            return tuple(slice(0, n) for n in self.shape)
+        return tuple(slice(first, first + n) for first, n in zip(
+            self.origin, self.frame.pixels.shape[-2:], strict=True))
+
+    def phases(self):
+        """
+        Take a mosaic of filters apart.
+
+        Returns
+        -------
+        planes : list of `PlaneReader`
+            Every second row and column of the plane, four of them.
+        """
+        return [PlaneReader(self.frame, self.index, phase=(row, column))
+                for row in (0, 1) for column in (0, 1)]
+
+    def place(self, window):
+        """
+        Turn a window of the plane into one of the frame as a whole.
+
+        Parameters
+        ----------
+        window : tuple of slice
+            Rows and columns of the plane.
+
+        Returns
+        -------
+        place : tuple
+            Index of the plane, rows and columns.
+        """
+        if self.phase is None:
+            return (*self.index, *window)
+        return (*self.index, *(
+            _every_second(side, first, n) for side, first, n in zip(
+                window, self.phase, self.shape, strict=True)))
+
     def part(self, window):
         """
         Turn a window of the plane into an index of what the frame holds.
@@ -251,7 +300,7 @@ class PlaneReader:
             For the arrays of the frame.
         """
         if not any(self.origin):
-            return (*self.index, *window)
+            return self.place(window)
         return (*self.index, *(
             slice(side.start - first, side.stop - first)
             for side, first in zip(window, self.origin, strict=True)))
@@ -280,6 +329,12 @@ class PlaneReader:
     def release(self):
         """Give back the memory that pages of mapped files take."""
         release(self.frame.arrays)
+
+
+def _every_second(side, first, length):
+    """Where a slice of every second pixel lies among all."""
+    start, stop, step = side.indices(length)
+    return slice(first + 2 * start, max(first + 2 * stop - 1, 0), 2 * step)
 
 
 def open_frame(data, *, uncertainty=None, mask=None):

@@ -153,7 +153,7 @@ class FrameWriter:
         valid : 2D bool `~numpy.ndarray`
             `False` where a pixel comes back as it was.
         """
-        here = (*plane.index, *window)
+        here = plane.place(window)
         if self.area is not None:
             inner = tuple(
                 slice(max(side.start, limit.start), min(side.stop, limit.stop))

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ['Scale', 'sample_step', 'scaled']
+__all__ = ['Scale', 'sample_step', 'scaled', 'single_precision']
 
 # Single precision, in which noise maps and networks compute, holds squares
 # of numbers up to this and down to its inverse with some room.
 _LARGEST_NUMBER = 1e30
+
+# Values this many times their scatter away from 0 are too coarse in single
+# precision.
+_COARSE = 1e4
 
 # A pixel that is farther from the others than this many times their scatter
 # holds no measurement, nor does one whose noise is so much larger or smaller.
@@ -55,6 +59,13 @@ class Scale:
                 min(self.centre + reach, _LARGEST_NUMBER))
 
     @property
+    def pedestal(self):
+        """What is taken off before pixels are put in single precision."""
+        if abs(self.centre) < _COARSE * self.spread:
+            return 0.0
+        return self.centre
+
+    @property
     def noise_limits(self):
         """The least and the most noise of a pixel that counts."""
         if not self.spread:
@@ -81,7 +92,8 @@ class Scale:
         if not size.any():
             return None
         exponent = int(np.frexp(np.median(size[size > 0]))[1])
-        exponent = exponent if abs(exponent) >= 64 else 0
+        # of the noise, which is smaller, single precision must hold squares
+        exponent = exponent if abs(exponent) >= 32 else 0
         sample = np.ldexp(sample.astype(float), -exponent)
         low, centre, high = np.percentile(sample, [15.87, 50.0, 84.13])
         spread = (high - low) / 2.0
@@ -136,3 +148,26 @@ def scaled(array, exponent):
     if not exponent:
         return array
     return np.ldexp(np.asarray(array, float), exponent)
+
+
+def single_precision(values, pedestal=0.0):
+    """
+    Put pixels into single precision.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`
+        The pixels.
+
+    pedestal : float, optional
+        Taken off in double precision; of pixels that are in single
+        precision nothing is.
+
+    Returns
+    -------
+    values : `~numpy.ndarray`
+        As float32; those given where they are.
+    """
+    if values.dtype == np.float32:
+        return np.ascontiguousarray(values)
+    return (values - pedestal).astype(np.float32)

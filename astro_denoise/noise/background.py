@@ -3,7 +3,7 @@
 The smooth background of a plane: a mesh, and its values on pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from ..frames.windows import plan_tiles
 from .levels import MESH, Sky
 from .strips import fill_holes, upsample
 
-__all__ = ['BackgroundMesh', 'mesh_of_window', 'mesh_of_windows', 'mesh_plan']
+__all__ = ['BackgroundMesh', 'WindowMeshes', 'joined_meshes', 'mesh_plan',
+           'meshes_of_window']
 
 # Pixels that the mesh of a large plane is measured on at once, a side, and
 # what of them is only there for its filter.
@@ -22,7 +23,7 @@ _HALO = 2 * MESH
 @dataclass(frozen=True)
 class BackgroundMesh:
     """
-    The background in cells of 64 x 64 pixels.
+    The background in cells of pixels, or another smooth plane.
 
     Parameters
     ----------
@@ -33,11 +34,15 @@ class BackgroundMesh:
 
     centre, scale : float
         What the mesh is counted in.
+
+    cell : int
+        Pixels per side of a cell, of which 64 is a multiple.
     """
 
     mesh: np.ndarray
     centre: float = 0.0
     scale: float = 1.0
+    cell: int = MESH
 
     @property
     def level(self):
@@ -63,13 +68,14 @@ class BackgroundMesh:
         """
         shape = tuple(side.stop - side.start for side in window)
         # One cell on each side is what the interpolation sees.
-        first = [max(0, side.start // MESH - 1) for side in window]
+        cell = self.cell
+        first = [max(0, side.start // cell - 1) for side in window]
         mesh = self.mesh[tuple(
-            slice(low, -(-side.stop // MESH) + 1)
+            slice(low, -(-side.stop // cell) + 1)
             for low, side in zip(first, window, strict=True))]
-        rows, columns = (side.start - MESH * low
+        rows, columns = (side.start - cell * low
                          for side, low in zip(window, first, strict=True))
-        plane = upsample(mesh, tuple(MESH * n for n in mesh.shape), MESH,
+        plane = upsample(mesh, tuple(cell * n for n in mesh.shape), cell,
                          slice(rows, rows + shape[0]))
         # In the order of `Sky.background`: not a bit is to differ.
         out = np.empty(shape, dtype)
@@ -86,9 +92,27 @@ def mesh_plan(shape):
     return plan_tiles(shape, _WINDOW, halo=_HALO, stride=MESH).tiles
 
 
-def mesh_of_window(values, valid, shape, tile):
+@dataclass(frozen=True)
+class WindowMeshes:
     """
-    The part of the mesh that one window answers for.
+    What one window of a large plane answers for.
+
+    Parameters
+    ----------
+    background : 2D `~numpy.ndarray`
+        The background in cells, NaN where nothing is valid.
+
+    levels : `~astro_denoise.noise.block_map.BlockLevels` or `None`
+        Noise and light of the blocks, if the map is wanted.
+    """
+
+    background: np.ndarray
+    levels: object = None
+
+
+def meshes_of_window(values, valid, shape, tile, *, single=None):
+    """
+    Measure the meshes that one window of a large plane answers for.
 
     Parameters
     ----------
@@ -101,10 +125,14 @@ def mesh_of_window(values, valid, shape, tile):
     tile : `~astro_denoise.frames.windows.Tile`
         One of `mesh_plan`.
 
+    single : 2D `~numpy.ndarray`, optional
+        The pixels in single precision, if noise and light of the blocks
+        are wanted.
+
     Returns
     -------
-    mesh : 2D `~numpy.ndarray`
-        The background, NaN where nothing is valid.
+    meshes : `WindowMeshes`
+        Of its core.
     """
     cells = tuple(-(-n // MESH) for n in values.shape)
     if valid.any():
@@ -113,21 +141,31 @@ def mesh_of_window(values, valid, shape, tile):
             sky.centre + sky.scale * sky.mesh.astype(float), cells)
     else:
         mesh = np.full(cells, np.nan)
-    part = tuple(slice((core.start - window.start) // MESH,
-                       -(-(min(core.stop, n) - window.start) // MESH))
+    core = tuple(slice(core.start - window.start,
+                       min(core.stop, n) - window.start)
                  for core, window, n in zip(tile.core, tile.window, shape,
                                             strict=True))
-    return mesh[part]
+    part = tuple(slice(side.start // MESH, -(-side.stop // MESH))
+                 for side in core)
+    levels = None
+    if single is not None:
+        import torch
+
+        from .block_map import block_levels
+
+        levels = block_levels(torch.from_numpy(single[core]),
+                              torch.from_numpy(valid[core]), large=True)
+    return WindowMeshes(mesh[part], levels)
 
 
-def mesh_of_windows(meshes, plan):
+def joined_meshes(parts, plan):
     """
-    The mesh of a plane from those of its windows.
+    Put the meshes of the windows of a plane together.
 
     Parameters
     ----------
-    meshes : list of 2D `~numpy.ndarray`
-        Of `mesh_of_window`, in the order of the plan.
+    parts : list of `WindowMeshes`
+        Of `meshes_of_window`, in the order of the plan.
 
     plan : tuple of `~astro_denoise.frames.windows.Tile`
         Of `mesh_plan`.
@@ -136,14 +174,31 @@ def mesh_of_windows(meshes, plan):
     -------
     background : `BackgroundMesh`
         The whole, without holes.
+
+    levels : `~astro_denoise.noise.block_map.BlockLevels` or `None`
+        Of all blocks.
     """
+    mesh = _joined([part.background for part in parts], plan)
+    fill_holes(mesh)
+    centre = float(np.median(mesh))
+    background = BackgroundMesh((mesh - centre).astype(np.float32), centre)
+    levels = parts[0].levels
+    if levels is not None:
+        import torch
+
+        levels = replace(levels, **{
+            name: torch.from_numpy(_joined(
+                [getattr(part.levels, name).numpy() for part in parts],
+                plan)) for name in ('logs', 'errors', 'dark')})
+    return background, levels
+
+
+def _joined(meshes, plan):
     size = [max(-(-tile.core[axis].stop // MESH) for tile in plan)
             for axis in (0, 1)]
-    mesh = np.empty(size)
+    whole = np.empty(size)
     for part, tile in zip(meshes, plan, strict=True):
         rows, columns = (slice(core.start // MESH, -(-core.stop // MESH))
                          for core in tile.core)
-        mesh[rows, columns] = part
-    fill_holes(mesh)
-    centre = float(np.median(mesh))
-    return BackgroundMesh((mesh - centre).astype(np.float32), centre)
+        whole[rows, columns] = part
+    return whole

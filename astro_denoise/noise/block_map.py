@@ -4,16 +4,23 @@ A noise level that differs from place to place, in blocks.
 """
 
 import math
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 
-from .block_levels import lower_mode
+from .block_levels import BLOCK, block_table, lower_mode
 
-__all__ = ['block_map']
+__all__ = ['BlockLevels', 'blank_blocks', 'block_levels', 'block_map',
+           'map_on_pixels', 'relative_map']
 
+_LARGE = 2**22      # pixels of a plane above which the map is coarser
+_FINE = 32          # pixels a side of a block of other maps
+_ROWS = 16          # of each block of a large plane that are looked at
 _MANY = 0.03     # of the blocks that must differ
 _DIFFERENT = 3.0  # errors
+_ALIKE = 2.0      # errors, within which blocks are averaged
+_REACH = 2        # blocks
 
 
 def block_map(levels, errors, index, grid):
@@ -34,9 +41,8 @@ def block_map(levels, errors, index, grid):
     Returns
     -------
     plane : 2D `~torch.Tensor` or `None`
-        Noise of all blocks, drawn towards the median of each and its
-        neighbours where that lies within the errors; `None` where one
-        level is enough.
+        Noise of all blocks, the mean of each and those near it that are
+        alike; `None` where one level is enough.
     """
     known = torch.isfinite(levels) & (levels > 0)
     if int(known.sum()) < 4:
@@ -50,22 +56,183 @@ def block_map(levels, errors, index, grid):
                        device=logs.device)
     error = torch.full_like(plane, math.inf)
     plane[index[known]], error[index[known]] = logs, log_errors.to(plane)
-    plane, error = plane.reshape(grid), error.reshape(grid)
-    middle = _neighbour_median(plane)
-    while not torch.isfinite(middle).all():
-        middle = torch.where(torch.isfinite(middle), middle,
-                             _neighbour_median(middle))
-    plane = torch.where(torch.isfinite(plane), plane, middle)
-    away = plane - middle
-    kept = (1 - (2 * error / away.abs().clamp(1e-9))**2).clamp(0)
-    return (middle + kept * away).exp()
+    return _of_alike(plane.reshape(grid), error.reshape(grid)).exp()
 
 
-def _neighbour_median(plane):
+def _of_alike(plane, error):
     """
-    Median of each cell and its eight neighbours, of those known.
+    Mean of each block and those around it that are like it.
+
+    Edges between amplifiers and depths of a stack stay as they are (the
+    sigma filter of Lee 1983, CVGIP 24, 255); blocks of which nothing is
+    known get the median of what is near.
     """
-    padded = F.pad(plane[None, None], (1, 1, 1, 1), value=math.nan)
-    near = F.unfold(padded.nan_to_num(math.inf), 3)[0].T
-    near = torch.where(torch.isinf(near), math.nan, near)
-    return near.nanmedian(1).values.reshape(plane.shape)
+    near = _near(plane)
+    mean = plane
+    while not torch.isfinite(mean).all():
+        mean = torch.where(torch.isfinite(mean), mean,
+                           _near(mean).nanmedian(0).values)
+    weight = torch.where(torch.isfinite(near), _near(error)**-2, 0.0)
+    mean_error = torch.where(torch.isfinite(error), error, 1.0)
+    for _ in range(2):
+        limit = _ALIKE * torch.sqrt(weight**-1 + mean_error**2)
+        used = weight * ((near - mean).abs() < limit)
+        total = used.sum(0)
+        known = total > 0
+        mean = torch.where(known, (used * near.nan_to_num(0.0)).sum(0)
+                           / total.clamp(1e-30), mean)
+        mean_error = torch.where(known, total.clamp(1e-30)**-0.5, mean_error)
+    return mean
+
+
+@dataclass(frozen=True)
+class BlockLevels:
+    """
+    Noise and light of all blocks of a plane, or of a part of one.
+
+    Attributes
+    ----------
+    logs, errors : 2D `~torch.Tensor`
+        Logarithm of the variance of each block and its error, NaN where
+        too little is known.
+
+    dark : 2D `~torch.Tensor`
+        Mean of the dark part of each block.
+
+    size : int
+        Pixels per side of a block.
+    """
+
+    logs: torch.Tensor = field(repr=False)
+    errors: torch.Tensor = field(repr=False)
+    dark: torch.Tensor = field(repr=False)
+    size: int
+
+
+def block_levels(plane, valid, *, large=None):
+    """
+    Measure noise and light of all blocks.
+
+    Parameters
+    ----------
+    plane, valid : 2D `~torch.Tensor`
+        The plane (float32), and `False` where a pixel must not be used.
+
+    large : bool, optional
+        Whether blocks are larger, and not all of their pixels are used;
+        by default if the plane has more than four million pixels.
+
+    Returns
+    -------
+    blocks : `BlockLevels`
+        What is known of each.
+    """
+    if large is None:
+        large = plane.numel() > _LARGE
+    size = BLOCK if large else _FINE
+    table = block_table(plane, valid, orders=((2, 2), (4, 4)), most=None,
+                        size=size, rows=_ROWS if large else None)
+    logs = table.log_variance[4, 4]
+    number = table.number[4, 4].double().clamp(1)
+    errors = 4.7 / torch.sqrt(number)
+    # second differences where they see no more than fourth ones
+    fine = table.log_variance[2, 2] - logs < 3 * 2.5 / torch.sqrt(number)
+    logs = torch.where(fine, table.log_variance[2, 2], logs)
+    errors = torch.where(fine, errors * 3.5 / 4.7, errors)
+    return BlockLevels(*(one.reshape(table.grid) for one in (
+        logs, errors, table.dark)), size)
+
+
+def blank_blocks(dark, level):
+    """
+    Find the blocks of one sky, and say whether most are of it.
+
+    Parameters
+    ----------
+    dark : `~torch.Tensor`
+        Mean of the dark part of each block.
+
+    level : float
+        Noise of a pixel.
+
+    Returns
+    -------
+    blank : bool `~torch.Tensor`
+        `True` for blocks of the sky.
+
+    enough : bool
+        Whether they are 60 per cent.
+    """
+    known = torch.isfinite(dark)
+    blank = known & ((dark - dark[known].median()).abs() < level / 2)
+    return blank, int(blank.sum()) >= 0.6 * int(known.sum())
+
+
+def relative_map(blocks, level, sky, slope):
+    """
+    Noise of each block over that of the sky, without its photons.
+
+    Parameters
+    ----------
+    blocks : `BlockLevels`
+        Of all blocks.
+
+    level, sky : float
+        Noise of a pixel of the sky, and its value.
+
+    slope : float
+        Variance per unit of light above the sky.
+
+    Returns
+    -------
+    relative : 2D `~torch.Tensor` or `None`
+        1 where the noise is that of the level; `None` where one level is
+        enough.
+    """
+    logs, errors = blocks.logs.flatten(), blocks.errors.flatten()
+    known = torch.isfinite(logs)
+    if not known.any():
+        return None
+    mode = lower_mode(logs[known], errors[known])[0]
+    levels = ((logs - mode) / 2).exp()
+    light = (blocks.dark.flatten() - sky).clamp(0).nan_to_num(0.0)
+    levels = levels / torch.sqrt(1 + slope * light / level**2)
+    return block_map(levels, levels * errors / 2,
+                     torch.arange(len(logs), device=logs.device),
+                     tuple(blocks.logs.shape))
+
+
+def map_on_pixels(plane, shape, size):
+    """
+    Interpolate a map of blocks to the pixels.
+
+    Parameters
+    ----------
+    plane : 2D `~torch.Tensor`
+        One value a block.
+
+    shape : tuple of int
+        Rows and columns of pixels.
+
+    size : int
+        Pixels per side of a block.
+
+    Returns
+    -------
+    pixels : 2D `~torch.Tensor`
+        Linear between the middles of the blocks (float32).
+    """
+    wide = F.interpolate(plane[None, None].float(), scale_factor=size,
+                         mode='bilinear', align_corners=False)[0, 0]
+    return wide[:shape[0], :shape[1]]
+
+
+def _near(plane):
+    """
+    Each cell and those up to two cells away, NaN where nothing is known.
+    """
+    size = 2 * _REACH + 1
+    padded = F.pad(plane[None, None], (_REACH,) * 4, value=math.nan)
+    near = F.unfold(padded.nan_to_num(math.inf, posinf=math.inf), size)[0]
+    near = near.reshape(size**2, *plane.shape)
+    return torch.where(torch.isinf(near), math.nan, near)

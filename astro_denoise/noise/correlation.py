@@ -3,9 +3,9 @@
 White noise, correlated noise, or structure that hides which of both.
 """
 
-import itertools
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 
@@ -24,6 +24,8 @@ _PIXEL_SCATTER = 4.3
 _LEAST = 0.03       # smaller correlations are not named
 _SIGNIFICANT = 3.3  # errors
 _SOURCES = 0.06     # tail of differences where structure is left in them
+_RESAMPLED = 0.2    # correlation along one axis that goes with the other
+_PER_TAIL = 2.5     # correlation that a tail may make
 _ALIKE = 0.4        # share of blocks of one level where it is that of noise
 _TOP = 0.1          # what differences of order 8 may see less than of order 4
 
@@ -173,6 +175,20 @@ def _checked(one, table, axis):
     return replace(one, rho=0.0, verdict='white')
 
 
+def _with_the_other(one, other):
+    """
+    An axis that looks like structure, where the other one is correlated.
+
+    What resamples a frame does so along both axes; kernels of a grid that
+    is finer need not fall with the order as others do.
+    """
+    rho = 1 - math.exp(-one.low) if math.isfinite(one.low) else 0.0
+    if (other.verdict != 'correlated' or one.verdict == 'correlated'
+            or rho < max(_RESAMPLED, 5 * one.error)):
+        return one
+    return replace(one, rho=rho, verdict='correlated')
+
+
 def _plateau(table, orders):
     """
     The lowest order whose differences see no more than the next ones.
@@ -181,7 +197,7 @@ def _plateau(table, orders):
     variance.
     """
     excess = 0.0
-    for first, second in itertools.pairwise(orders):
+    for first, second in pairwise(orders):
         excess, error, _ = _step(table, first, second,
                                  _STEP_SCATTER[first[0], second[0]])
         if not math.isfinite(excess):
@@ -222,6 +238,7 @@ def find_level(table, *, guard=4, second=None):
     if second is not None:
         y, x = (_checked(one, second, axis) for axis, one in
                 enumerate((y, x)))
+    y, x = _with_the_other(y, x), _with_the_other(x, y)
     orders = [(n, n) for n in (2, 4, 8) if (n, n) in table.log_variance]
     best, excess = _plateau(table, orders)
     verdicts = {y.verdict, x.verdict}
@@ -244,9 +261,9 @@ def find_level(table, *, guard=4, second=None):
         errors = _errors(table, best, _LEVEL_SCATTER[best])
     known = torch.isfinite(logs)
     mode, error, share = lower_mode(logs[known], errors[known])
-    tail = torch.stack([table.tail[order][known].nanquantile(0.3)
-                        for order in ((0, guard), (guard, 0))]).min()
-    if verdict == 'correlated' and share < _ALIKE and tail > _SOURCES:
+    rho = max(abs(y.rho), abs(x.rho))
+    if verdict == 'correlated' and _is_structure(
+            rho, share, _tail(table, known, guard)):
         verdict = 'cannot tell'
     level = math.exp(mode / 2) if math.isfinite(mode) else math.nan
     spread = (level * math.exp(-error), level * math.exp(error))
@@ -255,6 +272,27 @@ def find_level(table, *, guard=4, second=None):
     return LevelFindings(
         level, level * error / 2, spread, verdict, y, x,
         (logs / 2).exp(), (logs / 2).exp() * errors / 2)
+
+
+def _tail(table, known, guard):
+    """
+    Tail of the differences along both axes, where it is short.
+    """
+    return sum(float(table.tail[order][known].nanquantile(0.3)) / 2
+               for order in ((0, guard), (guard, 0)))
+
+
+def _is_structure(rho, share, tail):
+    """
+    Whether structure may make what looks like a correlation.
+
+    Noise is normal and of one level in most blocks.
+    """
+    if tail < _SOURCES / 2:
+        return False
+    if share < _ALIKE and tail > _SOURCES:
+        return True
+    return rho < _RESAMPLED and rho < _PER_TAIL * tail
 
 
 def _range(table, orders, level):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-__all__ = ['Defect', 'find_defects']
+__all__ = ['Defect', 'defect_pixels', 'find_defects']
 
 _CELL = 4             # pixels a side of an area of one exact value
 _SAMPLE = 250_000     # pixels
@@ -101,6 +101,43 @@ def find_defects(values, valid, *, step=0.0):
          for one in _joined(found)), key=lambda one: -one.share))
 
 
+def defect_pixels(values, valid, defects):
+    """
+    Find the pixels of defects that are known, in a part of a plane.
+
+    Parameters
+    ----------
+    values, valid : 2D `~torch.Tensor`
+        The part, which begins at multiples of 4 pixels of the plane.
+
+    defects : tuple of `Defect`
+        Of the plane.
+
+    Returns
+    -------
+    mask : 2D bool `~torch.Tensor`
+        `True` where a pixel holds no measurement; what reaches less than
+        12 pixels into the part is that of the plane only if the part
+        holds these.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.noise.defects import defect_pixels, find_defects
+    >>> values = torch.randn(100, 100) + 20
+    >>> values[:30] = 0
+    >>> mask, defects = find_defects(values, values > -1)
+    >>> part = values[20:60, 40:80]
+    >>> print(int(defect_pixels(part, part > -1, defects).sum()))
+    400
+    """
+    mask = torch.zeros_like(valid)
+    for one in defects:
+        alike = (values == one.value) & valid
+        mask |= alike if one.kind == 'extreme' else _area(alike)
+    return mask
+
+
 def _count(mask):
     return int(torch.count_nonzero(mask))
 
@@ -110,6 +147,8 @@ def _joined(found):
     values = {}
     for one in found:
         kind, share = values.get(one.value, (one.kind, 0.0))
+        if one.kind == 'extreme':
+            kind = 'extreme'  # of all pixels, not only of areas
         values[one.value] = kind, share + one.share
     return [Defect(value, share, kind)
             for value, (kind, share) in values.items()]
@@ -156,23 +195,31 @@ def _grown(mask):
     return F.max_pool2d(plane, 3, 1, 1)[0, 0] > 0
 
 
-def _areas(values, valid, value, step):
+def _area(alike):
     """
-    The areas of one value, or `None` if their surroundings are like them.
+    Cells whose pixels are all alike, and what of these touches them.
     """
-    alike = (values == value) & valid
-    rows, columns = (-(-n // _CELL) * _CELL for n in values.shape)
+    rows, columns = (-(-n // _CELL) * _CELL for n in alike.shape)
     padded = F.pad(alike, (0, columns - alike.shape[1],
                            0, rows - alike.shape[0]))
     cells = padded.reshape(rows // _CELL, _CELL, columns // _CELL, _CELL)
     full = cells.all(3).all(1)
     area = full.repeat_interleave(_CELL, 0).repeat_interleave(_CELL, 1)
-    area = area[:values.shape[0], :values.shape[1]]
+    area = area[:alike.shape[0], :alike.shape[1]]
     for _ in range(2 * _CELL):
         wider = _grown(area) & alike
         if torch.equal(wider, area):
             break
         area = wider
+    return area
+
+
+def _areas(values, valid, value, step):
+    """
+    The areas of one value, or `None` if their surroundings are like them.
+    """
+    alike = (values == value) & valid
+    area = _area(alike)
     ring = values[_grown(area) & ~alike & valid]
     if ring.numel() == 0:
         return None

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from .block_levels import block_size, block_table, lower_mode
-from .block_map import block_map
+from .block_map import (
+    blank_blocks,
+    block_levels,
+    relative_map,
+)
 from .correlation import find_level, uncorrelated
 from .defects import find_defects
 from .lines import line_noise
@@ -19,17 +23,67 @@ from .photon_slope import photon_slope
 from .psf_width import PsfWidth, psf_width
 from .quantization import dither, quantization_step, rounding_noise
 
-__all__ = ['NoiseFindings', 'measure_noise']
+__all__ = ['NoData', 'NoiseFindings', 'find_no_data', 'measure_noise']
 
 logger = logging.getLogger(__name__)
 
 MOST_BLOCKS = 128  # looked at for the level
 _HIGH_ORDERS = ((0, 8), (1, 8), (8, 8), (8, 1), (8, 0))
 _LOW_ORDERS = ((0, 2), (1, 2), (2, 2), (2, 1), (2, 0))
-_MAP_ROWS = 32      # of each block, where all blocks of a large plane count
 _COARSE = 0.75      # steps, below which rounding is most of the noise
 _NO_PATTERN = PhasePattern((0.0,) * 3, (0.0,) * 3, found=False)
 _FEW = 60_000      # fourth differences, below which second ones are used too
+
+
+@dataclass(frozen=True)
+class NoData:
+    """
+    What of a plane holds no measurement.
+
+    Attributes
+    ----------
+    step : float
+        What the values are counted in; 0 for a continuous range.
+
+    mask : 2D bool `~torch.Tensor`
+        `True` where a pixel holds none.
+
+    defects : tuple of `~astro_denoise.noise.defects.Defect`
+        The values of these.
+    """
+
+    step: float
+    mask: torch.Tensor = field(repr=False)
+    defects: tuple
+
+
+def find_no_data(values, valid):
+    """
+    Find what of a plane holds no measurement.
+
+    Parameters
+    ----------
+    values, valid : 2D `~torch.Tensor`
+        As for `measure_noise`.
+
+    Returns
+    -------
+    no_data : `NoData`
+        The pixels and their values.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.noise.findings import find_no_data
+    >>> values = torch.randn(100, 100) + 20
+    >>> values[:30] = 0
+    >>> print(int(find_no_data(values, values > -1).mask.sum()))
+    3000
+    """
+    values = values.nan_to_num(0.0) if not valid.all() else values
+    step = quantization_step(values, valid)
+    mask, defects = find_defects(values, valid, step=step)
+    return NoData(step, mask, defects)
 
 
 @dataclass(frozen=True)
@@ -78,7 +132,7 @@ class NoiseFindings:
 
     photon_slope : float
         Variance per unit of light above the sky; 0 where it is not
-        significant or the noise is correlated.
+        significant.
 
     seeing : `~astro_denoise.noise.psf_width.PsfWidth`
         Width of the point sources, and whether it is a locus, an upper
@@ -93,6 +147,9 @@ class NoiseFindings:
 
     poisson : bool
         Whether values are counts from 0 whose variance is their mean.
+
+    pedestal : float
+        What was taken off the values before, and is in none of these.
     """
 
     level: float
@@ -114,6 +171,74 @@ class NoiseFindings:
     block_size: int = 64
     block_map: torch.Tensor | None = field(default=None, repr=False)
     poisson: bool = False
+    pedestal: float = 0.0
+
+    @property
+    def may_have_map(self):
+        """
+        Whether noise that differs from place to place can be told.
+        """
+        return (self.level > 0 and not self.phases.found
+                and self.level >= _COARSE * self.step)
+
+    def with_map(self, blocks, *, slope=None):
+        """
+        Add the noise of each block, where it differs.
+
+        Parameters
+        ----------
+        blocks : `~astro_denoise.noise.block_map.BlockLevels`
+            Noise and light of all blocks.
+
+        slope : float, optional
+            Variance per unit of light, if it is known better than from
+            the plane.
+
+        Returns
+        -------
+        findings : `NoiseFindings`
+            With the level of the blank sky of the map.
+        """
+        slope = self.photon_slope if slope is None else slope
+        relative = relative_map(blocks, self.level, self.sky, slope)
+        if relative is None:
+            return self
+        blank, enough = blank_blocks(blocks.dark, self.level)
+        factor = float(relative[blank].median()) if enough else 1.0
+        return replace(
+            self, level=factor * self.level,
+            level_error=factor * self.level_error,
+            level_range=tuple(factor * one for one in self.level_range),
+            line_level=factor * self.line_level,
+            block_map=self.level * relative, block_size=blocks.size)
+
+    def times(self, factor):
+        """
+        Put all that is in the unit of the plane in another one.
+
+        Parameters
+        ----------
+        factor : float
+            The unit of the plane over the other one.
+
+        Returns
+        -------
+        findings : `NoiseFindings`
+            The same of the plane times the factor.
+        """
+        return replace(
+            self, **{name: factor * getattr(self, name) for name in (
+                'level', 'level_error', 'step', 'line_level', 'sky',
+                'photon_slope', 'pedestal')},
+            level_range=tuple(factor * one for one in self.level_range),
+            phase_levels=self.phase_levels and tuple(
+                factor * one for one in self.phase_levels),
+            defects=tuple(replace(one, value=factor * one.value)
+                          for one in self.defects),
+            phases=replace(self.phases, contrasts=tuple(
+                factor * one for one in self.phases.contrasts)),
+            block_map=None if self.block_map is None else (
+                factor * self.block_map))
 
     @property
     def pixel_level(self):
@@ -220,12 +345,14 @@ def _counts_level(values, valid, step):
     return math.sqrt(typical) * step if 0.8 < ratio < 1.25 else None
 
 
-def _nothing(valid, step, mask, defects):
-    return NoiseFindings(0.0, 0.0, (0.0, 0.0), 'cannot tell', (0.0, 0.0),
-                         step, _NO_PATTERN, None, None, 0.0, defects, mask)
+def _nothing(no_data):
+    return NoiseFindings(
+        0.0, 0.0, (0.0, 0.0), 'cannot tell', (0.0, 0.0), no_data.step,
+        _NO_PATTERN, None, None, 0.0, no_data.defects, no_data.mask)
 
 
-def measure_noise(values, valid, *, background=None, most=MOST_BLOCKS):
+def measure_noise(values, valid, *, no_data=None, background=None,
+                  most=MOST_BLOCKS, mapped=True, known_slope=None):
     """
     Measure the noise of a plane, and say how sure that is.
 
@@ -237,11 +364,21 @@ def measure_noise(values, valid, *, background=None, most=MOST_BLOCKS):
     valid : 2D bool `~torch.Tensor`
         `False` where a pixel must not be used.
 
+    no_data : `NoData`, optional
+        Of `find_no_data`, if it is at hand.
+
     background : 2D `~torch.Tensor`, optional
         The background, without which the seeing is not measured.
 
     most : int, optional
         Blocks of 64 pixels that are looked at for the level.
+
+    mapped : bool, optional
+        Whether the noise of all blocks is compared.
+
+    known_slope : callable, optional
+        Gives, for the sky and its noise, the variance per unit of light
+        if that is known better than from the plane, else `None`.
 
     Returns
     -------
@@ -259,16 +396,17 @@ def measure_noise(values, valid, *, background=None, most=MOST_BLOCKS):
     5.0 white
     """
     values = values.nan_to_num(0.0) if not valid.all() else values
-    step = quantization_step(values, valid)
-    mask, defects = find_defects(values, valid, step=step)
-    if defects:
-        valid = valid & ~mask
+    if no_data is None:
+        no_data = find_no_data(values, valid)
+    if no_data.defects:
+        valid = valid & ~no_data.mask
+    step = no_data.step
     if not valid.any():
-        return _nothing(valid, step, mask, defects)
+        return _nothing(no_data)
     plane = dither(values, step) if step else values
     findings, table = _look(plane, valid, most=most)
     if not findings.level > 0:
-        return _nothing(valid, step, mask, defects)
+        return replace(_nothing(no_data), sky=float(values[valid].median()))
     coarse = findings.level < _COARSE * step
     pattern = (_NO_PATTERN if coarse else
                find_phases(plane, valid, findings.level, most=most))
@@ -280,27 +418,28 @@ def measure_noise(values, valid, *, background=None, most=MOST_BLOCKS):
     factor, poisson = 1.0, False
     if step:
         factor, poisson = _step_factor(values, valid, findings, table, step)
-    level = factor * findings.level
     sky = _sky_value(findings, table)
-    slope = 0.0
-    if findings.verdict != 'correlated' and not (pattern.found or poisson):
-        slope = photon_slope(plane, valid, findings.level, sky)
-    if poisson:
-        slope = step
-    blocks = None
-    if not (pattern.found or coarse):
-        blocks, level = _map(plane, valid, findings, table, sky, slope, level)
+    seeing = _seeing(values, valid, background, findings.level)
+    slope = step if poisson else 0.0
+    if not (pattern.found or poisson):
+        slope = photon_slope(
+            plane, valid, findings.level, sky,
+            white=findings.verdict == 'white',
+            fwhm=seeing.fwhm if seeing.verdict == 'locus' else None)
     if coarse or poisson:
         # what differences of rounded values say of neighbours is no noise
         findings = uncorrelated(findings)
-    found = _collected(findings, level, line_level, line_axis)
+    found = _collected(findings, factor * findings.level, line_level,
+                       line_axis)
     found = replace(
-        found, step=step, phases=pattern, defects=defects, defect_mask=mask,
-        phase_levels=phase_levels and tuple(
+        found, step=step, phases=pattern, defects=no_data.defects,
+        defect_mask=no_data.mask, phase_levels=phase_levels and tuple(
             factor * one for one in phase_levels), sky=sky,
-        photon_slope=slope, block_size=block_size(values.shape),
-        block_map=blocks, poisson=poisson)
-    return replace(found, seeing=_seeing(values, valid, background, found))
+        photon_slope=slope, poisson=poisson, seeing=seeing)
+    if mapped and found.may_have_map:
+        slope = known_slope and known_slope(found.sky, found.pixel_level)
+        found = found.with_map(block_levels(plane, valid), slope=slope)
+    return found
 
 
 def _collected(findings, level, line_level, line_axis):
@@ -334,20 +473,13 @@ def _sky_value(findings, table):
     return float(table.dark[near].median())
 
 
-def _seeing(values, valid, background, found):
+def _seeing(values, valid, background, level):
     """
-    Width of the point sources above a noise that grows with the light.
+    Width of the point sources, if the background is known.
     """
     if background is None:
-        return found.seeing
-    light = (background - found.sky).clamp(0)
-    sigma = torch.sqrt(found.level**2 + found.photon_slope * light)
-    if found.block_map is not None:
-        size = found.block_size
-        wide = found.block_map.repeat_interleave(size, 0).repeat_interleave(
-            size, 1)[:values.shape[0], :values.shape[1]]
-        sigma = sigma * (wide / found.level).to(sigma)
-    return psf_width(values, valid, background, sigma)
+        return PsfWidth(None, 'unknown', 0)
+    return psf_width(values, valid, background, level)
 
 
 def _by_phase(plane, valid, most):
@@ -392,50 +524,3 @@ def _step_factor(values, valid, findings, table, step):
     return max(factor, rounding_noise(step) / findings.level), False
 
 
-def _blank(dark, level):
-    """
-    Blocks of one sky, and whether most are.
-    """
-    known = torch.isfinite(dark)
-    blank = known & ((dark - dark[known].median()).abs() < level / 2)
-    return blank, int(blank.sum()) >= 0.6 * int(known.sum())
-
-
-def _all_blocks(plane, valid, findings):
-    """
-    Noise of all blocks of a large plane, its error, and the table.
-    """
-    table = block_table(plane, valid, orders=((2, 2), (4, 4)),
-                        size=block_size(plane.shape), most=None,
-                        rows=_MAP_ROWS)
-    logs = table.log_variance[4, 4]
-    number = table.number[4, 4].double().clamp(1)
-    errors = 4.7 / torch.sqrt(number)
-    # second differences where they see no more than fourth ones
-    fine = table.log_variance[2, 2] - logs < 3 * 2.5 / torch.sqrt(number)
-    logs = torch.where(fine, table.log_variance[2, 2], logs)
-    errors = torch.where(fine, errors * 3.5 / 4.7, errors)
-    known = torch.isfinite(logs)
-    mode = lower_mode(logs[known], errors[known])[0] if known.any() else 0.0
-    levels = ((logs - mode) / 2).exp() * findings.level
-    return levels, levels * errors / 2, table
-
-
-def _map(plane, valid, findings, table, sky, slope, level):
-    """
-    Noise of each block where it differs, and the level of the sky.
-    """
-    levels, errors = findings.blocks, findings.block_errors
-    if table.grid[0] * table.grid[1] > len(table.index):
-        levels, errors, table = _all_blocks(plane, valid, findings)
-    light = (table.dark - sky).clamp(0).nan_to_num(0.0)
-    photons = torch.sqrt(1 + slope * light / findings.level**2)
-    blocks = block_map(levels / photons, errors / photons, table.index,
-                       table.grid)
-    if blocks is None:
-        return None, level
-    factor = level / findings.level
-    blank, enough = _blank(table.dark, findings.level)
-    if enough:
-        level = factor * float(blocks.flatten()[table.index[blank]].median())
-    return factor * blocks, level

@@ -13,29 +13,25 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..exceptions import CorrelatedNoiseWarning
-from ..frames.scaling import Scale, sample_step
+from ..frames.scaling import Scale, sample_step, single_precision
 from ..frames.windows import grown, within
 from .background import (
     BackgroundMesh,
-    mesh_of_window,
-    mesh_of_windows,
+    joined_meshes,
     mesh_plan,
+    meshes_of_window,
 )
+from .doubts import doubts_of
 from .levels import MESH
-from .model import noise_model
+from .model import noise_model, relative_mesh
 from .photon_map import electrons_of_sky, photon_noise_map
 from .sampling import is_measured_whole, sample_parts
-from .seeing import estimate_fwhm
 
 __all__ = ['MAP_HALO', 'Measurement', 'Window', 'complete', 'measure_plane',
-           'measure_sample', 'read_scaled', 'read_window', 'warn_of']
+           'measure_sample', 'measure_window', 'read_scaled', 'read_valid',
+           'read_window', 'warn_of']
 
 MAP_HALO = 4 * MESH  # reach of a photon noise map
-
-# Lag-1 autocorrelation of the blank background above which the noise is no
-# longer independent from pixel to pixel, as the models assume.
-_LARGEST_CORRELATION = 0.05
 
 # Electrons of the scatter of the pixels, for any detector: at most, and one
 # over it at least.
@@ -59,7 +55,7 @@ class Measurement:
         Noise of the blank sky.
 
     correlation : float
-        Lag-1 autocorrelation of the blank sky.
+        Lag-1 autocorrelation of the noise, the larger one of both axes.
 
     fwhm : float or `None`
         Full width at half maximum of the point sources in pixels.
@@ -77,6 +73,19 @@ class Measurement:
 
     n_valid : int
         Number of valid pixels that were measured.
+
+    found : `~astro_denoise.noise.findings.NoiseFindings` or `None`
+        All that the plane says of its noise, without the pixels that hold
+        no measurement.
+
+    relative : `~astro_denoise.noise.background.BackgroundMesh` or `None`
+        Noise over that of the level, where it differs from place to place.
+
+    supplied : `~astro_denoise.noise.supplied.SuppliedNoise` or `None`
+        How noise that was given compares with that of the plane.
+
+    rest : float or `None`
+        As for `~astro_denoise.noise.NoiseModel`.
     """
 
     origin: str
@@ -89,6 +98,26 @@ class Measurement:
     electrons: tuple | None = None
     background: BackgroundMesh | None = None
     n_valid: int = 1
+    found: object = None
+    relative: BackgroundMesh | None = None
+    supplied: object = None
+    rest: float | None = None
+
+    @property
+    def defects(self):
+        """Values that are no measurement, in single precision."""
+        return () if self.found is None else self.found.defects
+
+    @property
+    def is_mosaic(self):
+        """Whether the pixels of each 2 x 2 have levels of their own."""
+        return self.found is not None and self.found.phases.found
+
+    @property
+    def wants_map(self):
+        """Whether the noise of all blocks is to be compared."""
+        return (self.origin == 'estimated' and self.found is not None
+                and self.found.may_have_map)
 
     def describe(self):
         """
@@ -97,7 +126,8 @@ class Measurement:
         Returns
         -------
         description : dict
-            Origin, gain, read noise, level, correlation and seeing.
+            Origin, gain, read noise, level, correlation, verdict and
+            seeing.
         """
         return {
             'origin': self.origin,
@@ -105,7 +135,9 @@ class Measurement:
                                               -self.scale.exponent),
             'read_noise': self.read_noise,
             'level': math.ldexp(self.level, self.scale.exponent),
-            'correlation': self.correlation, 'fwhm': self.fwhm}
+            'correlation': self.correlation or None,
+            'verdict': self.found and self.found.verdict,
+            'fwhm': self.fwhm}
 
     def whole(self, reader):
         """
@@ -126,7 +158,7 @@ class Measurement:
         return Window(values, valid, self.background.over(
             window, values.dtype), noise_map)
 
-    def noise_map(self, values, valid, sigma):
+    def noise_map(self, values, valid, sigma, window):
         """
         Make the noise map of a window.
 
@@ -137,6 +169,9 @@ class Measurement:
             axes and has a halo of `MAP_HALO` pixels; ``sigma`` may be
             `None` where the noise is not known.
 
+        window : tuple of slice
+            Its rows and columns.
+
         Returns
         -------
         noise_map : 2D `~numpy.ndarray`
@@ -145,10 +180,14 @@ class Measurement:
         if sigma is not None:
             return np.where(valid, sigma, self.level).astype(np.float32)
         if self.electrons is None:
-            return np.full(values.shape, self.level, np.float32)
-        gain, read_noise, pedestal = self.electrons
-        return photon_noise_map(values, valid, gain, read_noise,
-                                pedestal=pedestal)
+            noise_map = np.full(values.shape, self.level, np.float32)
+        else:
+            gain, read_noise, pedestal = self.electrons
+            noise_map = photon_noise_map(values, valid, gain, read_noise,
+                                         pedestal=pedestal)
+        if self.relative is not None:
+            noise_map *= self.relative.over(window, np.float32)
+        return noise_map
 
 
 @dataclass(frozen=True)
@@ -198,6 +237,40 @@ def read_scaled(reader, window, scale):
     return values, valid, sigma
 
 
+def read_valid(reader, measurement, window):
+    """
+    Read a window, without pixels that hold no measurement.
+
+    Parameters
+    ----------
+    reader, measurement, window : object
+        As for `read_window`.
+
+    Returns
+    -------
+    values, valid, sigma : 2D `~numpy.ndarray`
+        As for `read_scaled`.
+    """
+    scale = measurement.scale
+    if not measurement.defects:
+        return read_scaled(reader, window, scale)
+    import torch
+
+    from .defects import defect_pixels
+
+    part = grown(window, MESH, reader.shape)
+    part = tuple(slice(max(side.start, held.start),
+                       min(side.stop, held.stop))
+                 for side, held in zip(part, reader.held, strict=True))
+    values, valid, sigma = read_scaled(reader, part, scale)
+    valid &= ~defect_pixels(
+        torch.from_numpy(single_precision(values, scale.pedestal)),
+        torch.from_numpy(valid), measurement.defects).numpy()
+    values = np.where(valid, values, 0)
+    seen = within(window, part)
+    return values[seen], valid[seen], None if sigma is None else sigma[seen]
+
+
 def read_window(reader, measurement, window):
     """
     Read a window with its noise map.
@@ -220,9 +293,9 @@ def read_window(reader, measurement, window):
     """
     halo = 0 if reader.knows_noise else MAP_HALO
     part = grown(window, halo, reader.shape)
-    values, valid, sigma = read_scaled(reader, part, measurement.scale)
+    values, valid, sigma = read_valid(reader, measurement, part)
     seen = within(window, part)
-    noise_map = measurement.noise_map(values, valid, sigma)
+    noise_map = measurement.noise_map(values, valid, sigma, part)
     if noise_map[seen].shape == noise_map.shape:
         return values, valid, noise_map
     # Copies: the halo is not kept.
@@ -274,8 +347,11 @@ def measure_plane(reader, *, gain=None, read_noise=None, keep=False):
         values, valid, sigma = read_scaled(
             reader, (slice(None), slice(None)), scale)
         measurement, noise = measure_sample(values, valid, sigma, **options)
-        whole = (Window(values, valid, noise.background, noise.sigma)
-                 if keep else None)
+        whole = None
+        if keep:
+            if measurement.defects:
+                values = np.where(noise.valid, values, 0)
+            whole = Window(values, noise.valid, noise.background, noise.sigma)
         return measurement, whole
 
     def read(window):
@@ -288,13 +364,49 @@ def measure_plane(reader, *, gain=None, read_noise=None, keep=False):
               np.block([[part[number] for part in row] for row in rows])
               for number in range(3)]
     del rows
-    measurement, _ = measure_sample(*sample, **options)
+    measurement, _ = measure_sample(*sample, **options, mapped=False)
     del sample
-    meshes, plan = [], mesh_plan(reader.shape)
+    parts, plan = [], mesh_plan(reader.shape)
     for tile in plan:
-        values, valid, _ = read(grown(tile.window, 0, reader.shape))
-        meshes.append(mesh_of_window(values, valid, reader.shape, tile))
-    return complete(measurement, meshes, plan), None
+        planes = read_valid(reader, measurement,
+                            grown(tile.window, 0, reader.shape))
+        parts.append(measure_window(planes, measurement, reader.shape, tile))
+        reader.release()
+    return complete(measurement, parts, plan), None
+
+
+def measure_window(planes, measurement, shape, tile):
+    """
+    Measure one window of a large plane.
+
+    Parameters
+    ----------
+    planes : tuple of 2D `~numpy.ndarray`
+        Of `read_valid`.
+
+    measurement : `Measurement`
+        Of a sample of the plane.
+
+    shape, tile : object
+        As for `~astro_denoise.noise.background.meshes_of_window`.
+
+    Returns
+    -------
+    meshes : `~astro_denoise.noise.background.WindowMeshes`
+        What the window answers for.
+    """
+    values, valid, _ = planes
+    single = None
+    if measurement.wants_map:
+        import torch
+
+        from .quantization import dither
+
+        single = single_precision(values, measurement.scale.pedestal)
+        if measurement.found.step:
+            single = dither(torch.from_numpy(single),
+                            measurement.found.step).numpy()
+    return meshes_of_window(values, valid, shape, tile, single=single)
 
 
 def _scale(reader):
@@ -311,7 +423,8 @@ def _scale(reader):
     return Scale()
 
 
-def measure_sample(values, valid, sigma, *, gain, read_noise, unit, scale):
+def measure_sample(values, valid, sigma, *, gain, read_noise, unit, scale,
+                   mapped=True):
     """
     Measure a plane that is at hand, or a sample of one.
 
@@ -326,6 +439,9 @@ def measure_sample(values, valid, sigma, *, gain, read_noise, unit, scale):
     scale : `~astro_denoise.frames.scaling.Scale`
         The range.
 
+    mapped : bool, optional
+        Whether the noise of all blocks is compared.
+
     Returns
     -------
     measurement : `Measurement`
@@ -336,12 +452,17 @@ def measure_sample(values, valid, sigma, *, gain, read_noise, unit, scale):
     """
     gain = _scaled_gain(gain, scale)
     noise = noise_model(values, valid, sigma=sigma, gain=gain,
-                        read_noise=read_noise, unit=unit)
-    fwhm = estimate_fwhm(values, noise.background, noise.sigma, valid)
+                        read_noise=read_noise, unit=unit,
+                        pedestal=scale.pedestal, mapped=mapped)
+    found = noise.found
+    if found is not None:
+        # The mask is as large as the plane.
+        found = replace(found, defect_mask=None)
     return Measurement(
         noise.origin, noise.gain, noise.read_noise, noise.level,
-        noise.correlation, fwhm, scale, noise.electrons, noise.mesh,
-        int(np.count_nonzero(valid))), noise
+        noise.correlation, found and found.seeing.fwhm, scale,
+        noise.electrons, noise.mesh, int(np.count_nonzero(noise.valid)),
+        found, noise.relative, noise.supplied, noise.rest), noise
 
 
 def _scaled_gain(gain, scale):
@@ -360,32 +481,38 @@ def _scaled_gain(gain, scale):
     return scaled
 
 
-def complete(measurement, meshes, plan):
+def complete(measurement, parts, plan):
     """
-    Add the background of a plane of which only a sample was measured.
+    Add what was measured of all of a large plane to that of its sample.
 
     Parameters
     ----------
     measurement : `Measurement`
         Of `measure_sample`.
 
-    meshes, plan : list
-        As for `~astro_denoise.noise.background.mesh_of_windows`.
+    parts, plan : list
+        As for `~astro_denoise.noise.background.joined_meshes`.
 
     Returns
     -------
     measurement : `Measurement`
         Of the plane.
     """
-    background = mesh_of_windows(meshes, plan)
+    background, levels = joined_meshes(parts, plan)
+    measurement = replace(measurement, background=background)
+    if levels is None:
+        return measurement
+    slope = measurement.electrons and 1 / measurement.electrons[0]
+    found = measurement.found.with_map(levels, slope=slope)
     electrons = measurement.electrons
-    if electrons is not None and measurement.origin == 'estimated':
-        electrons = electrons_of_sky(background.level, measurement.level,
-                                     measurement.gain)
-    return replace(measurement, electrons=electrons, background=background)
+    if electrons is not None:
+        electrons = electrons_of_sky(found.sky + found.pedestal,
+                                     found.pixel_level, electrons[0])
+    return replace(measurement, found=found, electrons=electrons,
+                   level=found.pixel_level, relative=relative_mesh(found))
 
 
-def warn_of(measurements, *, stacklevel=3):
+def warn_of(measurements, *, header=None, stacklevel=3):
     """
     Warn of what was found that the models are not made for.
 
@@ -394,18 +521,29 @@ def warn_of(measurements, *, stacklevel=3):
     measurements : list of `Measurement`
         Of each plane.
 
+    header : mapping, optional
+        Of the frame.
+
     stacklevel : int, optional
         Of the warnings.
 
     Warns
     -----
-    CorrelatedNoiseWarning
-        If the noise of neighbouring pixels is correlated.
+    AstropyUserWarning
+        One of the classes of `astro_denoise.exceptions`, for what
+        `~astro_denoise.noise.doubts.doubts_of` finds.
     """
-    correlation = max((each.correlation for each in measurements), default=0)
-    if correlation > _LARGEST_CORRELATION:
-        msg = (f'the noise of neighbouring pixels is correlated (lag-1 '
-               f'autocorrelation {correlation:.2f}), as in resampled frames: '
-               f'the models take it for independent, and the uncertainty '
-               f'returned is too small')
-        warnings.warn(msg, CorrelatedNoiseWarning, stacklevel=stacklevel)
+    kinds = {}
+    for number, each in enumerate(measurements):
+        for doubt in doubts_of(each, exponent=each.scale.exponent,
+                               header=header):
+            kinds.setdefault(doubt.kind, []).append((number, doubt))
+    for found in kinds.values():
+        planes = {number for number, _ in found}
+        for number, doubt in found:
+            if number != found[0][0]:
+                break
+            msg = doubt.message
+            if len(measurements) > 1:
+                msg += f' (in {len(planes)} of {len(measurements)} planes)'
+            warnings.warn(msg, doubt.category, stacklevel=stacklevel)

@@ -8,25 +8,22 @@ which is `False` where a pixel is masked or not finite.
 
 import logging
 import math
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import astropy.units as u
 import numpy as np
 
-from ..exceptions import NoiseEstimateWarning
+from ..frames.scaling import Scale, single_precision
 from .background import BackgroundMesh
 from .gain import check_positive
-from .levels import Sky, photon_slope, sky_noise
+from .levels import Sky
 from .photon_map import electrons_of_sky, photon_noise_map
 
 __all__ = ['NoiseModel', 'estimate_background', 'estimate_gain',
-           'estimate_noise_level', 'noise_model', 'photon_noise_map']
+           'estimate_noise_level', 'noise_model', 'photon_noise_map',
+           'relative_mesh']
 
 logger = logging.getLogger(__name__)
-
-# In electrons; detectors for images have less.
-_LARGEST_READ_NOISE = 300.0
 
 
 @dataclass
@@ -56,8 +53,8 @@ class NoiseModel:
         Read noise in electrons, given or estimated.
 
     correlation : float
-        Lag-1 autocorrelation of the residual blank background, the mean of
-        both axes; 0 where it is within three times its error.
+        Lag-1 autocorrelation of the noise, the larger one of both axes; 0
+        where it is not significant.
 
     electrons : tuple of float or `None`
         Gain, read noise and pedestal that `photon_noise_map` made
@@ -65,6 +62,23 @@ class NoiseModel:
 
     mesh : `~astro_denoise.noise.background.BackgroundMesh` or `None`
         What ``background`` was made of.
+
+    valid : 2D bool `~numpy.ndarray` or `None`
+        Pixels that hold a measurement.
+
+    found : `~astro_denoise.noise.findings.NoiseFindings` or `None`
+        All that the plane says of its noise.
+
+    relative : `~astro_denoise.noise.background.BackgroundMesh` or `None`
+        Noise over that of the level, without photons, where it differs
+        from place to place.
+
+    supplied : `~astro_denoise.noise.supplied.SuppliedNoise` or `None`
+        How noise that was given compares with that of the plane.
+
+    rest : float or `None`
+        Noise of the sky in electrons without its photons, if a gain was
+        given and no read noise.
     """
 
     sigma: np.ndarray
@@ -76,6 +90,11 @@ class NoiseModel:
     correlation: float
     electrons: tuple | None = None
     mesh: BackgroundMesh | None = None
+    valid: np.ndarray | None = None
+    found: object = None
+    relative: BackgroundMesh | None = None
+    supplied: object = None
+    rest: float | None = None
 
 
 def estimate_background(values, valid):
@@ -139,9 +158,8 @@ def estimate_noise_level(values, valid):
     >>> print(f'{level:.1f} {correlation:.1f}')
     5.0 0.0
     """
-    sky = Sky(values, valid)
-    level, correlation = sky_noise(sky)
-    return level * sky.scale, correlation
+    found = _findings(values, valid)
+    return found.pixel_level, _largest(found.correlation)
 
 
 def estimate_gain(values, valid):
@@ -167,22 +185,37 @@ def estimate_gain(values, valid):
     and galaxies).  The slope is taken one standard error low: a noise too
     large would smooth the cores of stars.
     """
-    sky = Sky(values, valid)
-    level, correlation = sky_noise(sky)
-    return _gain_of_sky(sky, level * sky.scale, correlation)
+    slope = _findings(values, valid).photon_slope
+    return 1 / slope if slope > 0 else None
 
 
-def _gain_of_sky(sky, level, correlation):
-    if level == 0 or abs(correlation) > 0.1:
-        return None
-    slope = photon_slope(sky, level)
-    return 1 / (slope * level) if slope > 0 else None
+def _findings(values, valid):
+    """
+    What a plane says of its noise, without its seeing.
+    """
+    import torch
+
+    from .findings import measure_noise
+
+    scale = Scale.of_sample(values[valid]) or Scale()
+    values, valid = np.where(valid, values, 0), np.array(valid)
+    scaled, _ = scale.apply(values, valid, None)
+    return measure_noise(
+        torch.from_numpy(single_precision(scaled, scale.pedestal)),
+        torch.from_numpy(valid), mapped=False).times(2.0**scale.exponent)
+
+
+def _largest(correlation):
+    """
+    The one of both axes that is farther from 0.
+    """
+    return max(correlation, key=abs)
 
 
 def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
-                unit=None):
+                unit=None, pedestal=0.0, mapped=True):
     """
-    Noise map, background and noise level of one plane.
+    Model noise and background of one plane.
 
     The noise comes from ``sigma``, else from ``gain`` with ``read_noise``,
     else from the plane itself: its level from the blank sky, its growth
@@ -193,7 +226,7 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
     Parameters
     ----------
     values : 2D `~numpy.ndarray`
-        The plane.
+        The plane, in a range of which single precision holds the squares.
 
     valid : 2D bool `~numpy.ndarray`
         `False` where a pixel must not be used.
@@ -210,22 +243,23 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
     unit : `~astropy.units.Unit`, optional
         Unit of the plane; electrons have gain 1.
 
+    pedestal : float, optional
+        As for `~astro_denoise.frames.scaling.single_precision`.
+
+    mapped : bool, optional
+        Whether the noise of all blocks is compared.
+
     Returns
     -------
     model : `NoiseModel`
-        Noise and background.
+        Noise and background; `~astro_denoise.noise.doubts.doubts_of` puts
+        into words what is odd.
 
     Raises
     ------
     ValueError
         If ``gain`` or ``read_noise`` is not positive and finite, or the
         shapes differ.
-
-    Warns
-    -----
-    NoiseEstimateWarning
-        If all pixels have the same value, or the noise of the sky is far
-        from that of ``gain`` and ``read_noise``.
 
     Examples
     --------
@@ -235,6 +269,45 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
     >>> model = noise_model(values, np.isfinite(values))
     >>> print(f'{model.level:.1f} {model.origin}')
     5.0 estimated
+    """
+    import torch
+
+    from .findings import find_no_data, measure_noise
+
+    given = _checked(values, valid, sigma, gain, read_noise, unit)
+    plane = torch.from_numpy(single_precision(values, pedestal))
+    no_data = find_no_data(plane, torch.from_numpy(valid))
+    if no_data.defects:
+        valid = valid & ~no_data.mask.numpy()
+    sky = Sky(values, valid)
+    mesh = BackgroundMesh(sky.mesh, sky.centre, sky.scale)
+    background = sky.background()
+    if not valid.any():
+        return NoiseModel(np.ones(values.shape, np.float32), background, 1.0,
+                          'estimated', correlation=0.0, mesh=mesh,
+                          valid=valid, **given)
+    known = sigma is not None or None not in given.values()
+    taken_off = 0.0 if values.dtype == np.float32 else pedestal
+    found = replace(measure_noise(
+        plane, torch.from_numpy(valid), no_data=no_data,
+        background=torch.from_numpy(single_precision(background, pedestal)),
+        mapped=mapped and not known,
+        known_slope=lambda sky, level: _slope(
+            sky + taken_off, level, **given)), pedestal=taken_off)
+    shared = {'background': background, 'mesh': mesh, 'valid': valid,
+              'found': found, 'correlation': _largest(found.correlation)}
+    if known:
+        return _known_noise(sky, sigma, given, shared)
+    if not found.level > 0:
+        level = max(abs(sky.centre), 1.0) * 1e-6
+        return NoiseModel(np.full(values.shape, level, np.float32),
+                          level=level, origin='estimated', **given, **shared)
+    return _estimated_noise(sky, given, shared)
+
+
+def _checked(values, valid, sigma, gain, read_noise, unit):
+    """
+    Gain and read noise, after a look at all arguments.
     """
     for name, array in (('valid', valid), ('sigma', sigma)):
         if array is not None and array.shape != values.shape:
@@ -247,71 +320,92 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
         gain = 1.0
     if read_noise is not None:
         check_positive('read_noise', read_noise)
-
-    sky = Sky(values, valid)
-    level, correlation = sky_noise(sky)
-    level *= sky.scale
-    mesh = BackgroundMesh(sky.mesh, sky.centre, sky.scale)
-    if not valid.any():
-        return NoiseModel(np.ones(values.shape, np.float32),
-                          sky.background(), 1.0, 'estimated', gain,
-                          read_noise, 0.0, mesh=mesh)
-    electrons = None
-    if sigma is not None:
-        origin = 'uncertainty'
-        sigma, level = _known_noise(sigma, sky)
-    elif gain is not None and read_noise is not None:
-        origin = 'gain'
-        electrons = gain, read_noise, 0.0
-        sigma = photon_noise_map(values, valid, gain, read_noise)
-        level = _compare_level(sigma, sky, level)
-    elif level == 0:
-        origin = 'estimated'
-        sigma, level = _no_noise(values, sky)
-    else:
-        origin = 'estimated'
-        sigma, gain, read_noise, electrons = _estimated_noise(
-            sky, level, correlation, gain, read_noise)
-    logger.info('noise level %.4g from %s, gain %s, read noise %s, lag-1 '
-                'autocorrelation %.3f', level, origin, gain, read_noise,
-                correlation)
-    return NoiseModel(sigma, sky.background(), level, origin, gain,
-                      read_noise, correlation, electrons, mesh)
+    return {'gain': gain, 'read_noise': read_noise}
 
 
-def _estimated_noise(sky, level, correlation, gain, read_noise):
+def _slope(sky, level, gain, read_noise):
+    """
+    Variance per unit of light where the user knows it, else `None`.
+    """
+    if gain is not None:
+        return 1 / gain
+    if read_noise is None:
+        return None
+    # level^2 = sky / gain + (read_noise / gain)^2
+    counts = max(sky, 0)
+    return 2 * level**2 / (counts + math.hypot(counts,
+                                               2 * level * read_noise))
+
+
+def relative_mesh(found):
+    """
+    Noise over that of the level, where it differs from place to place.
+
+    Parameters
+    ----------
+    found : `~astro_denoise.noise.findings.NoiseFindings`
+        What was measured.
+
+    Returns
+    -------
+    relative : `~astro_denoise.noise.background.BackgroundMesh` or `None`
+        A mesh of factors.
+    """
+    if found.block_map is None:
+        return None
+    mesh = (found.block_map / found.level).cpu().numpy()
+    return BackgroundMesh(mesh.astype(np.float32), cell=found.block_size)
+
+
+def _estimated_noise(sky, given, shared):
     """
     Noise map from the level of the sky and a gain, given or estimated.
     """
-    gain_given = gain is not None
-    if not gain_given and read_noise is not None:
-        # level^2 = sky / gain + (read_noise / gain)^2
-        counts = max(sky.level, 0)
-        gain = (counts + math.hypot(counts, 2 * level * read_noise)
-                ) / (2 * level**2)
-    elif not gain_given:
-        gain = _gain_of_sky(sky, level, correlation)
+    found = shared['found']
+    level, sky_value = found.pixel_level, found.sky + found.pedestal
+    slope = _slope(sky_value, level, **given) or found.photon_slope
+    gain, read_noise = 1 / slope if slope > 0 else None, given['read_noise']
+    relative, electrons, rest = relative_mesh(found), None, None
     if gain is None:
-        shape = sky.values.shape
-        return np.full(shape, level, np.float32), None, None, None
-    if sky.level * gain > 1.2 * (level * gain)**2:
-        logger.info('the sky of %.4g electrons has a noise of %.4g: there is '
-                    'a pedestal, or exposures were averaged',
-                    sky.level * gain, level * gain)
-    electrons = electrons_of_sky(sky.level, level, gain)
-    _, rest, pedestal = electrons
-    if gain_given and gain != 1 and rest > _LARGEST_READ_NOISE:
-        msg = (f'with gain={gain:.4g} electron per unit, the noise of the '
-               f'blank sky is a read noise of {rest:.0f} electron, as few '
-               f'detectors have: is the gain a setting of the camera (GAIN, '
-               f'with the gain in EGAIN), or of another unit?')
-        warnings.warn(msg, NoiseEstimateWarning, stacklevel=4)
-    sigma = photon_noise_map(sky.values, sky.valid, gain, rest,
-                             pedestal=pedestal)
-    return sigma, gain, rest if gain_given else read_noise, electrons
+        sigma = np.full(sky.values.shape, level, np.float32)
+    else:
+        if sky_value * gain > 1.2 * (level * gain)**2:
+            logger.info('the sky of %.4g electrons has a noise of %.4g: '
+                        'there is a pedestal, or exposures were averaged',
+                        sky_value * gain, level * gain)
+        electrons = electrons_of_sky(sky_value, level, gain)
+        if given['gain'] is not None:
+            read_noise = rest = electrons[1]
+        sigma = photon_noise_map(sky.values, sky.valid, *electrons[:2],
+                                 pedestal=electrons[2])
+    if relative is not None:
+        sigma *= relative.over(
+            tuple(slice(0, n) for n in sigma.shape), np.float32)
+    return NoiseModel(sigma, level=level, origin='estimated', gain=gain,
+                      read_noise=read_noise, electrons=electrons,
+                      relative=relative, rest=rest, **shared)
 
 
-def _sky_median(sigma, sky):
+def _known_noise(sky, sigma, given, shared):
+    """
+    Noise that was given, compared with that of the plane.
+    """
+    from .supplied import compare_supplied
+
+    found, electrons, origin = shared['found'], None, 'uncertainty'
+    if sigma is None:
+        electrons, origin = (given['gain'], given['read_noise'], 0.0), 'gain'
+        sigma = photon_noise_map(sky.values, sky.valid, *electrons[:2])
+    level = _sky_median(sigma, sky)
+    dark = _sky_median(sigma, sky, brightest=(
+        found.sky + found.pedestal + 2 * found.pixel_level))
+    supplied = compare_supplied(found, dark, None)
+    sigma = np.where(sky.valid, sigma, level).astype(np.float32)
+    return NoiseModel(sigma, level=level, origin=origin, electrons=electrons,
+                      supplied=supplied, **given, **shared)
+
+
+def _sky_median(sigma, sky, *, brightest=math.inf):
     """
     Median of a noise map on the blank sky, else on all valid pixels.
     """
@@ -319,30 +413,8 @@ def _sky_median(sigma, sky):
     sample = sigma[::step, ::step]
     every = slice(None, None, step)
     valid = sky.valid[every, every]
-    for use in (valid & sky.blank_pixels(every, every), valid):
+    dark = valid & (sky.values[every, every] < brightest)
+    for use in (dark & sky.blank_pixels(every, every), dark, valid):
         if use.any():
             return float(np.median(sample[use]))
     return float(np.median(sigma[sky.valid]))
-
-
-def _known_noise(sigma, sky):
-    level = _sky_median(sigma, sky)
-    return np.where(sky.valid, sigma, level).astype(np.float32), level
-
-
-def _compare_level(sigma, sky, measured):
-    level = _sky_median(sigma, sky)
-    if measured > 0 and not 1 / 1.5 < measured / level < 1.5:
-        msg = (f'the noise of the blank sky is {measured:.4g}, but gain and '
-               f'read_noise make it {level:.4g}; was the sky subtracted, or '
-               'were exposures averaged?')
-        warnings.warn(msg, NoiseEstimateWarning, stacklevel=3)
-    return level
-
-
-def _no_noise(values, sky):
-    msg = ('the noise cannot be estimated: all valid pixels have the value '
-           f'{sky.centre:g}')
-    warnings.warn(msg, NoiseEstimateWarning, stacklevel=3)
-    level = max(abs(sky.centre), 1.0) * 1e-6
-    return np.full(values.shape, level, np.float32), level

@@ -16,8 +16,16 @@ logger = logging.getLogger(__name__)
 _ROWS = 64                # worked on at a time
 _MOST_PIXELS = 4_000_000  # looked at
 _MOST_BRIGHT = 20_000     # pixels of a strip
-_LEAST_IN_BIN = 50
+_LEAST_IN_BIN = 50        # pixels
+_LEAST_OF_STARS = 15      # where the structure that is left is known
 _SIGNIFICANT = 4.0
+_LIKELY = 2.0             # errors, where little structure is left
+_SKY_ERROR = 0.03         # of the variance of the sky
+_MISFIT = 3.0             # reduced chi-squared of a fit
+# FWHM of stars, and what fourth differences along both axes leave of them
+# over the mean of 3 x 3 pixels, at most.
+_LEFT_OF_STARS = ((2.0, 2.5, 3.0, 4.0),
+                  (0.04, 0.015, 0.006, 0.0013))
 
 
 def _binomial(plane, order):
@@ -43,20 +51,29 @@ def _strip_sample(part, level, sky):
     mean = _binomial(part[2:-2, 2:-2], 2)
     known = torch.isfinite(smooth)
     bright = torch.nonzero((known & (smooth > 1)).flatten())[:, 0]
-    bright = bright[::1 + len(bright) // _MOST_BRIGHT]
+    bright = _thinned(bright, _MOST_BRIGHT)
     dark = torch.nonzero((known & (smooth.abs() < 1)).flatten())[:, 0]
-    dark = dark[::1 + len(dark) // (_MOST_BRIGHT // 4)]
+    dark = _thinned(dark, _MOST_BRIGHT // 4)
     rows = [plane.flatten()[bright] for plane in (mean, residual,
                                                   mean - smooth)]
     return torch.stack(rows).cpu().numpy(), residual.flatten()[
         dark].cpu().numpy()
 
 
+def _thinned(index, most):
+    """
+    Some of the pixels of a list, each by its place and not its rank.
+    """
+    every = 1 + len(index) // most
+    # the golden ratio spreads neighbours evenly
+    return index[(index * 40503 % 65536) % every == 0] if every > 1 else index
+
+
 def _variance(sample):
     return np.quantile(np.abs(sample), 0.6827)**2 if sample.size else 0.0
 
 
-def photon_slope(values, valid, level, sky):
+def photon_slope(values, valid, level, sky, *, white=True, fwhm=None):
     """
     Slope of the variance with the mean.
 
@@ -71,6 +88,14 @@ def photon_slope(values, valid, level, sky):
 
     level, sky : float
         Noise of a pixel of the sky, and its value.
+
+    white : bool, optional
+        Whether the noise is independent from pixel to pixel. Differences
+        see less of noise that is not, but as much less in the light.
+
+    fwhm : float, optional
+        Of the point sources in pixels, if it is known: nothing is sharper
+        than these, so that little structure is left in differences.
 
     Returns
     -------
@@ -88,8 +113,8 @@ def photon_slope(values, valid, level, sky):
     >>> light = light.expand(300, 300)
     >>> values = torch.poisson(light, generator=generator)
     >>> slope = photon_slope(values, values > 0, 10.0, 100.0)
-    >>> print(f'{slope:.1f}')  # 1 in truth: one error low, by design
-    0.8
+    >>> print(f'{slope:.1f}')
+    0.9
     """
     n_rows, n_columns = values.shape
     if not level > 0 or min(n_rows, n_columns) < 16:
@@ -107,62 +132,89 @@ def photon_slope(values, valid, level, sky):
         rows.append(bright)
         dark.append(blank)
     mean, residual, curvature = np.concatenate(rows, axis=1).astype(float)
-    blank = _variance(np.concatenate(dark))
-    # of a frame without dark pixels the level itself is known
-    blank = blank if np.concatenate(dark).size > 500 else 1.0
-    points = _points(mean, residual, curvature, blank)
+    dark = np.concatenate(dark).astype(float)
+    structure = _most_structure(fwhm)
+    points = _points(mean, residual, curvature,
+                     flat=structure == math.inf)
+    if dark.size > 500:
+        points.insert(0, (0.0, _variance(dark), dark.size))
     if len(points) < 4:
         return 0.0
     mean, variance, number = np.array(points).T
-    # the brightest bins are left out until the two terms fit the others
+    # the brightest bins are left out until the terms fit the others
     for last in range(len(mean), 3, -1):
-        slope, error, misfit = _fit(mean[:last], variance[:last],
-                                    number[:last])
-        if misfit < 2:
+        slope, error, misfit = _fit(
+            mean[:last], variance[:last], number[:last],
+            sky_error=_SKY_ERROR if white else math.inf, structure=structure)
+        if misfit < _MISFIT:
             logger.debug('photon slope %s +- %s', slope, error)
-            seen = slope > _SIGNIFICANT * error
+            seen = slope > error * (
+                _SIGNIFICANT if structure == math.inf else _LIKELY)
             return (slope - error) * level if seen else 0.0
     return 0.0
 
 
-def _points(mean, residual, curvature, blank):
+def _most_structure(fwhm):
     """
-    Variance of the residual over that of the sky in bins of brightness.
+    Square of what is left of a star in differences, over its light.
+
+    For profiles of Moffat (beta = 3.5) at all places within a pixel.
+    """
+    if fwhm is None or fwhm < _LEFT_OF_STARS[0][0]:
+        return math.inf
+    return float(np.interp(fwhm, *_LEFT_OF_STARS))**2
+
+
+def _points(mean, residual, curvature, *, flat):
+    """
+    Variance of the residual in bins of brightness.
+
+    Where structure may be left in it, only the flatter half is used.
     """
     edges = 1.5 * 1.4**np.arange(50)
     which = np.digitize(mean, edges)
     points = []
     for i in range(1, edges.size):
         inside = which == i
-        if np.count_nonzero(inside) < _LEAST_IN_BIN:
+        if np.count_nonzero(inside) < (_LEAST_IN_BIN if flat else
+                                       _LEAST_OF_STARS):
             continue
-        flat = np.abs(curvature[inside])
-        flat = flat <= np.median(flat)
-        points.append((mean[inside][flat].mean(),
-                       _variance(residual[inside][flat]) / blank,
-                       np.count_nonzero(flat)))
+        if flat:
+            curved = np.abs(curvature)
+            inside &= curved <= np.median(curved[inside])
+        points.append((mean[inside].mean(), _variance(residual[inside]),
+                       np.count_nonzero(inside)))
     return points
 
 
-def _fit(mean, variance, number):
+def _fit(mean, variance, number, *, sky_error, structure):
     """
-    Fit ``1 + slope * mean + structure * mean**2``, both not negative.
+    Fit ``sky + slope * mean + structure * mean**2``, none negative.
 
-    Returns the slope, its error and the reduced chi-squared.
+    What is known of the first (1 of white noise) and the last term (it is
+    small) counts as two more points.
+
+    Returns the slope over the sky, its error and the reduced chi-squared.
     """
-    columns = np.stack([mean, mean**2], axis=1)
+    columns = np.stack([np.ones_like(mean), mean, mean**2], axis=1)
+    known = np.diag([1 / sky_error, 0.0, 1 / structure])
+    wanted = np.array([1 / sky_error, 0.0, 0.0])
     model = variance
-    for _ in range(5):
+    for _ in range(6):
         # variance of a 68.27 % quantile, and of residuals that overlap
         weight = np.sqrt(number / 6.6) / model
-        design = columns * weight[:, np.newaxis]
+        n_terms = columns.shape[1]
+        design = np.vstack([columns * weight[:, np.newaxis],
+                            known[:, :n_terms]])
         covariance = np.linalg.inv(design.T @ design)
-        solution = covariance @ design.T @ ((variance - 1) * weight)
-        if solution[-1] < 0 and columns.shape[1] == 2:
-            columns = columns[:, :1]
+        solution = covariance @ design.T @ np.append(variance * weight,
+                                                     wanted)
+        if solution[-1] < 0 and n_terms == 3:
+            columns = columns[:, :2]
         else:
-            model = np.maximum(1 + columns @ solution, 0.5)
+            model = np.maximum(columns @ solution, variance.min() / 2)
     misfit = np.sum(((variance - model) * weight)**2)
-    misfit /= variance.size - columns.shape[1]
-    error = math.sqrt(covariance[0, 0] * max(misfit, 1))
-    return float(solution[0]), error, misfit
+    misfit /= max(variance.size + np.isfinite(sky_error) - n_terms, 1)
+    error = math.sqrt(covariance[1, 1] * max(misfit, 1))
+    sky = max(float(solution[0]), float(variance.min()) / 2)
+    return float(solution[1]) / sky, error / sky, misfit

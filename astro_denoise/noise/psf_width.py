@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 __all__ = ['PsfWidth', 'psf_width']
 
@@ -16,6 +15,8 @@ _THRESHOLD = 5.0     # noise of the peak pixel
 _SIGNIFICANCE = 20   # of the source, so that widths are known to 5 %
 _RADIUS = 12         # pixels, half the side of a stamp
 _APART = 3           # pixels, half the side of where there is one peak
+_LEAST_AROUND = 5    # of the eight neighbours of a peak that are known
+_ROWS = 256          # looked through at a time
 _MOST = 800          # sources
 _ROUNDS = 15
 _LEAST_VALID = 0.4   # share of the light of a source on valid pixels
@@ -55,22 +56,49 @@ class PsfWidth:
     number: int
 
 
-def _peaks(height, valid):
+def _bright(values, valid, background, sigma):
+    """
+    Rows, columns and heights of pixels well above the noise, in strips.
+    """
+    def rows_of(plane, part):
+        return plane[part] if torch.is_tensor(plane) else plane
+
+    found = []
+    n_rows, n_columns = values.shape
+    for start in range(_RADIUS, n_rows - _RADIUS, _ROWS):
+        part = slice(start, min(start + _ROWS, n_rows - _RADIUS))
+        height = (values[part] - rows_of(background, part)) / rows_of(
+            sigma, part)
+        peak = (height > _THRESHOLD) & valid[part]
+        # most are not as high as their neighbours along x
+        peak[:, 1:] &= values[part, 1:] >= values[part, :-1]
+        peak[:, :-1] &= values[part, :-1] >= values[part, 1:]
+        y, x = torch.nonzero(peak, as_tuple=True)
+        inside = (x >= _RADIUS) & (x < n_columns - _RADIUS)
+        y, x = y[inside], x[inside]
+        found.append((y + start, x, height[y, x]))
+    return (torch.cat(parts) for parts in zip(*found, strict=True))
+
+
+def _peaks(values, valid, background, sigma):
     """
     Rows and columns of local maxima well above the noise.
     """
-    size = 2 * _APART + 1
-    plane = torch.where(valid, height, -math.inf)
-    around = F.max_pool2d(plane[None, None], size, 1, _APART)[0, 0]
-    peak = (plane == around) & (plane > _THRESHOLD)
-    touching = F.avg_pool2d(valid[None, None].to(height.dtype), 3, 1,
-                            1, count_include_pad=False)[0, 0]
-    # of the eight neighbours of a peak nearly all must be known
-    peak &= touching > 0.6
-    peak[:_RADIUS], peak[-_RADIUS:] = False, False
-    peak[:, :_RADIUS], peak[:, -_RADIUS:] = False, False
-    y, x = torch.nonzero(peak, as_tuple=True)
-    order = torch.argsort(height[y, x], descending=True, stable=True)[:_MOST]
+    y, x, height = _bright(values, valid, background, sigma)
+    near = range(-_APART, _APART + 1)
+    # The nearest neighbours first: they leave few for the others.
+    offsets = sorted(((dy, dx) for dy in near for dx in near if dy or dx),
+                     key=lambda offset: offset[0]**2 + offset[1]**2)
+    n_known = torch.zeros_like(y)
+    for number, (dy, dx) in enumerate(offsets):
+        known = valid[y + dy, x + dx]
+        keep = (values[y, x] >= values[y + dy, x + dx]) | ~known
+        if number < 8:
+            n_known += known
+        if number == 7:
+            keep &= n_known >= _LEAST_AROUND
+        y, x, height, n_known = (one[keep] for one in (y, x, height, n_known))
+    order = torch.argsort(height, descending=True, stable=True)[:_MOST]
     return y[order], x[order]
 
 
@@ -161,14 +189,14 @@ def psf_width(values, valid, background, sigma):
     """
     if min(values.shape) < 2 * _RADIUS + 1:
         return PsfWidth(None, 'unknown', 0)
-    residual = values - background
-    height = residual / sigma
-    y, x = _peaks(height, valid)
+    y, x = _peaks(values, valid, background, sigma)
     if len(y) == 0:
         return PsfWidth(None, 'unknown', 0)
     noise = sigma[y, x] if torch.is_tensor(sigma) else sigma
     known = _stamps(valid, y, x).to(values.dtype)
-    stamps = torch.where(known > 0, _stamps(residual, y, x), 0)
+    sky = _stamps(background, y, x) if torch.is_tensor(background) else (
+        background)
+    stamps = torch.where(known > 0, _stamps(values, y, x) - sky, 0)
     stamps = stamps / (noise[:, None, None] if torch.is_tensor(noise)
                        else noise)
     width, ellipticity, significance, share = _moments(stamps, known)
@@ -189,10 +217,8 @@ def _judged(widths, ellipticities, significances):
     # what noise adds to the ellipticity
     out_of_round = (ellipticities - 2 / significances)[order]
     widths = widths[order]
-    locus = _locus(widths)
-    near = (np.zeros(len(widths), bool) if locus is None
-            else np.abs(widths / locus - 1) < _SAME - 1)
-    if near.any() and np.median(out_of_round[near]) < _ROUND:
+    locus, near = _round_locus(widths, out_of_round)
+    if locus is not None:
         return PsfWidth(_as_fwhm(np.median(widths[near])), 'locus',
                         int(near.sum()))
     # One that stands alone is a cosmic ray.
@@ -200,6 +226,19 @@ def _judged(widths, ellipticities, significances):
     alike = widths[first:][widths[first:] <= 1.1 * widths[first]]
     number = len(alike)
     return PsfWidth(_as_fwhm(np.median(alike)), 'upper limit', number)
+
+
+def _round_locus(widths, out_of_round):
+    """
+    Where widths crowd, and which do, if these sources are round.
+    """
+    locus = _locus(widths) if len(widths) else None
+    if locus is None:
+        return None, None
+    near = np.abs(widths / locus - 1) < _SAME - 1
+    if not near.any() or np.median(out_of_round[near]) >= _ROUND:
+        return None, None
+    return locus, near
 
 
 def _as_fwhm(width):

@@ -103,7 +103,7 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
     >>> import tempfile
     >>> from astro_denoise.data import get_example_path
     >>> from astro_denoise.pipeline import denoise_files
-    >>> path = get_example_path('eso085_030_004.fits')
+    >>> path = get_example_path('eso085_030_005.fits')
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     status = denoise_files([path], folder)
     ...     again = denoise_files([path], folder)

@@ -140,7 +140,7 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
     >>> from astropy.nddata import CCDData
     >>> from astro_denoise.data import get_example_path
     >>> from astro_denoise.pipeline import denoise_file
-    >>> path = get_example_path('eso085_030_004.fits')
+    >>> path = get_example_path('eso085_030_005.fits')
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     output = denoise_file(path, Path(folder) / 'denoised.fits')
     ...     ccd = CCDData.read(output)

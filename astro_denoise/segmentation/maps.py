@@ -110,18 +110,20 @@ def _in_frames(reader, frame, part, network, runtime):
     """Compute maps by a network for optical frames."""
     from ..inference.point_sources import find_in_planes
     from ..noise.gain import resolve_gain
-    from ..noise.measurement import measure_plane
+    from ..noise.measurement import measure_plane, warn_of
     from .catalog import measure_stars
 
     gain = resolve_gain(None, reader.header, reader.unit)
-    planes, scales = [], []
+    planes, measurements = [], []
     for index in reader.indices[part]:
         plane = reader.plane(index)
         measurement, whole = measure_plane(plane, gain=gain, keep=True)
         if whole is None:
             whole = measurement.whole(plane)
         planes.append(whole)
-        scales.append(measurement.scale.exponent)
+        measurements.append(measurement)
+    warn_of(measurements, header=reader.header, stacklevel=5)
+    scales = [each.scale.exponent for each in measurements]
     noise_map = np.stack([plane.noise_map for plane in planes])
     valid = np.stack([plane.valid for plane in planes])
     frame.valid[part] = valid  # less what is beyond the range

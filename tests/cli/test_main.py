@@ -134,6 +134,7 @@ def test_gain_and_read_noise(folder, gain, read_noise):
     assert header['DNRDNOIS'] == pytest.approx(9.0)
 
 
+@pytest.mark.filterwarnings('ignore:uncertainty is')
 def test_other_options(folder):
     data = fits.getdata('a.fits')
     mask = np.zeros(data.shape, np.uint8)
@@ -447,6 +448,7 @@ def test_closed_pipe(tmp_path):
     assert result.stderr == b''
 
 
+@pytest.mark.filterwarnings('ignore:the noise of neighbouring')
 def test_demo(tmp_path, capsys):
     args = ['demo', '-o', str(tmp_path / 'new')]
     assert main(args) == 0

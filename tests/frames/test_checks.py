@@ -75,7 +75,7 @@ def test_channels_on_the_last_axis(channels):
 
 
 def test_frame_that_was_denoised(exact):
-    denoised = exact(load_example_pair()[0])
+    denoised = exact(load_example_pair()[1])
     for function, options in ((denoise, {}),
                               (segment_point_sources, {'model': 'ccd-stars'})):
         with warnings.catch_warnings(record=True) as record:

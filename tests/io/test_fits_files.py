@@ -83,6 +83,7 @@ def science(noise_image, number, level=5.0):
 
 
 @pytest.mark.parametrize('first', ['', '1', '01'])
+@pytest.mark.filterwarnings('ignore:uncertainty is')
 def test_numbers_in_the_names(tmp_path, model, first, noise_image):
     path = tmp_path / 'in.fits'
     fits.HDUList([fits.PrimaryHDU(), *science(noise_image, first, 4.0),
@@ -412,6 +413,7 @@ def test_checksum_alone_is_verified(tmp_path, model, noise_image):
     assert sorted(os.listdir(tmp_path)) == ['in.fits', 'out.fits']
 
 
+@pytest.mark.filterwarnings('ignore:uncertainty is')
 def test_wrong_checksum_wherever_a_file_is_read(tmp_path, model,
                                                 noise_image):
     path = with_wrong_sum(tmp_path / 'bad.fits', noise_image)

@@ -104,9 +104,10 @@ def test_unknown_unit_is_kept(tmp_path, model, noise_image):
     assert fits.getheader(output)['BUNIT'] == 'nanofoo'
 
 
+@pytest.mark.filterwarnings('ignore:the noise of the blank sky')
 def test_keyword_of_the_primary_header(mosaic, tmp_path, model):
     output = denoise_file(mosaic, tmp_path / 'out.fits', model=model,
-                          hdu='PACKED', gain='GAIN', read_noise=1.0)
+                          hdu='PACKED', gain='GAIN', read_noise=0.5)
     with fits.open(output) as hdus:
         assert hdus['PACKED'].header['DNGAIN'] == 2.0
         assert 'GAIN' not in hdus['PACKED'].header
@@ -116,6 +117,7 @@ def test_keyword_of_the_primary_header(mosaic, tmp_path, model):
     assert not (tmp_path / 'other.fits').exists()
 
 
+@pytest.mark.filterwarnings('ignore:uncertainty is')
 def test_mask_and_uncertainty_of_files(crop, tmp_path, model):
     shape = fits.getdata(crop).shape
     flags = np.zeros(shape, np.int32)
@@ -138,6 +140,7 @@ def test_mask_and_uncertainty_of_files(crop, tmp_path, model):
 
 @pytest.mark.filterwarnings(
     'ignore::astro_denoise.exceptions.SkippedImageWarning')
+@pytest.mark.filterwarnings('ignore:uncertainty is')
 def test_files_for_each_chip(mosaic, tmp_path, model):
     images = [fits.ImageHDU(np.full(SHAPE, level), name='NOISE')
               for level in (2.0, 6.0)]
@@ -189,6 +192,7 @@ def test_mask_and_weights_beside_the_frame(paus, tmp_path, model):
     assert fits.getheader(output)['DNNOISE'] == 'estimated'
 
 
+@pytest.mark.filterwarnings('ignore:uncertainty is')
 def test_arguments_come_before_files_beside(paus, tmp_path, model):
     output = denoise_file(paus, tmp_path / 'out.fits', model=model,
                           uncertainty=3.0, mask=np.zeros(SHAPE, bool))
@@ -197,6 +201,7 @@ def test_arguments_come_before_files_beside(paus, tmp_path, model):
         assert 'MASK' not in hdus
 
 
+@pytest.mark.filterwarnings('ignore:uncertainty is')
 def test_weights_that_are_no_inverse_variances(paus, tmp_path, model):
     fits.writeto(tmp_path / 'red.weight.fits', np.ones(SHAPE, np.float32),
                  overwrite=True)

@@ -3,6 +3,8 @@
 Tests of the noise maps and estimates.
 """
 
+import re
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from numpy.testing import assert_allclose
 from scipy.ndimage import gaussian_filter
 
 from astro_denoise.exceptions import NoiseEstimateWarning
+from astro_denoise.noise.doubts import doubts_of
 from astro_denoise.noise.gain import resolve_gain
 from astro_denoise.noise.model import (
     estimate_background,
@@ -243,6 +246,12 @@ class TestGain:
         assert estimate_gain(values, np.isfinite(values)) is None
 
 
+def doubt_of(model):
+    doubt, = doubts_of(model)
+    assert doubt.category is NoiseEstimateWarning
+    return doubt.message
+
+
 class TestNoiseModel:
     def setup_class(self):
         self.scene = 100 + galaxies((384, 384), 8, 1)
@@ -320,20 +329,21 @@ class TestNoiseModel:
     def test_scaled_and_shifted(self):
         values = self.values.astype(float)
         first = noise_model(values, self.valid)
-        for scale, shift in ((1e-25, 0), (7.0, 1e6)):
-            other = noise_model(values * scale + shift, self.valid)
+        for scale, shift in ((2.0**-30, 0), (7.0, 1e6)):
+            other = noise_model(values * scale + shift, self.valid,
+                                pedestal=shift)
             assert_allclose(other.sigma / scale, first.sigma, rtol=1e-4)
             assert_allclose(other.correlation, first.correlation, atol=1e-6)
 
     def test_warns_of_another_sky(self):
-        with pytest.warns(NoiseEstimateWarning, match='sky subtracted'):
-            noise_model(self.values - 50, self.valid, gain=2.0,
-                        read_noise=1.0)
+        model = noise_model(self.values - 50, self.valid, gain=2.0,
+                            read_noise=1.0)
+        assert 'sky subtracted' in doubt_of(model)
 
     def test_constant_frame(self):
         values = np.full((30, 30), 5.0, np.float32)
-        with pytest.warns(NoiseEstimateWarning, match='have the value 5'):
-            model = noise_model(values, values > 0)
+        model = noise_model(values, values > 0)
+        assert 'have the value 5' in doubt_of(model)
         assert np.all(model.sigma > 0)
         assert np.all(model.background == 5)
 
@@ -362,10 +372,10 @@ def test_gain_that_is_a_setting():
     rng = np.random.default_rng(1)
     values = rng.poisson(200.0, (200, 200)) + rng.normal(0, 3, (200, 200))
     valid = np.ones(values.shape, bool)
-    with pytest.warns(NoiseEstimateWarning, match=r'17\d\d electron.*EGAIN'):
-        noise_model(values, valid, gain=120.0)
-    noise_model(values, valid, gain=1.0)
-    noise_model(values, valid, gain=5.0)
+    assert re.search(r'1[67]\d\d electron.*EGAIN', doubt_of(
+        noise_model(values, valid, gain=120.0)))
+    for gain in (1.0, 5.0):
+        assert not doubts_of(noise_model(values, valid, gain=gain))
 
 
 class TestResolveGain:

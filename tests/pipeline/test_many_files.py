@@ -158,6 +158,7 @@ def test_options_that_change_nothing(frames, tmp_path, model):
     assert list(status['attempts']) == [0, 0, 0]
 
 
+@pytest.mark.filterwarnings('ignore:uncertainty is')
 def test_options_of_another_kind_are_done_anew(frames, tmp_path, model):
     level, other = np.full(SHAPE, 5.0), np.full(SHAPE, 5.0)
     other[20:30, 20:30] = 500.0
