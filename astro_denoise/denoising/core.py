@@ -16,6 +16,7 @@ from ..frames.checks import (
     check_no_energy_axis,
     warn_of_counts,
     warn_of_denoised,
+    warn_of_missing_noise,
     warn_of_optical,
 )
 from ..frames.inputs import open_frame
@@ -130,6 +131,9 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         If an optical frame is given to a model for gamma rays, or single
         photons to a model for CCD frames.
 
+    NoiseEstimateWarning
+        If the uncertainty of finite pixels is NaN: they are left out.
+
     CorrelatedNoiseWarning
         If the noise of neighbouring pixels is correlated (resampled or
         drizzled frames): the models take it for independent.
@@ -174,6 +178,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     outputs = output_array, output_uncertainty
     _check_outputs(reader, *outputs)
     warn_of_denoised(reader.header)
+    warn_of_missing_noise(reader)
     model = load_model(model, task='denoise')
     runtime = Runtime.resolve(device, precision)
     network = runtime.place(model.network)

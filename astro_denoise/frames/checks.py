@@ -12,13 +12,14 @@ from astropy.nddata import NDData
 
 from ..exceptions import (
     CountsWarning,
+    NoiseEstimateWarning,
     ProcessedFrameWarning,
     UnusualImageWarning,
 )
 
 __all__ = ['check_counts', 'check_counts_unit', 'check_largest_count',
            'check_no_energy_axis', 'warn_of_counts', 'warn_of_denoised',
-           'warn_of_optical']
+           'warn_of_missing_noise', 'warn_of_optical']
 
 # Units in which a number may be that of photons. Frames without a unit are
 # often given adu.
@@ -29,6 +30,7 @@ _COUNT_UNITS = (u.dimensionless_unscaled, u.count, u.photon, u.electron,
 # at 3e38.
 _LARGEST_COUNT = 1e18
 
+_STRIP = 1024  # rows that are looked at together
 
 # Cards of optical detectors.
 _DETECTOR_CARDS = ('GAIN', 'EGAIN', 'RDNOISE', 'READNOIS', 'RON', 'GAINA',
@@ -95,6 +97,48 @@ def warn_of_denoised(header, *, cure='give the raw frame', stacklevel=3):
                f'{header["DNMODEL"]!r} (DNMODEL): its pixels share their '
                f'noise, which is taken for independent here; {cure}')
         warnings.warn(msg, ProcessedFrameWarning, stacklevel=stacklevel)
+
+
+def warn_of_missing_noise(reader, *, stacklevel=3):
+    """
+    Warn of pixels that are left out because they have no uncertainty.
+
+    Parameters
+    ----------
+    reader : `~astro_denoise.frames.FrameReader`
+        The frame.
+
+    stacklevel : int, optional
+        Of the warning.
+
+    Warns
+    -----
+    NoiseEstimateWarning
+        If the uncertainty of a finite pixel that is not masked is NaN. An
+        infinite one, or an inverse variance of 0, says so on purpose.
+    """
+    if reader.noise is None:
+        return
+    noise = reader.noise[0]
+    n_missing = n_pixels = 0
+    for index in reader.indices if noise.ndim else ():
+        for start in range(0, reader.pixels.shape[-2], _STRIP):
+            part = (*index, slice(start, start + _STRIP))
+            missing = np.isnan(noise[part])
+            valid = np.isfinite(reader.pixels[part])
+            for mask in reader.masks:
+                valid &= (mask[part] if mask.ndim else mask) == 0
+            n_pixels += np.count_nonzero(valid)
+            n_missing += np.count_nonzero(missing & valid)
+    # A frame without any is an error that says so.
+    if 0 < n_missing < n_pixels:
+        msg = (f'uncertainty is NaN for {n_missing} of the valid pixels '
+               f'({100 * n_missing / n_pixels:.2g} %), which are left out; '
+               f'if these are the low ones, as ccdproc.create_deviation makes '
+               f'them of a frame without its sky, sky and fluxes come out '
+               f'wrong: make the uncertainty before the sky is subtracted, '
+               f'or give gain and read_noise')
+        warnings.warn(msg, NoiseEstimateWarning, stacklevel=stacklevel)
 
 
 def variance_over_mean(values, valid):

@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
 from astropy.utils.masked import Masked
 
+from .checks import warn_of_missing_noise
 from .inputs import open_frame, plain_parts, working_type
 from .memory_maps import release
 from .windows import within
@@ -54,6 +55,11 @@ def unpack(data, *, uncertainty=None, mask=None):
         If shapes or units do not fit, the uncertainty is negative or zero,
         or no pixel is valid.
 
+    Warns
+    -----
+    NoiseEstimateWarning
+        If the uncertainty of finite pixels is NaN: they are not valid.
+
     Examples
     --------
     >>> import numpy as np
@@ -66,6 +72,7 @@ def unpack(data, *, uncertainty=None, mask=None):
     frame = reader.read()
     if not frame.valid.any():
         raise ValueError(' '.join(nothing_valid(reader)))
+    warn_of_missing_noise(reader, stacklevel=5)
     return frame
 
 

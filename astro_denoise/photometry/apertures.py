@@ -246,6 +246,9 @@ def annulus_photometry(data, catalog, *, r_in=30, r_out=45,
         If the frame was denoised and ``error`` is not given: the errors
         of the frame itself take pixels for independent.
 
+    NoiseEstimateWarning
+        If the uncertainty of finite pixels is NaN: they are left out.
+
     Notes
     -----
     The variance of the flux is

@@ -334,6 +334,9 @@ def profile_photometry(data, catalog, profile='fit', *, r_in=30, r_out=45,
         If the frame was denoised and ``error`` is not given: the errors
         of the frame itself take pixels for independent.
 
+    NoiseEstimateWarning
+        If the uncertainty of finite pixels is NaN: they are left out.
+
     Notes
     -----
     The weights do not follow the photon noise of the source, which would

@@ -19,6 +19,7 @@ from ..frames.checks import (
     check_counts_unit,
     check_no_energy_axis,
     warn_of_denoised,
+    warn_of_missing_noise,
     warn_of_optical,
 )
 from ..frames.inputs import open_frame, plain_parts
@@ -187,6 +188,9 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     ProcessedFrameWarning
         If the frame was denoised before.
 
+    NoiseEstimateWarning
+        If the uncertainty of finite pixels is NaN: they are left out.
+
     Notes
     -----
     The networks say of each pixel how much flux the point sources in it
@@ -235,6 +239,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     runtime = Runtime.resolve(device, precision)
     reader = open_frame(data, mask=mask)
     warn_of_denoised(reader.header)
+    warn_of_missing_noise(reader)
     frame = reader.read()
     if not frame.valid.any():
         raise ValueError(' '.join(nothing_valid(reader)))

@@ -14,6 +14,7 @@ import numpy as np
 from astropy.nddata import NDData
 from scipy.ndimage import uniform_filter
 
+from ..frames.checks import warn_of_missing_noise
 from ..frames.inputs import open_frame
 from ..frames.results import nothing_valid
 from ..io.fits_images import read_image
@@ -197,6 +198,7 @@ class FrameFolder:
                    f'have one')
             raise ValueError(msg)
         self.unit = reader.unit
+        warn_of_missing_noise(reader)
         saturation = resolve_gain(
             self.saturation, reader.header, reader.unit, name='saturation',
             default_unit=reader.unit or u.dimensionless_unscaled)

@@ -8,7 +8,7 @@ import warnings
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.nddata import CCDData
+from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import QTable
 from astropy.wcs import WCS
 
@@ -20,6 +20,7 @@ from astro_denoise import (
 from astro_denoise.data import load_example_pair, load_fermi_map
 from astro_denoise.exceptions import (
     CorrelatedNoiseWarning,
+    NoiseEstimateWarning,
     ProcessedFrameWarning,
     UnusualImageWarning,
 )
@@ -31,6 +32,10 @@ from astro_denoise.frames.checks import (
 )
 from astro_denoise.photometry import annulus_photometry, profile_photometry
 from astro_denoise.simulation import GalacticCenterSimulator
+
+CATALOG = QTable({name: [value] for name, value in (
+    ('ref_id', 1.0), ('aperture_x', 150.0), ('aperture_y', 150.0),
+    ('aperture_a', 8.0), ('aperture_b', 8.0), ('aperture_theta', 0.0))})
 
 
 @pytest.fixture
@@ -142,3 +147,43 @@ def test_photons_for_a_model_of_frames():
     np.random.default_rng(1).normal(3.0, 1.7, (128, 128))])
 def test_frames_are_no_photons(frame):
     warn_of_counts(frame, frame == frame, None)
+
+
+@pytest.fixture
+def deviation():
+    """
+    A frame without its sky, with what ccdproc.create_deviation makes of it.
+    """
+    image = 2 + np.random.default_rng(1).normal(0, 11**0.5, (300, 300))
+    with np.errstate(invalid='ignore'):
+        return CCDData(image, unit='adu',
+                       uncertainty=StdDevUncertainty(np.sqrt(image + 1)))
+
+
+@pytest.mark.parametrize('function', [
+    denoise, lambda frame: segment_point_sources(frame, 'ccd-stars'),
+    lambda frame: annulus_photometry(frame, CATALOG),
+    lambda frame: profile_photometry(frame, CATALOG)])
+def test_nan_uncertainty(deviation, function):
+    number = np.count_nonzero(np.isnan(deviation.uncertainty.array))
+    share = 100 * number / deviation.data.size
+    assert share == pytest.approx(18, abs=1)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter('always')
+        function(deviation)
+    said, = [one for one in found if 'is NaN' in str(one.message)]
+    assert said.category is NoiseEstimateWarning
+    assert f'for {number} of the valid pixels ({share:.2g} %)' in str(
+        said.message)
+    assert said.filename == __file__
+
+
+def test_nan_uncertainty_of_a_stack(deviation):
+    stack = CCDData(np.stack([deviation.data] * 2), unit='adu',
+                    uncertainty=StdDevUncertainty(np.full((2, 300, 300), 3.)))
+    stack.uncertainty.array[1, 7, 8:10] = np.nan
+    stack.mask = np.zeros(stack.shape, bool)
+    stack.mask[1, 7, 8] = True
+    with pytest.warns(NoiseEstimateWarning, match=r'is NaN for 1 of the valid '
+                      r'pixels \(0\.00056 %\)'):
+        unpack(stack)

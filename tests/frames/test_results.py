@@ -3,6 +3,7 @@
 Tests of taking arrays out of a frame and putting them back.
 """
 
+import contextlib
 import warnings
 from io import BytesIO
 
@@ -25,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from astro_denoise.exceptions import NoiseEstimateWarning
 from astro_denoise.frames import FrameWriter, open_frame, unpack
 
 LOG = {'DNMODEL': ('ccd', 'model that denoised'), 'DNLEVEL': 1.5,
@@ -372,9 +374,23 @@ class TestUncertainty:
     def test_not_finite_is_not_valid(self, value):
         std = self.std.copy()
         std[0, 1] = value
-        frame = unpack(self.values, uncertainty=std)
+        # Infinite is said on purpose.
+        with (pytest.warns(NoiseEstimateWarning, match='is NaN for 1 of the '
+                           r'valid pixels \(17 %\)') if np.isnan(value)
+              else contextlib.nullcontext()):
+            frame = unpack(self.values, uncertainty=std)
         assert_array_equal(frame.valid[0], np.isfinite(std))
         assert frame.values[0, 0, 1] == 0
+
+    def test_nan_where_nothing_is_valid_anyway(self):
+        std = self.std.copy()
+        std[0, :2] = np.nan
+        values = self.values.astype(float)
+        values[0, 0] = np.nan
+        mask = np.zeros(values.shape, bool)
+        mask[0, 1] = True
+        frame = unpack(values, uncertainty=std, mask=mask)
+        assert frame.valid.sum() == 4
 
     def test_no_weight_is_not_valid(self):
         weight = np.array([[0, 1, 4.0], [1, 1, 1]])
