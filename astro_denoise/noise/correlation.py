@@ -277,7 +277,11 @@ def find_level(table, *, guard=4, second=None):
 def _tail(table, known, guard):
     """
     Tail of the differences along both axes, where it is short.
+
+    Not even one difference is known where every third pixel is masked.
     """
+    if not known.any():
+        return math.nan
     return sum(float(table.tail[order][known].nanquantile(0.3)) / 2
                for order in ((0, guard), (guard, 0)))
 
