@@ -7,10 +7,16 @@ import contextlib
 
 from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ['CorrelatedNoiseWarning', 'CountsWarning', 'NoDataWarning',
-           'NoiseEstimateWarning', 'ProcessedFrameWarning',
+__all__ = ['CompanionWarning', 'CorrelatedNoiseWarning', 'CountsWarning',
+           'NoDataWarning', 'NoiseEstimateWarning', 'ProcessedFrameWarning',
            'SkippedImageWarning', 'UnusualImageWarning', 'WeightsError',
            'WeightsWarning']
+
+
+class CompanionWarning(AstropyUserWarning):
+    """
+    A mask, uncertainty or weight map is not used, or may mean something else.
+    """
 
 
 class NoiseEstimateWarning(AstropyUserWarning):

@@ -9,9 +9,10 @@ import sys
 from ..io.output import COMPRESSED, FITS_ENDINGS, atomic_output, check_output
 
 __all__ = ['NAME', 'USER_ERRORS', 'add_command', 'add_device', 'add_hdu',
-           'add_model', 'add_overwrite', 'add_progress', 'check_outputs',
-           'describe_error', 'hdu_place', 'new_parser', 'number_or_keyword',
-           'print_error', 'shows_progress', 'table_outputs', 'write_table']
+           'add_ignore_flags', 'add_model', 'add_overwrite', 'add_progress',
+           'check_outputs', 'describe_error', 'hdu_place', 'new_parser',
+           'number_or_keyword', 'print_error', 'shows_progress',
+           'table_outputs', 'write_table']
 
 
 NAME = 'astro-denoise'
@@ -66,6 +67,16 @@ def add_hdu(parser, what='the image'):
     """
     parser.add_argument('--hdu', type=hdu_place, metavar='HDU',
                         help=f'{what}: a number, NAME or NAME,VERSION')
+
+
+def add_ignore_flags(parser, *, shown=True):
+    """
+    Add the option that says which flags of masks are good.
+    """
+    parser.add_argument(
+        '--ignore-flags', default='auto', metavar='FLAGS',
+        help=('flags of masks that are good, such as 4,8 or DETECTED'
+              if shown else argparse.SUPPRESS))
 
 
 def add_device(parser):

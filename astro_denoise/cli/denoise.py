@@ -15,6 +15,7 @@ from .common import (
     add_command,
     add_device,
     add_hdu,
+    add_ignore_flags,
     add_model,
     add_overwrite,
     add_progress,
@@ -46,8 +47,9 @@ def add_denoise(commands):
     add('--read-noise', type=number_or_keyword, metavar='VALUE',
         help='electron, or the header keyword')
     add('--uncertainty', metavar='FILE', help='FITS file of the noise')
-    add('--uncertainty-type', choices=('std', 'var', 'ivar'),
-        metavar='TYPE', help='std, var or ivar (default: by UTYPE, or std)')
+    add('--uncertainty-type', choices=('auto', 'std', 'var', 'ivar'),
+        default='auto', metavar='TYPE',
+        help='auto, std, var or ivar (default: auto)')
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
     add('--no-companions', action='store_true',
         help='not IN.mask.fits and IN.weight.fits')
@@ -60,6 +62,7 @@ def add_denoise(commands):
     add('--scheduler', metavar='ADDRESS', help='a dask cluster does the work')
     # In the manual only: the help would not fit a screen.
     add('--ignore-checksum', action='store_true', help=argparse.SUPPRESS)
+    add_ignore_flags(parser, shown=False)
     add('--retries', type=int, default=3, help=argparse.SUPPRESS)
     add_overwrite(parser)
     add_progress(parser)
@@ -70,6 +73,7 @@ def _run_denoise(options):
         'hdu': options.hdu, 'mask': options.mask,
         'uncertainty': options.uncertainty,
         'uncertainty_type': options.uncertainty_type,
+        'good_bits': options.ignore_flags,
         'companions': not options.no_companions,
         'ignore_checksum': options.ignore_checksum,
         'gain': options.gain, 'read_noise': options.read_noise,

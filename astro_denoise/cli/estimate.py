@@ -11,6 +11,7 @@ from .common import (
     add_command,
     add_device,
     add_hdu,
+    add_ignore_flags,
     add_model,
     add_overwrite,
     add_progress,
@@ -39,6 +40,7 @@ def add_estimate(commands):
     add('--n-samples', type=int, default=2000, metavar='N',
         help='samples of the posterior (default: 2000)')
     add('--seed', type=int, metavar='N', help='same seed, same samples')
+    add_ignore_flags(parser)
     add_hdu(parser)
     add_device(parser)
     add_overwrite(parser)
@@ -62,7 +64,8 @@ def _run_estimate(options):
     model = load_model(options.model, task='estimate')
     tables, samples = [], []
     for path in options.inputs:
-        image = read_image(Path(path), hdu=options.hdu)
+        image = read_image(Path(path), hdu=options.hdu,
+                           good_bits=options.ignore_flags)
         try:
             with warnings.catch_warnings():
                 # Flagged in the table, and told below.

@@ -9,6 +9,7 @@ from pathlib import Path
 from .common import (
     add_command,
     add_hdu,
+    add_ignore_flags,
     add_overwrite,
     check_outputs,
     number_or_keyword,
@@ -44,9 +45,12 @@ def add_photometry(commands):
     add('--image-id', metavar='KEY',
         help='header keyword (default: the name of the file)')
     add('--uncertainty', metavar='FILE', help='FITS file of the noise')
-    add('--uncertainty-type', choices=('std', 'var', 'ivar'),
-        metavar='TYPE', help='std, var or ivar (default: by UTYPE, or std)')
+    add('--uncertainty-type', choices=('auto', 'std', 'var', 'ivar'),
+        default='auto', metavar='TYPE',
+        help='auto, std, var or ivar (default: auto)')
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
+    # In the manual only: the help would not fit a screen.
+    add_ignore_flags(parser, shown=False)
     add_hdu(parser)
     add('--r-in', type=float, default=30.0, metavar='R',
         help='of the annulus, in pixels (default: 30)')
@@ -111,7 +115,8 @@ def _measure(path, catalog, options):
 
     frame = read_image(Path(path), hdu=options.hdu, mask=options.mask,
                        uncertainty=options.uncertainty,
-                       kind=options.uncertainty_type)
+                       uncertainty_type=options.uncertainty_type,
+                       good_bits=options.ignore_flags)
     table = annulus_photometry(
         frame, catalog, r_in=options.r_in, r_out=options.r_out,
         gain=options.gain, saturation=options.saturation,

@@ -11,6 +11,7 @@ from .common import (
     add_command,
     add_device,
     add_hdu,
+    add_ignore_flags,
     add_model,
     add_overwrite,
     add_progress,
@@ -42,6 +43,7 @@ def add_segment(commands):
     add('--n-pixels', type=int, default=1, metavar='N',
         help='pixels that a source must have (default: 1)')
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
+    add_ignore_flags(parser)
     add_hdu(parser)
     add_device(parser)
     add_overwrite(parser)
@@ -58,7 +60,7 @@ def _run_segment(options):
                              ('--catalog', options.catalog, ('.ecsv',)),
                              ('--plot', options.plot, ('.png',))))
     image = read_image(Path(options.input), hdu=options.hdu,
-                       mask=options.mask)
+                       mask=options.mask, good_bits=options.ignore_flags)
     if image.data.ndim != 2:
         msg = (f'{options.input}: the image must have shape (ny, nx), got '
                f'{image.data.shape}')

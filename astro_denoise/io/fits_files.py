@@ -20,10 +20,11 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
-from .companions import OTHER_NAMES
+from .companions import find_planes
 
-__all__ = ['ImagePlace', 'choose_images', 'compressed', 'is_image',
-           'open_fits', 'opened', 'reading', 'skipped_images', 'with_data']
+__all__ = ['ImagePlace', 'as_floats', 'choose_images', 'compressed',
+           'image_places', 'is_image', 'open_fits', 'opened', 'reading',
+           'skipped_images', 'with_data']
 
 # Kinds of compression that keep floating-point numbers as they are.
 _GZIP = ('GZIP_1', 'GZIP_2')
@@ -31,6 +32,9 @@ _GZIP = ('GZIP_1', 'GZIP_2')
 # How files that are compressed as a whole begin.
 _COMPRESSIONS = {b'\x1f\x8b\x08': gzip.open, b'BZh': bz2.open,
                  b'\xfd7zXZ\0': lzma.open}
+
+# Numbers all smaller than this have few digits as 32-bit floats.
+_SMALL = 1e-32
 
 # What keywords can be numbered up to.
 _MOST = 999
@@ -322,18 +326,18 @@ def choose_images(hdus, hdu, path):
     """
     The images to denoise.
     """
-    images = _science_images(hdus)
-    if not images:
-        indices = [0] if is_image(hdus[0]) else [
-            index for index, each in enumerate(hdus)
-            if is_image(each) and not _describes(each)]
-        images = [ImagePlace(index, [('', version)])
-                  for version, index in enumerate(indices, 1)]
+    images = image_places(hdus)
     if hdu is None:
         if not images:
             msg = f'{str(path)!r} holds no image'
+            planes = [str(plane) for plane in find_planes(hdus).values()
+                      if is_image(hdus[plane.index])]
+            if planes:
+                msg += (f' of the sky by the names of its HDUs, but '
+                        f'{", ".join(planes)}; hdu (--hdu) takes one of them')
             raise ValueError(msg)
-        return images
+        with reading(path):
+            return _without_flat_ones(hdus, images)
 
     try:
         index = hdus.index_of(hdu)
@@ -349,6 +353,21 @@ def choose_images(hdus, hdu, path):
         raise ValueError(msg)
     return [image for image in images if image.index == index] or [
         ImagePlace(index, [('', len(images) + 1)])]
+
+
+def image_places(hdus):
+    """
+    The images that a file holds by the names of its extensions.
+    """
+    images = _science_images(hdus)
+    if images:
+        return images
+    planes = find_planes(hdus)
+    indices = [0] if is_image(hdus[0]) else [
+        index for index, each in enumerate(hdus)
+        if is_image(each) and index not in planes]
+    return [ImagePlace(index, [('', version)])
+            for version, index in enumerate(indices, 1)]
 
 
 def _science_images(hdus):
@@ -367,11 +386,31 @@ def _science_images(hdus):
     return images
 
 
-def _describes(hdu):
+def _without_flat_ones(hdus, images):
     """
-    Whether an image is, by its name, a mask, a weight or the like.
+    Of several images, those that may be of the sky by their values.
     """
-    return not OTHER_NAMES.isdisjoint(re.findall('[A-Z]+', hdu.name))
+    if len(images) == 1:
+        return images
+    skies = [image for image in images
+             if not _is_constant(hdus[image.index].data)] or images
+    # A mask that nothing names is mostly 0, as few images of floats are.
+    measured = {hdus[image.index].shape for image in skies
+                if hdus[image.index].data.dtype.kind == 'f'}
+    return [image for image in skies
+            if hdus[image.index].shape not in measured
+            or not _is_mostly_zero(hdus[image.index].data)]
+
+
+def _is_constant(data):
+    # Without a warning of planes that are NaN everywhere.
+    return bool(np.fmin.reduce(data, axis=None)
+                == np.fmax.reduce(data, axis=None))
+
+
+def _is_mostly_zero(data):
+    return data.dtype.kind in 'iu' and (
+        2 * np.count_nonzero(data) < data.size)
 
 
 def skipped_images(hdus, images):
@@ -391,15 +430,15 @@ def skipped_images(hdus, images):
     names : list of str
         Their numbers and names.
     """
-    chosen = {image.index for image in images}
+    known = {image.index for image in images} | find_planes(hdus).keys()
     return [f'{index} ({hdu.name or "no name"})'
             for index, hdu in enumerate(hdus)
-            if index not in chosen and is_image(hdu) and not _describes(hdu)]
+            if index not in known and is_image(hdu)]
 
 
 def with_data(hdu, data, header):
     """
-    An HDU of the same kind with other data, as 32-bit floats.
+    An HDU of the same kind with other data, as floats of 32 bits.
 
     Parameters
     ----------
@@ -407,7 +446,7 @@ def with_data(hdu, data, header):
         An image, compressed or not.
 
     data : `~numpy.ndarray`
-        The other data.
+        The other data; they have 64 bits if 32 do not hold them.
 
     header : `~astropy.io.fits.Header`
         Of the new HDU.
@@ -417,13 +456,27 @@ def with_data(hdu, data, header):
     hdu : HDU
         The new one; compressed images are compressed without loss.
     """
-    data = np.asarray(data).astype(np.float32)
+    data = as_floats(data)
     if isinstance(hdu, fits.CompImageHDU):
         # The other kinds would round floating-point numbers.
         kind = hdu.compression_type
         return compressed(hdu, data, header, kind if kind in _GZIP
                            else 'GZIP_2')
     return type(hdu)(data, header)
+
+
+def as_floats(data):
+    """
+    Numbers as 32-bit floats, or 64-bit ones if these do not hold them.
+    """
+    data = np.asarray(data)
+    with np.errstate(over='ignore', under='ignore'):
+        single = data.astype(np.float32)
+    # Variances of fluxes in physical units may be beyond their range.
+    largest = np.fmax.reduce(np.abs(data), axis=None)
+    lost = 0 < largest < _SMALL or (np.isinf(single)
+                                    & np.isfinite(data)).any()
+    return data if lost else single
 
 
 def compressed(hdu, data, header, kind):

@@ -3,6 +3,7 @@
 From a FITS file to a denoised FITS file.
 """
 
+import contextlib
 import gzip
 import warnings
 from pathlib import Path
@@ -12,7 +13,9 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ..exceptions import SkippedImageWarning
+from ..io.companions import NOISE_KINDS
 from ..io.fits_files import (
+    as_floats,
     choose_images,
     compressed,
     open_fits,
@@ -20,8 +23,9 @@ from ..io.fits_files import (
     skipped_images,
     with_data,
 )
-from ..io.fits_images import FitsImage
+from ..io.fits_images import Companions, FitsImage, warn_of_unused_planes
 from ..io.output import COMPRESSED, FITS_ENDINGS, atomic_output, check_output
+from ..io.uncertainties import UTYPES, in_kind, kind_of_utype
 
 __all__ = ['denoise_file']
 
@@ -30,9 +34,9 @@ _VERIFY = 'silentfix+ignore'
 
 
 def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
-                 uncertainty=None, uncertainty_type=None, companions=True,
-                 ignore_checksum=False, cards=None, overwrite=False,
-                 **options):
+                 uncertainty=None, uncertainty_type='auto',
+                 good_bits='auto', companions=True, ignore_checksum=False,
+                 cards=None, overwrite=False, **options):
     """
     Denoise the images of a FITS file.
 
@@ -61,21 +65,42 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
 
     mask : bool or int array, or path-like, optional
         Pixels to leave out (not 0): an array, or a FITS file of an image
-        for each image. They are added to those of an extension ``MASK``
-        or ``DQ`` of the same version, and of the same number if the image
-        has one in its name (``MASK2`` for ``SCI2``). `None` looks for a
-        file beside the input too, ``name.mask.fits`` for ``name.fits``.
+        for each image. They are added to those of the extensions ``MASK``,
+        ``DQ``, ``BPM`` or ``FLAGS`` of the same version, and of the same
+        number or name if the image has one (``MASK2`` for ``SCI2``,
+        ``CCD1_MASK`` for ``CCD1``). `None` looks for a file beside the
+        input too, ``name.mask.fits`` for ``name.fits`` and ``ood`` for
+        ``ooi`` in a name of DECam's pipeline.
 
     uncertainty : array_like, uncertainty object or path-like, optional
         The noise, as for `astro_denoise.denoise`, or a FITS file. `None`
-        takes the extension ``UNCERT`` or ``ERR`` of the same version and
-        number, and without one ``name.weight.fits`` beside the input: inverse
-        variances, 0 for pixels without a value.
+        takes an extension of the same version and number: ``UNCERT``,
+        ``ERR`` or the like, ``VAR`` or ``VARIANCE``, ``IVAR`` or
+        ``INVVAR``, or the weights ``WHT`` or ``WEIGHT``; and without one
+        ``name.weight.fits`` beside the input, or ``oow`` for ``ooi``. What
+        is found so is compared with the noise of the blank sky. If it is
+        1.5 times more or less, it is taken for what fits it, standard
+        deviations, variances or inverse variances, or else for relative,
+        and scaled. Pixels of 0 or less have no value.
 
-    uncertainty_type : {'std', 'var', 'ivar'}, optional
+    uncertainty_type : {'auto', 'std', 'var', 'ivar'}, optional
         What an uncertainty read from a file is: a standard deviation,
-        variance or inverse variance. `None` goes by the keyword
-        ``UTYPE``, and without it takes a standard deviation.
+        variance or inverse variance. ``'auto'`` goes by the keyword
+        ``UTYPE``, by the name of extension or file, and of a file without
+        such by what fits the noise of the image, or else takes standard
+        deviations. Any other value is taken at its word, and nothing is
+        scaled.
+
+    good_bits : int, str, list or `None`, optional
+        Flags of integer masks that do not say that a pixel is bad, as
+        ``ignore_flags`` of
+        `~astropy.nddata.bitmask.bitfield_to_boolean_mask`: a sum of flags,
+        a list, or a string such as ``'DETECTED,INTRP'`` or ``'~4,8'``, with
+        the names of the cards ``MP_...``, or of Webb's. `None` ignores all,
+        and 0 none. ``'auto'`` ignores ``DETECTED`` and
+        ``DETECTED_NEGATIVE`` of such cards, all of Webb's but
+        ``DO_NOT_USE`` and ``NON_SCIENCE``, and the warm pixels (64) of
+        Hubble's ACS and WFC3.
 
     companions : bool, optional
         Whether files beside the input count.
@@ -98,11 +123,13 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
     Returns
     -------
     output : `~pathlib.Path`
-        The file written: denoised images and their standard deviations
-        (extension ``UNCERT``, or ``ERR`` where the input has it) as
-        32-bit floats, a mask where pixels are masked or not finite (with
-        the bits of the mask that was given), and the log of
-        `astro_denoise.denoise` in the header of each image.
+        The file written: denoised images as 32-bit floats; their
+        uncertainties where the input has them, as what they are there
+        (variances in ``VAR``), else standard deviations in an extension
+        ``UNCERT``; a mask where pixels are masked or not finite (with the
+        bits of the mask that was given); and the log of
+        `astro_denoise.denoise` in the header of each image. Weights stay
+        as they are.
 
     Raises
     ------
@@ -122,8 +149,17 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
     -----
     SkippedImageWarning
         If ``hdu`` is `None`, and extensions that look like images of the
-        sky are left as they are because others are named ``SCI``, or there
-        is an image in the primary HDU.
+        sky are left as they are because others are named ``SCI``, there
+        is an image in the primary HDU, or they have the same value
+        everywhere or are mostly 0 as masks are.
+
+    CompanionWarning
+        If planes that describe an image are not used, or a mask leaves out
+        most of what stands out above the sky, or pixels like all others.
+
+    NoiseEstimateWarning
+        If an uncertainty that was found is taken for something else than
+        its name says, or scaled.
 
     Notes
     -----
@@ -147,11 +183,8 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
     >>> print(ccd.shape, ccd.unit, ccd.uncertainty.uncertainty_type)
     (480, 480) adu std
     """
-    if uncertainty_type is not None and uncertainty_type not in (
-            'std', 'var', 'ivar'):
-        msg = ("uncertainty_type must be 'std', 'var' or 'ivar', got "
-               f'{uncertainty_type!r}')
-        raise ValueError(msg)
+    described = Companions(mask, uncertainty, uncertainty_type, good_bits,
+                           companions, ignore_checksum)
     path, output = Path(path), Path(output)
     check_denoised(path, output, overwrite=overwrite)
     with (open_fits(path, ignore_checksum=ignore_checksum) as (
@@ -165,15 +198,15 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
             msg = (f'{path}: left as they are: the images '
                    f'{", ".join(skipped)}; hdu (--hdu) denoises one of them')
             warnings.warn(msg, SkippedImageWarning, stacklevel=2)
-        changed, added = {}, []
+        changed, added, images = {}, [], []
         for number, image in enumerate(chosen):
             here = _DenoisedImage(path, hdus, image, number, len(chosen),
-                                  companions=companions,
-                                  ignore_checksum=ignore_checksum)
-            denoised = here.denoise(model, mask, uncertainty,
-                                    uncertainty_type, options)
+                                  described)
+            denoised = here.denoise(model, options)
             denoised.header.update(cards or {})
             here.collect(denoised, changed, added)
+            images.append(here)
+        warn_of_unused_planes(images)
         # All but a full disk and the like is for what the input holds.
         with reading(path, but=OSError):
             _write(_merged(originals, changed, added), temporary)
@@ -223,9 +256,9 @@ class _DenoisedImage(FitsImage):
     `FitsImage`.
     """
 
-    bits = None  # of its masks, once they are read
+    flags = None  # its mask, once it is read
 
-    def denoise(self, model, mask, uncertainty, kind, options):
+    def denoise(self, model, options):
         """
         Denoise the image.
 
@@ -247,9 +280,14 @@ class _DenoisedImage(FitsImage):
         with reading(self.path):
             header = self.hdu.header.copy()
         ccd = CCDData(self.values(self.hdu), unit=self.unit(), meta=header)
-        self.bits = self.all_masks(mask)
-        return denoise(ccd, model, mask=self.bits,
-                       uncertainty=self.noise(uncertainty, kind), **options)
+        self.flags = self.mask()
+        uncertainty = self.uncertainty(self.flags)
+        denoised = denoise(ccd, model, mask=self.flags.bad,
+                           uncertainty=uncertainty, **options)
+        if self.noise is not None and 'DNNOISE' in denoised.header:
+            denoised.header['DNUNCERT'] = (
+                self.noise.describe(), 'what the uncertainty is taken for')
+        return denoised
 
     def collect(self, denoised, changed, added):
         """
@@ -279,37 +317,76 @@ class _DenoisedImage(FitsImage):
         changed[self.image.index] = with_data(self.hdu, denoised.data,
                                               header)
 
-        index = self.uncertainty_index
-        header = fits.Header() if index is None else (
-            self.hdus[index].header.copy())
-        header['UTYPE'] = 'StdDevUncertainty'
-        bunit = denoised.header.get('BUNIT', self.card('BUNIT'))
-        header['BUNIT'] = bunit
         sigma = np.asarray(denoised.uncertainty.array)
-        if index is None:
-            name, version = self.image.companions('UNCERT')[0]
-            added.append(fits.ImageHDU(sigma.astype(np.float32), header,
-                                       name=name, ver=version))
-        else:
-            changed[index] = with_data(self.hdus[index], sigma, header)
+        bunit = header.get('BUNIT', self.card('BUNIT'))
+        rewritten = False
+        for plane in self.planes_of_kind(*NOISE_KINDS[:3]):
+            old = self.hdus[plane.index]
+            # What has no name, no number or only zeros stays.
+            if plane.has_name and (self.values(old) > 0).any():
+                changed[plane.index] = self._new_noise(plane, sigma, bunit)
+                rewritten = True
+        if rewritten:
+            return
+        name, version = self.image.companions('UNCERT')[0]
+        new = fits.ImageHDU(as_floats(sigma), fits.Header(
+            {'UTYPE': 'StdDevUncertainty', 'BUNIT': bunit}), name=name,
+            ver=version)
+        for plane in self.planes:
+            old = self.hdus[plane.index]
+            if (old.name, old.ver) == (name, version):
+                changed[plane.index] = new
+                return
+        added.append(new)
+
+    def _new_noise(self, plane, sigma, bunit):
+        """
+        The HDU of an uncertainty with the new one, as what it is.
+        """
+        old = self.hdus[plane.index]
+        header = old.header.copy()
+        kind = kind_of_utype(header.get('UTYPE'), plane.name) or plane.kind
+        if self.noise is not None and self.noise.index == plane.index:
+            kind = self.noise.kind
+        if plane.name.startswith('UNCERT'):
+            kind = 'std'  # its keyword says so
+        header['UTYPE'] = UTYPES[kind]
+        if kind == 'std':
+            header['BUNIT'] = bunit
+        elif 'BUNIT' not in header:
+            power = 2 if kind == 'var' else -2
+            with contextlib.suppress(ValueError):
+                header['BUNIT'] = (self.unit()**power).to_string('fits')
+        values = in_kind(sigma, 'std', kind)
+        # What has no noise stays as it was.
+        kept = np.array(self.values(old), float)
+        return with_data(old, np.where(np.isfinite(values), values, kept),
+                         header)
 
     def _collect_mask(self, mask, changed, added):
         if mask is None:
             return
-        index = self.mask_index
+        planes = self.planes_of_kind('mask')
+        known = self.flags.bits
+        if known is None:
+            known = np.zeros(mask.shape, np.int64)
         # Bits have a meaning: only pixels that had none get one.
-        if index is None:
-            bits = np.zeros(mask.shape, int) if self.bits is None else (
-                self.bits.copy())
-            bits[mask & (bits == 0)] = 1
+        new = mask & (known & ~self.flags.good == 0)
+        if not planes:
+            bits = known.copy()
+            bits[new] |= self.flags.new_flag(bits.dtype)
             kind = next(kind for kind in (np.uint8, np.int16, np.int32, int)
                         if np.all(bits == bits.astype(kind)))
             name, version = self.image.companions('MASK')[0]
             added.append(fits.ImageHDU(bits.astype(kind), name=name,
                                        ver=version))
             return
+        index = planes[0].index
         bits = np.array(self.values(self.hdus[index]))
-        bits[mask & (bits == 0)] = 1
+        if bits.dtype.kind in 'iu':
+            bits[new] |= self.flags.new_flag(bits.dtype)
+        else:
+            bits[new] = 1
         hdu = self.hdus[index]
         if np.array_equal(bits, hdu.data):
             return

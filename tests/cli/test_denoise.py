@@ -106,6 +106,21 @@ def test_companions_can_be_left_out(night):
         assert [hdu.name for hdu in hdus] == ['PRIMARY', 'UNCERT']
 
 
+def test_flags_that_are_ignored(night):
+    with fits.open('c.fits') as hdus:
+        bits = np.zeros((40, 50), np.int16)
+        bits[2, 3], bits[4, 5] = 4, 8
+        hdus.append(fits.ImageHDU(bits, name='MASK'))
+        hdus.writeto('flagged.fits')
+    for flags, changed in (('auto', []), ('8', [8]), ('4,8', [4, 8])):
+        assert main(['denoise', 'flagged.fits', '-o', f'{flags}.fits',
+                     '--model', 'half.safetensors', '--ignore-flags',
+                     flags]) == 0
+        new = fits.getdata(f'{flags}.fits') != fits.getdata('flagged.fits')
+        assert bits[new & (bits > 0)].tolist() == changed
+        assert fits.getdata(f'{flags}.fits', 'MASK').tolist() == bits.tolist()
+
+
 def started(args, folder):
     """
     The command as a process of its own.

@@ -147,6 +147,25 @@ def test_segment_options(folder, capsys):
     run('segment fermi.fits -o out.fits --overwrite')
 
 
+def test_flags_that_are_ignored(folder, capsys):
+    counts = fits.getdata('fermi.fits')
+    bits = np.zeros((64, 64), np.int16)
+    bits[20:40], bits[:3] = 4, 8
+    fits.HDUList([fits.PrimaryHDU(counts, fits.getheader('fermi.fits')),
+                  fits.ImageHDU(bits, name='DQ')]).writeto('flagged.fits')
+    for number, (flags, left_out) in enumerate(
+            (('8', bits == 4), ('4,8', bits < 0), ('0', bits > 0))):
+        run(f'segment flagged.fits -o {number}.fits --ignore-flags {flags}')
+        assert_array_equal(fits.getdata(f'{number}.fits') > 0.5,
+                           (counts > 200) & ~left_out)
+    assert 'good_bits must be' in fails(
+        'segment flagged.fits -o 9.fits --ignore-flags NAME', capsys)
+    run('estimate flagged.fits -o all.ecsv --seed 1 --ignore-flags 4,8')
+    run('estimate fermi.fits -o plain.ecsv --seed 1')
+    flagged, plain = (QTable.read(f'{name}.ecsv') for name in ('all', 'plain'))
+    assert_array_equal(flagged['a_dm'], plain['a_dm'])
+
+
 @pytest.mark.parametrize('ending', ['.fit', '.FITS.GZ', '.fts.xz'])
 def test_segment_writes_other_kinds_of_fits_files(folder, ending):
     run(f'segment fermi.fits -o out{ending}')

@@ -195,7 +195,7 @@ def test_mask_noise_and_header(folder, own):
     x, y = (int(np.rint(catalog[f'aperture_{axis}'][0])) for axis in 'xy')
     bits = np.zeros(data.shape, np.int16)
     bits[y, x] = 1024
-    sigma = np.full(data.shape, 5.0)
+    sigma = np.full(data.shape, 70.0)
     hdus = [fits.PrimaryHDU(), fits.ImageHDU(data, name='SCI')]
     hdus[0].header['EGAIN'] = 2.0
     options = '--mask mask.fits --uncertainty var.fits'
@@ -215,6 +215,32 @@ def test_mask_noise_and_header(folder, own):
     for name in ('flux', 'flux_error', 'area', 'flag'):
         assert_allclose(table[name], expected[name])
     assert table['flag'][0] == ApertureFlag.MASKED | ApertureFlag.SATURATED
+
+
+def test_flags_and_kind_of_noise(folder):
+    """
+    What is no defect is measured; variances are known by their name.
+    """
+    data = fits.getdata('raw/a.fits')
+    catalog = QTable.read('catalog.ecsv')
+    bits = np.where(data > np.median(data) + 200, 32, 0).astype(np.int32)
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(data, name='IMAGE'),
+            fits.ImageHDU(bits, name='MASK'),
+            fits.ImageHDU(np.full(data.shape, 70.0**2), name='VARIANCE')]
+    hdus[2].header['HIERARCH MP_DETECTED'] = 5
+    fits.HDUList(hdus).writeto('frame.fits')
+    expected = annulus_photometry(CCDData(data, unit='adu'), catalog,
+                                  error=np.full(data.shape, 70.0) * u.adu)
+    for number, options in enumerate(('', '--ignore-flags 32',
+                                      '--ignore-flags DETECTED',
+                                      '--uncertainty-type auto')):
+        run(f'photometry frame.fits catalog.ecsv -o {number}.ecsv {options}')
+        table = QTable.read(f'{number}.ecsv')
+        for name in ('flux', 'flux_error', 'flag'):
+            assert_allclose(table[name], expected[name])
+    run('photometry frame.fits catalog.ecsv -o all.ecsv --ignore-flags 0')
+    flag = QTable.read('all.ecsv')['flag']
+    assert np.mean(flag & ApertureFlag.MASKED > 0) > 0.9
 
 
 def test_apertures_on_the_sky(folder):

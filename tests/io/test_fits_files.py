@@ -17,7 +17,11 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_denoise import denoise
-from astro_denoise.exceptions import ProcessedFrameWarning, SkippedImageWarning
+from astro_denoise.exceptions import (
+    CompanionWarning,
+    ProcessedFrameWarning,
+    SkippedImageWarning,
+)
 from astro_denoise.io import read_image
 from astro_denoise.pipeline.one_file import denoise_file
 
@@ -140,13 +144,17 @@ def test_images_that_are_left(tmp_path, model, primary, noise_image):
     hdus.append(fits.ImageHDU(np.ones(9), name='SPECTRUM'))
     fits.HDUList(hdus).writeto(path)
     first = len(hdus) - 8
-    with pytest.warns(SkippedImageWarning, match=(
-            rf'images {first} \(CCD2\), {first + 1} \(no name\); ')) as found:
+    with (pytest.warns(SkippedImageWarning, match=(
+              rf'images {first} \(CCD2\), {first + 1} \(no name\); ')),
+          pytest.warns(CompanionWarning, match=(
+              rf'planes {first + 3} \(DQ2\), which')) as found):
         denoise_file(path, tmp_path / 'out.fits', model=model,
                      uncertainty=5.0)
-    assert len(found) == 1
-    denoise_file(path, tmp_path / 'one.fits', model=model, hdu='CCD2')
-    assert 'DNMODEL' in fits.getheader(tmp_path / 'one.fits', 'CCD2')
+    assert len(found) == 2
+    with pytest.warns(CompanionWarning, match=r'\(DQ2\), which'):
+        denoise_file(path, tmp_path / 'one.fits', model=model, hdu=first + 1,
+                     uncertainty=5.0)
+    assert 'DNMODEL' in fits.getheader(tmp_path / 'one.fits', first + 1)
 
 
 def test_masks_and_weights_are_no_images_to_denoise(tmp_path, model,
@@ -154,9 +162,10 @@ def test_masks_and_weights_are_no_images_to_denoise(tmp_path, model,
     path = tmp_path / 'in.fits'
     fits.HDUList([fits.PrimaryHDU(), *(
         fits.ImageHDU(noise_image(1), name=name)
-        for name in ('IMAGE', 'VARIANCE', 'MASK2', 'CCD1_WEIGHT'))]).writeto(
-            path)
-    output = denoise_file(path, tmp_path / 'out.fits', model=model)
+        for name in ('IMAGE', 'MASK2', 'CCD1_WEIGHT', 'CTX'))]).writeto(path)
+    with pytest.warns(CompanionWarning, match=(
+            r'planes 2 \(MASK2\), 3 \(CCD1_WEIGHT\), which')):
+        output = denoise_file(path, tmp_path / 'out.fits', model=model)
     for index in (2, 3, 4):
         assert hdu_bytes(output, index) == hdu_bytes(path, index)
 
@@ -421,7 +430,8 @@ def test_wrong_checksum_wherever_a_file_is_read(tmp_path, model,
         read_image(path)
     assert raised.value.filename == str(path)
     fits.writeto(tmp_path / 'in.fits', noise_image(2))
-    options = {'model': model, 'uncertainty': path}
+    options = {'model': model, 'uncertainty': path,
+               'uncertainty_type': 'std'}
     with pytest.raises(OSError, match='wrong checksum') as raised:
         denoise_file(tmp_path / 'in.fits', tmp_path / 'out.fits', **options)
     assert raised.value.filename == str(path)

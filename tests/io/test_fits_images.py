@@ -10,7 +10,6 @@ from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty, VarianceUncertainty
 
 from astro_denoise.data.examples import get_example_path
-from astro_denoise.exceptions import NoiseEstimateWarning
 from astro_denoise.io.fits_images import read_image
 from astro_denoise.pipeline.one_file import denoise_file
 
@@ -199,15 +198,6 @@ def test_arguments_come_before_files_beside(paus, tmp_path, model):
     with fits.open(output) as hdus:
         assert hdus[0].header['DNSIGMA'] == pytest.approx(3.0)
         assert 'MASK' not in hdus
-
-
-@pytest.mark.filterwarnings('ignore:uncertainty is')
-def test_weights_that_are_no_inverse_variances(paus, tmp_path, model):
-    fits.writeto(tmp_path / 'red.weight.fits', np.ones(SHAPE, np.float32),
-                 overwrite=True)
-    with pytest.warns(NoiseEstimateWarning, match=r'red\.weight\.fits: .*'
-                      'are they inverse variances'):
-        denoise_file(paus, tmp_path / 'out.fits', model=model)
 
 
 def test_compressed_files_beside(tmp_path, model, noise_image):

@@ -158,6 +158,15 @@ def test_all_alike():
     assert found.verdict == 'cannot tell'
 
 
+def test_mask_that_leaves_no_difference():
+    values = torch.randn(256, 256, generator=torch.Generator().manual_seed(1))
+    valid = torch.ones(256, 256, dtype=torch.bool)
+    valid[::3, ::3] = False
+    found = measure_noise(values, valid)
+    assert found.verdict == 'cannot tell'
+    assert found.level == 0
+
+
 def test_nothing_valid():
     values = torch.zeros(100, 100)
     found = measure_noise(values, values > 0)
