@@ -113,7 +113,19 @@ def _run_one(options, common):
             reason = f'{path}: {reason}'
         print_error(reason)
         return 1
+    if options.uncertainty and options.uncertainty_type == 'auto':
+        _print_kinds(options.uncertainty, output)
     return 0
+
+
+def _print_kinds(uncertainty, output):
+    """Say what the numbers of an uncertainty were taken for."""
+    from astropy.io import fits
+
+    with fits.open(output) as hdus:
+        kinds = {hdu.header['DNUNCERT']: None for hdu in hdus
+                 if 'DNUNCERT' in hdu.header}
+    print(f'{uncertainty}: taken for {", ".join(kinds)}')
 
 
 def _run_many(options, common):

@@ -351,6 +351,12 @@ def choose_images(hdus, hdu, path):
     if not is_image(wanted):
         msg = f'hdu={hdu!r} of {str(path)!r} is not an image of 2 or 3 axes'
         raise ValueError(msg)
+    plane = find_planes(hdus).get(index)
+    if plane and plane.kind == 'mask' and wanted.header['BITPIX'] > 0:
+        # As floats, its flags would be lost.
+        msg = (f'hdu={hdu!r} of {str(path)!r} is the mask {plane}, no image '
+               f'of the sky')
+        raise ValueError(msg)
     return [image for image in images if image.index == index] or [
         ImagePlace(index, [('', len(images) + 1)])]
 

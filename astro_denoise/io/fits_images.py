@@ -284,7 +284,10 @@ class FitsImage:
             found = [each for each in hdus if is_image(each)]
             named = [each for each in found if each.name == self.hdu.name
                      and each.ver == self.hdu.ver]
-            if len(found) == self.n_images:
+            places = [place.index for place in image_places(self.hdus)]
+            if len(found) == len(places) and self.image.index in places:
+                found = found[places.index(self.image.index)]
+            elif len(found) == self.n_images:
                 found = found[self.number]
             elif len(named) == 1:
                 found = named[0]

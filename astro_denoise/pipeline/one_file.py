@@ -279,6 +279,7 @@ class _DenoisedImage(FitsImage):
                     options[name] = value
         with reading(self.path):
             header = self.hdu.header.copy()
+        header.remove('DNUNCERT', ignore_missing=True)
         ccd = CCDData(self.values(self.hdu), unit=self.unit(), meta=header)
         self.flags = self.mask()
         uncertainty = self.uncertainty(self.flags)

@@ -106,6 +106,20 @@ def test_companions_can_be_left_out(night):
         assert [hdu.name for hdu in hdus] == ['PRIMARY', 'UNCERT']
 
 
+def test_kind_of_uncertainty_is_told(night, capsys):
+    fits.writeto('noise.fits', np.full((40, 50), 25.0), fits.Header(
+        {'EXTNAME': 'VAR'}))
+    args = ['denoise', 'c.fits', '--model', 'half.safetensors',
+            '--uncertainty', 'noise.fits', '-o']
+    assert main([*args, 'auto.fits']) == 0
+    assert capsys.readouterr().out == 'noise.fits: taken for variances\n'
+    assert main([*args, 'std.fits', '--uncertainty-type', 'std']) == 0
+    assert capsys.readouterr().out == ''
+    for name, level in (('auto', 5.0), ('std', 25.0)):
+        header = fits.getheader(f'{name}.fits')
+        assert header['DNSIGMA'] == pytest.approx(level)
+
+
 def test_flags_that_are_ignored(night):
     with fits.open('c.fits') as hdus:
         bits = np.zeros((40, 50), np.int16)

@@ -210,6 +210,25 @@ def test_constant_chip_of_many(tmp_path, model, image, hdu_bytes):
     assert hdu_bytes(output, 2) == hdu_bytes(path, 2)
 
 
+def test_mask_that_is_asked_for(tmp_path, model, image):
+    path = written(tmp_path / 'in.fits', fits.ImageHDU(image, name='SCI'),
+                   fits.ImageHDU(flags(), name='DQ'))
+    with pytest.raises(ValueError, match=r"hdu='DQ' .* is the mask 2 \(DQ\)"):
+        denoise_file(path, tmp_path / 'out.fits', model=model, hdu='DQ')
+
+
+def test_files_of_chips_of_which_one_is_constant(tmp_path, model, image):
+    path = written(tmp_path / 'in.fits', *map(
+        fits.ImageHDU, (image, np.zeros(SHAPE, 'f4'), image)))
+    bad = [flags(), flags(), np.roll(flags(), 1, axis=1)]
+    written(tmp_path / 'in.mask.fits', *map(fits.ImageHDU, bad))
+    with pytest.warns(SkippedImageWarning, match=r'2 \(no name\)'):
+        output = denoise_file(path, tmp_path / 'out.fits', model=model)
+    for index, column in ((1, 4), (3, 5)):
+        same = fits.getdata(output, index) == image
+        assert np.argwhere(same).tolist() == [[3, column]]
+
+
 def test_counts_are_no_masks(tmp_path, model):
     counts = np.random.default_rng(1).poisson(0.2, (2, *SHAPE)).astype('i2')
     path = written(tmp_path / 'in.fits', *map(fits.ImageHDU, counts))
