@@ -9,6 +9,7 @@ import sys
 import astropy.units as u
 import numpy as np
 
+from ..frames.checks import warn_of_missing_noise
 from ..frames.inputs import FrameReader, PlaneReader, open_frame
 from ..frames.results import FrameWriter, result_type
 from ..frames.scaling import Scale, sample_step
@@ -218,8 +219,9 @@ def _lazy_measure(arrays, noise_kind, options):
 
 
 def _measure_whole(pixels, mask, noise, noise_kind, options):
-    measurement, _ = measure_plane(
-        _opened(pixels, mask, noise, noise_kind), **options)
+    plane = _opened(pixels, mask, noise, noise_kind)
+    warn_of_missing_noise(plane.frame)
+    measurement, _ = measure_plane(plane, **options)
     warn_of([measurement])
     return measurement
 
@@ -230,8 +232,9 @@ def _sample_scale(pixels, mask, noise, noise_kind):
 
 
 def _measure_sample(pixels, mask, noise, noise_kind, scale, options):
-    planes = read_scaled(_opened(pixels, mask, noise, noise_kind),
-                         _WHOLE, scale)
+    plane = _opened(pixels, mask, noise, noise_kind)
+    warn_of_missing_noise(plane.frame, sampled=True)
+    planes = read_scaled(plane, _WHOLE, scale)
     return measure_sample(*planes, unit=None, scale=scale, mapped=False,
                           **options)[0]
 

@@ -99,7 +99,7 @@ def warn_of_denoised(header, *, cure='give the raw frame', stacklevel=3):
         warnings.warn(msg, ProcessedFrameWarning, stacklevel=stacklevel)
 
 
-def warn_of_missing_noise(reader, *, stacklevel=3):
+def warn_of_missing_noise(reader, *, sampled=False, stacklevel=3):
     """
     Warn of pixels that are left out because they have no uncertainty.
 
@@ -107,6 +107,9 @@ def warn_of_missing_noise(reader, *, stacklevel=3):
     ----------
     reader : `~astro_denoise.frames.FrameReader`
         The frame.
+
+    sampled : bool, optional
+        Whether it is a sample of the frame, for the message.
 
     stacklevel : int, optional
         Of the warning.
@@ -132,7 +135,8 @@ def warn_of_missing_noise(reader, *, stacklevel=3):
             n_missing += np.count_nonzero(missing & valid)
     # A frame without any is an error that says so.
     if 0 < n_missing < n_pixels:
-        msg = (f'uncertainty is NaN for {n_missing} of the valid pixels '
+        pixels = 'valid pixels of a sample' if sampled else 'valid pixels'
+        msg = (f'uncertainty is NaN for {n_missing} of the {pixels} '
                f'({100 * n_missing / n_pixels:.2g} %), which are left out; '
                f'if these are the low ones, as ccdproc.create_deviation makes '
                f'them of a frame without its sky, sky and fluxes come out '

@@ -30,6 +30,7 @@ from astro_denoise.frames.checks import (
     warn_of_counts,
     warn_of_optical,
 )
+from astro_denoise.noise import sampling
 from astro_denoise.photometry import annulus_photometry, profile_photometry
 from astro_denoise.simulation import GalacticCenterSimulator
 
@@ -176,6 +177,21 @@ def test_nan_uncertainty(deviation, function):
     assert f'for {number} of the valid pixels ({share:.2g} %)' in str(
         said.message)
     assert said.filename == __file__
+
+
+@pytest.mark.parametrize('large', [False, True])
+def test_nan_uncertainty_of_a_dask_array(deviation, large, monkeypatch):
+    dask_array = pytest.importorskip('dask.array')
+    if large:
+        monkeypatch.setattr(sampling, 'WHOLE', 1000)
+    arrays = [dask_array.from_array(array, chunks=100)
+              for array in (deviation.data, deviation.uncertainty.array)]
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter('always')
+        denoise(arrays[0], uncertainty=arrays[1]).compute(
+            scheduler='synchronous')
+    said, = [str(one.message) for one in found if 'is NaN' in str(one.message)]
+    assert ('of a sample (18 %)' if large else '(18 %), which') in said
 
 
 def test_nan_uncertainty_of_a_stack(deviation):
