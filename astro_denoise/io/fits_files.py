@@ -101,6 +101,7 @@ def open_fits(path, *, ignore_checksum=False):
                 stack.enter_context(again), lazy_load_hdus=False))
             for number, hdu in enumerate(hdus):
                 _check_image(hdu, originals[number], number)
+            find_planes(hdus)  # as the choice of images does
         if not ignore_checksum:
             for number, hdu in enumerate(originals):
                 _verify_checksum(hdu, number, path)

@@ -7,7 +7,7 @@ position on the sky.
 import contextlib
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ from .flags import (
     FlagNames,
     as_bits,
     good_bits_of,
+    holds_flags,
     names_of_flags,
     warn_of_flags,
 )
@@ -311,7 +312,9 @@ class FitsImage:
             The flags, and those that count.
         """
         masks = self._masks()
-        names = [names_of_flags(header, self.card) for _, header, _ in masks]
+        with reading(self.path):
+            names = [names_of_flags(header, self.card)
+                     for _, header, _ in masks]
         known = FlagNames({name: value for each in names
                            for name, value in each.values.items()})
         mask, chosen = Mask(), self.companions.good_bits
@@ -342,8 +345,15 @@ class FitsImage:
         masks = []
         for plane in self.planes_of_kind('mask'):
             hdu = self.hdus[plane.index]
-            masks.append((self.values(hdu), hdu.header,
-                          f'{self.path}, HDU {plane}'))
+            source = f'{self.path}, HDU {plane}'
+            if holds_flags(self.values(hdu)):
+                masks.append((hdu.data, hdu.header, source))
+            else:
+                msg = (f'{source} has numbers that are no flags, and is not '
+                       f'used')
+                warnings.warn(msg, CompanionWarning, stacklevel=4)
+                self.planes.remove(plane)
+                self.planes.append(replace(plane, kind='other'))
         given = self.companions.mask
         if given is None:
             given = self._beside('mask')
@@ -396,9 +406,11 @@ class FitsImage:
         The uncertainty of a file that the user named.
         """
         values, header = self._from_file(path)
-        by_name = (kind_of_utype(header.get('UTYPE'), str(path))
-                   or kind_of_name(str(header.get('EXTNAME', '')))
-                   or kind_of_file(path))
+        with reading(path):
+            utype, name = (header.get(keyword)
+                           for keyword in ('UTYPE', 'EXTNAME'))
+        by_name = (kind_of_utype(utype, str(path))
+                   or kind_of_name(str(name or '')) or kind_of_file(path))
         if by_name not in NOISE_KINDS:
             by_name = None
         kind = self.companions.kind or by_name
@@ -418,8 +430,10 @@ class FitsImage:
                        f'is it filled in later?')
                 warnings.warn(msg, CompanionWarning, stacklevel=4)
                 continue
-            kind = self.companions.kind or kind_of_utype(
-                hdu.header.get('UTYPE'), source) or plane.kind
+            with reading(self.path):
+                utype = hdu.header.get('UTYPE')
+            kind = (self.companions.kind or kind_of_utype(utype, source)
+                    or plane.kind)
             return FileNoise(_floats(values), kind, source,
                              from_companion=True, index=plane.index)
         if beside := self._beside('weight'):

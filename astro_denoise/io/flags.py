@@ -11,8 +11,8 @@ from astropy.nddata.bitmask import extend_bit_flag_map, interpret_bit_flags
 
 from ..exceptions import CompanionWarning
 
-__all__ = ['FlagNames', 'as_bits', 'good_bits_of', 'names_of_flags',
-           'warn_of_flags']
+__all__ = ['FlagNames', 'as_bits', 'good_bits_of', 'holds_flags',
+           'names_of_flags', 'warn_of_flags']
 
 # Of the documentation of the JWST calibration pipeline.
 _JWST = dict(zip(
@@ -154,6 +154,28 @@ def good_bits_of(good_bits, names):
                f'names, got {good_bits!r} ({error}; the mask has {has})')
         raise ValueError(msg) from error
     return -1 if good is None else good
+
+
+def holds_flags(mask):
+    """
+    Whether numbers may be those of a mask.
+
+    Parameters
+    ----------
+    mask : `~numpy.ndarray`
+        Of any real type.
+
+    Returns
+    -------
+    good : bool
+        `False` for floats with a fraction, but for shares of a pixel as
+        in masks that were resampled.
+    """
+    if mask.dtype.kind in 'biu':
+        return True
+    with np.errstate(invalid='ignore'):
+        fractions = (mask != np.rint(mask)) & (np.abs(mask) > 1)
+    return not (fractions & np.isfinite(mask)).any()
 
 
 def as_bits(mask):

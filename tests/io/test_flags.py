@@ -236,6 +236,22 @@ def test_what_is_no_integer_has_no_bits():
     assert as_bits(np.array([0, 0.5, np.nan])).tolist() == [0, 1, 1]
 
 
+def test_mask_that_is_none(write, frame, tmp_path, model):
+    # Resampled masks have shares of pixels; an image is no mask.
+    shares = np.zeros(SHAPE)
+    shares[3, 3], shares[4, 4] = 0.2, 3
+    path = write(shares, dtype='f4')
+    assert np.argwhere(masked(path)).tolist() == [[3, 3], [4, 4]]
+    path.unlink()
+    path = write(frame, dtype='f4')
+    with pytest.warns(CompanionWarning, match=r'2 \(MASK\) has numbers that '
+                      'are no flags, and is not used'):
+        output = denoise_file(path, tmp_path / 'out.fits', model=model)
+    np.testing.assert_array_equal(fits.getdata(output, 'MASK'), frame)
+    np.testing.assert_allclose(fits.getdata(output, 'SCI'), frame - 2.5,
+                               rtol=1e-4)
+
+
 def test_cards_that_are_no_bits():
     names = names_of_flags(fits.Header({'MP_BAD': 0, 'MP_TEXT': 'none',
                                         'MP_FAR': 99, 'MP_TRUE': True}),
