@@ -42,7 +42,7 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
     inputs : str, path-like, iterable or ccdproc ImageFileCollection
         The files; a string may hold wildcards. Files that are the mask
         or the weights of a frame by their name (``.mask.fits`` and
-        ``.weight.fits``) are left out.
+        ``.weight.fits``, ``ood`` and ``oow`` of DECam) are left out.
 
     folder : str or path-like
         For the outputs, which have the names of the inputs; it is made
