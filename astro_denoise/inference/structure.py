@@ -61,7 +61,7 @@ def keep_structure(noise, log_variance, valid):
     >>> print(f'{noise[0, 0, 0, 0]:.2f} {log_variance.exp().mean():.2f}')
     0.30 0.91
     """
-    gained = -torch.expm1(log_variance)
+    gained = (-torch.expm1(log_variance)).clamp(min=-1)
     squares = noise.square()
     weight = valid[None, None]
     due, usual = (F.avg_pool2d(plane * weight, BLOCK, ceil_mode=True)

@@ -268,7 +268,9 @@ def find_level(table, *, guard=4, second=None):
     level = math.exp(mode / 2) if math.isfinite(mode) else math.nan
     spread = (level * math.exp(-error), level * math.exp(error))
     if verdict == 'cannot tell':
+        # Structure adds to all of them: the lowest has least of it.
         spread = _range(table, orders, level)
+        level = spread[0]
     return LevelFindings(
         level, level * error / 2, spread, verdict, y, x,
         (logs / 2).exp(), (logs / 2).exp() * errors / 2)

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 MOST_BLOCKS = 128  # looked at for the level
 _HIGH_ORDERS = ((0, 8), (1, 8), (8, 8), (8, 1), (8, 0))
 _LOW_ORDERS = ((0, 2), (1, 2), (2, 2), (2, 1), (2, 0))
+_WIDE = 1.3          # range of a level, beyond which light is structure
 _COARSE = 0.75      # steps, below which rounding is most of the noise
 _NO_PATTERN = PhasePattern((0.0,) * 3, (0.0,) * 3, found=False)
 _FEW = 60_000      # fourth differences, below which second ones are used too
@@ -421,7 +422,8 @@ def measure_noise(values, valid, *, no_data=None, background=None,
     sky = _sky_value(findings, table)
     seeing = _seeing(values, valid, background, findings.level)
     slope = step if poisson else 0.0
-    if not (pattern.found or poisson):
+    low, high = findings.range
+    if not (pattern.found or poisson or high > _WIDE * low):
         slope = photon_slope(
             plane, valid, findings.level, sky,
             white=findings.verdict == 'white',

@@ -23,8 +23,8 @@ from .background import (
 )
 from .doubts import doubts_of
 from .levels import MESH
-from .model import noise_model, relative_mesh
-from .photon_map import electrons_of_sky, photon_noise_map
+from .model import noise_model, photons_of, relative_mesh
+from .photon_map import photon_noise_map
 from .sampling import is_measured_whole, sample_parts
 
 __all__ = ['MAP_HALO', 'Measurement', 'Window', 'complete', 'measure_plane',
@@ -506,8 +506,8 @@ def complete(measurement, parts, plan):
     found = measurement.found.with_map(levels, slope=slope)
     electrons = measurement.electrons
     if electrons is not None:
-        electrons = electrons_of_sky(found.sky + found.pedestal,
-                                     found.pixel_level, electrons[0])
+        known = (measurement.rest, measurement.read_noise) != (None, None)
+        electrons = photons_of(found, electrons[0], known=known)
     return replace(measurement, found=found, electrons=electrons,
                    level=found.pixel_level, relative=relative_mesh(found))
 

@@ -21,7 +21,7 @@ from .photon_map import electrons_of_sky, photon_noise_map
 
 __all__ = ['NoiseModel', 'estimate_background', 'estimate_gain',
            'estimate_noise_level', 'noise_model', 'photon_noise_map',
-           'relative_mesh']
+           'photons_of', 'relative_mesh']
 
 logger = logging.getLogger(__name__)
 
@@ -337,6 +337,34 @@ def _slope(sky, level, gain, read_noise):
                                                2 * level * read_noise))
 
 
+def photons_of(found, gain, *, known):
+    """
+    What a photon noise map is made of.
+
+    Parameters
+    ----------
+    found : `~astro_denoise.noise.findings.NoiseFindings`
+        What was measured.
+
+    gain : float
+        Electrons per unit of the plane.
+
+    known : bool
+        Whether gain or read noise were given. The growth of the noise that
+        is seen in a plane says nothing of its pedestal, and a plane
+        shifted by a number is to have the same map.
+
+    Returns
+    -------
+    gain, read_noise, pedestal : float
+        As for `photon_noise_map`.
+    """
+    sky, level = found.sky + found.pedestal, found.pixel_level
+    if known:
+        return electrons_of_sky(sky, level, gain)
+    return gain, 0.0, sky - level**2 * gain
+
+
 def relative_mesh(found):
     """
     Noise over that of the level, where it differs from place to place.
@@ -373,7 +401,8 @@ def _estimated_noise(sky, given, shared):
             logger.info('the sky of %.4g electrons has a noise of %.4g: '
                         'there is a pedestal, or exposures were averaged',
                         sky_value * gain, level * gain)
-        electrons = electrons_of_sky(sky_value, level, gain)
+        electrons = photons_of(found, gain,
+                               known=any(given.values()))
         if given['gain'] is not None:
             read_noise = rest = electrons[1]
         sigma = photon_noise_map(sky.values, sky.valid, *electrons[:2],

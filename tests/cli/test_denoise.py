@@ -106,6 +106,7 @@ def test_companions_can_be_left_out(night):
         assert [hdu.name for hdu in hdus] == ['PRIMARY', 'UNCERT']
 
 
+@pytest.mark.filterwarnings('ignore:uncertainty is')
 def test_kind_of_uncertainty_is_told(night, capsys):
     fits.writeto('noise.fits', np.full((40, 50), 25.0), fits.Header(
         {'EXTNAME': 'VAR'}))
