@@ -161,6 +161,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     # torch is slow to import: not before it is needed.
     from ..inference.devices import Runtime, survive_fork
     from ..inference.images import denoises_images
+    from ..inference.shield import shielded
     from ..models.registry import load_model
 
     survive_fork()
@@ -174,29 +175,30 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
             data, model, uncertainty=uncertainty, mask=mask, gain=gain,
             read_noise=read_noise, device=device, precision=precision,
             return_uncertainty=return_uncertainty)
-    reader = open_frame(data, uncertainty=uncertainty, mask=mask)
-    outputs = output_array, output_uncertainty
-    _check_outputs(reader, *outputs)
-    warn_of_denoised(reader.header)
-    warn_of_missing_noise(reader)
-    model = load_model(model, task='denoise')
-    runtime = Runtime.resolve(device, precision)
-    network = runtime.place(model.network)
-    with _progress(reader, shown=progress_bar) as advance:
-        if denoises_images(network):
-            writer, noise = _denoise_images(reader, model, network, outputs,
-                                            runtime)
-        else:
-            writer = FrameWriter(reader, *_arrays(reader, *outputs,
-                                                  return_uncertainty))
-            measurements = _denoise_planes(
-                reader, network, writer, runtime=runtime, progress=advance,
-                in_memory=all(array is None for array in outputs),
-                **_electrons(reader, gain, read_noise))
-            warn_of(measurements, header=reader.header)
-            noise = measurements[0].describe() if measurements else {}
-    return writer.wrap(log=log_cards(add_keyword, model, noise),
-                       return_uncertainty=return_uncertainty)
+    with shielded():
+        reader = open_frame(data, uncertainty=uncertainty, mask=mask)
+        outputs = output_array, output_uncertainty
+        _check_outputs(reader, *outputs)
+        warn_of_denoised(reader.header)
+        warn_of_missing_noise(reader)
+        model = load_model(model, task='denoise')
+        runtime = Runtime.resolve(device, precision)
+        network = runtime.place(model.network)
+        with _progress(reader, shown=progress_bar) as advance:
+            if denoises_images(network):
+                writer, noise = _denoise_images(reader, model, network,
+                                                outputs, runtime)
+            else:
+                writer = FrameWriter(reader, *_arrays(reader, *outputs,
+                                                      return_uncertainty))
+                measurements = _denoise_planes(
+                    reader, network, writer, runtime=runtime, progress=advance,
+                    in_memory=all(array is None for array in outputs),
+                    **_electrons(reader, gain, read_noise))
+                warn_of(measurements, header=reader.header)
+                noise = measurements[0].describe() if measurements else {}
+        return writer.wrap(log=log_cards(add_keyword, model, noise),
+                           return_uncertainty=return_uncertainty)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from ..frames.inputs import FrameReader, PlaneReader, open_frame
 from ..frames.results import FrameWriter, result_type
 from ..frames.scaling import Scale, sample_step
 from ..frames.windows import grown
+from ..inference.shield import shielded
 from ..noise.background import mesh_plan
 from ..noise.gain import resolve_gain
 from ..noise.levels import MESH
@@ -218,6 +219,7 @@ def _lazy_measure(arrays, noise_kind, options):
     return delayed(_complete)(measurement, meshes, plan)
 
 
+@shielded()
 def _measure_whole(pixels, mask, noise, noise_kind, options):
     plane = _opened(pixels, mask, noise, noise_kind)
     warn_of_missing_noise(plane.frame)
@@ -226,11 +228,13 @@ def _measure_whole(pixels, mask, noise, noise_kind, options):
     return measurement
 
 
+@shielded()
 def _sample_scale(pixels, mask, noise, noise_kind):
     values, valid, _ = _opened(pixels, mask, noise, noise_kind).read()
     return Scale.of_sample(values[valid]) or Scale()
 
 
+@shielded()
 def _measure_sample(pixels, mask, noise, noise_kind, scale, options):
     plane = _opened(pixels, mask, noise, noise_kind)
     warn_of_missing_noise(plane.frame, sampled=True)
@@ -239,6 +243,7 @@ def _measure_sample(pixels, mask, noise, noise_kind, scale, options):
                           **options)[0]
 
 
+@shielded()
 def _measure_mesh(pixels, mask, noise, noise_kind, measurement, shape, tile):
     plane = _opened(pixels, mask, noise, noise_kind)
     whole = tuple(slice(0, n) for n in plane.shape)
@@ -246,11 +251,13 @@ def _measure_mesh(pixels, mask, noise, noise_kind, measurement, shape, tile):
                           shape, tile)
 
 
+@shielded()
 def _complete(measurement, meshes, plan):
     warn_of([measurement])
     return complete(measurement, meshes, plan)
 
 
+@shielded()
 def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
                    device, precision, model, block_info=None):
     """

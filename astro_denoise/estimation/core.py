@@ -131,38 +131,40 @@ def estimate_parameters(image, model='galactic-center', *, n_samples=2000,
     """
     # torch is slow to import: not before it is needed.
     from ..inference.devices import Runtime
+    from ..inference.shield import shielded
     from ..models.registry import load_model
     from .samples import draw_samples
 
-    model = load_model(model, task='estimate')
-    is_point = hasattr(model.network, 'point_values')
-    _check_sampling(n_samples, return_samples, seed, model, is_point)
-    runtime = Runtime.resolve(device)
-    counts = _on_model_grid(image, model)
-    network = runtime.place(model.network)
-    if is_point:
-        table = _point_table(network, counts, runtime.device)
-        table.meta.update(_meta(model))
-        return table
+    with shielded():
+        model = load_model(model, task='estimate')
+        is_point = hasattr(model.network, 'point_values')
+        _check_sampling(n_samples, return_samples, seed, model, is_point)
+        runtime = Runtime.resolve(device)
+        counts = _on_model_grid(image, model)
+        network = runtime.place(model.network)
+        if is_point:
+            table = _point_table(network, counts, runtime.device)
+            table.meta.update(_meta(model))
+            return table
 
-    if seed is None:
-        seed = int(np.random.SeedSequence().entropy % 2**62)
-    summaries, scores, finite, kept = [], [], [], []
-    for plane in tqdm(counts, disable=not progress_bar, desc='estimate',
-                      unit='image'):
-        samples, score, all_finite = draw_samples(
-            network, plane, n_samples, seed, device=runtime.device)
-        summaries.append(_summary(samples))
-        scores.append(score)
-        finite.append(all_finite)
-        if return_samples:
-            kept.append(samples)
-    table = _posterior_table(np.array(summaries),
-                             np.array(scores, np.float32),
-                             np.array(finite), network.ood_threshold)
-    table.meta.update(_meta(model), seed=int(seed), n_samples=n_samples)
-    _warn_of_unusual(table, np.array(finite))
-    return (table, np.array(kept)) if return_samples else table
+        if seed is None:
+            seed = int(np.random.SeedSequence().entropy % 2**62)
+        summaries, scores, finite, kept = [], [], [], []
+        for plane in tqdm(counts, disable=not progress_bar, desc='estimate',
+                          unit='image'):
+            samples, score, all_finite = draw_samples(
+                network, plane, n_samples, seed, device=runtime.device)
+            summaries.append(_summary(samples))
+            scores.append(score)
+            finite.append(all_finite)
+            if return_samples:
+                kept.append(samples)
+        table = _posterior_table(np.array(summaries),
+                                 np.array(scores, np.float32),
+                                 np.array(finite), network.ood_threshold)
+        table.meta.update(_meta(model), seed=int(seed), n_samples=n_samples)
+        _warn_of_unusual(table, np.array(finite))
+        return (table, np.array(kept)) if return_samples else table
 
 
 def _check_sampling(n_samples, return_samples, seed, model, is_point):

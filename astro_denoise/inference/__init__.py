@@ -10,4 +10,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'engine': ['denoise_windows'],
     'images': ['denoise_images'],
     'point_sources': ['find_in_planes'],
+    'shield': ['shielded'],
 })

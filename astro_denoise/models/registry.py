@@ -20,6 +20,7 @@ from safetensors.torch import save
 
 from ..exceptions import WeightsError, WeightsWarning
 from ..io.output import atomic_output, check_output
+from .building import build_network, unaffected
 
 __all__ = ['Model', 'list_models', 'load_model', 'read_models']
 
@@ -205,6 +206,7 @@ def _read(path):
     return metadata, tensors
 
 
+@unaffected()
 def _build(path):
     metadata, tensors = _read(path)
     architecture = metadata.pop('architecture', None)
@@ -219,12 +221,8 @@ def _build(path):
     try:
         module = import_module(f'.{_ARCHITECTURES[architecture]}',
                                __package__)
-        network = getattr(module, architecture)(**config)
-        # As it was stored: options that came later change no hash.
-        network.config = config
-        network.to(memory_format=torch.channels_last)
-        network.load_state_dict(
-            {name: tensor.float() for name, tensor in tensors.items()})
+        network = build_network(getattr(module, architecture), config,
+                                tensors)
         return Model(network, metadata)
     except (TypeError, ValueError, RuntimeError, LookupError) as error:
         msg = f'{path} does not fit its architecture: {error}'

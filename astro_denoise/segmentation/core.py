@@ -230,53 +230,55 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     """
     # torch is slow to import: not before it is needed.
     from ..inference.devices import Runtime
+    from ..inference.shield import shielded
     from ..models.registry import load_model
     from .maps import source_maps
 
-    model = load_model(model, task='segment')
-    threshold = _checked_threshold(threshold, model)
-    _check_n_pixels(n_pixels)
-    runtime = Runtime.resolve(device, precision)
-    reader = open_frame(data, mask=mask)
-    warn_of_denoised(reader.header)
-    warn_of_missing_noise(reader)
-    frame = reader.read()
-    if not frame.valid.any():
-        raise ValueError(' '.join(nothing_valid(reader)))
-    wcs = celestial_wcs(data)
-    network = runtime.place(model.network)
-    position = None
-    if getattr(network, 'kind', 'counts') != 'ccd':
-        check_no_energy_axis(data, 'data')
-        check_counts_unit(frame.unit)
-        check_counts(frame.values, frame.valid, 'data')
-        warn_of_optical(frame, 'data', model.name)
-        position = position_planes(wcs, frame.values.shape[1:])
+    with shielded():
+        model = load_model(model, task='segment')
+        threshold = _checked_threshold(threshold, model)
+        _check_n_pixels(n_pixels)
+        runtime = Runtime.resolve(device, precision)
+        reader = open_frame(data, mask=mask)
+        warn_of_denoised(reader.header)
+        warn_of_missing_noise(reader)
+        frame = reader.read()
+        if not frame.valid.any():
+            raise ValueError(' '.join(nothing_valid(reader)))
+        wcs = celestial_wcs(data)
+        network = runtime.place(model.network)
+        position = None
+        if getattr(network, 'kind', 'counts') != 'ccd':
+            check_no_energy_axis(data, 'data')
+            check_counts_unit(frame.unit)
+            check_counts(frame.values, frame.valid, 'data')
+            warn_of_optical(frame, 'data', model.name)
+            position = position_planes(wcs, frame.values.shape[1:])
 
-    n = len(frame.values)
-    step = max(1, _STACK_PIXELS // frame.values[0].size)
-    found = []
-    with tqdm(total=n, disable=not progress_bar, desc='segment',
-              unit='frame') as bar:
-        for start in range(0, n, step):
-            part = slice(start, start + step)
-            maps = source_maps(reader, frame, part, network, position,
-                               runtime=runtime)
-            maps.answers *= frame.valid[part]
-            for index in range(len(frame.valid[part])):
-                found.append(_sources(
-                    data, frame, start + index, maps, index, wcs,
-                    threshold=threshold, n_pixels=n_pixels, model=model))
-                bar.update()
-    missing = sum(len(sources.catalog) == 0 for sources in found)
-    if missing:
-        from photutils.utils.exceptions import NoDetectionsWarning
+        n = len(frame.values)
+        step = max(1, _STACK_PIXELS // frame.values[0].size)
+        found = []
+        with tqdm(total=n, disable=not progress_bar, desc='segment',
+                  unit='frame') as bar:
+            for start in range(0, n, step):
+                part = slice(start, start + step)
+                maps = source_maps(reader, frame, part, network, position,
+                                   runtime=runtime)
+                maps.answers *= frame.valid[part]
+                for index in range(len(frame.valid[part])):
+                    found.append(_sources(
+                        data, frame, start + index, maps, index, wcs,
+                        threshold=threshold, n_pixels=n_pixels, model=model))
+                    bar.update()
+        missing = sum(len(sources.catalog) == 0 for sources in found)
+        if missing:
+            from photutils.utils.exceptions import NoDetectionsWarning
 
-        where = f' in {missing} of {n} images' if n > 1 else ''
-        msg = (f'no source was found{where} above the threshold '
-               f'{threshold:.3g}')
-        warnings.warn(msg, NoDetectionsWarning, stacklevel=2)
-    return found if plain_parts(data)[0].ndim == 3 else found[0]
+            where = f' in {missing} of {n} images' if n > 1 else ''
+            msg = (f'no source was found{where} above the threshold '
+                   f'{threshold:.3g}')
+            warnings.warn(msg, NoDetectionsWarning, stacklevel=2)
+        return found if plain_parts(data)[0].ndim == 3 else found[0]
 
 
 def _check_n_pixels(n_pixels):

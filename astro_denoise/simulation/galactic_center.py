@@ -309,14 +309,14 @@ class GalacticCenterSimulator:
         import torch
 
         random = RandomNumbers.seeded(seed, device=self.device)
-        lower = torch.tensor(_LOWER, device=self.device)
-        upper = torch.tensor(_UPPER, device=self.device)
+        lower = torch.tensor(_LOWER, dtype=torch.float32, device=self.device)
+        upper = torch.tensor(_UPPER, dtype=torch.float32, device=self.device)
         parameters = lower + (upper - lower) * random.uniform(n, 6)
         for name, column in given.items():
             parameters[:, _NAMES.index(name)] = torch.as_tensor(
                 column, dtype=torch.float32, device=self.device)
         parameters[:, 4:] = parameters[:, 4:].floor()
-        angle = torch.zeros(n, device=self.device)
+        angle = torch.zeros(n, dtype=torch.float32, device=self.device)
         if self.rotation:
             angle = 2.0 * math.pi * random.uniform(n)
         low, high = np.log(self.exposure)

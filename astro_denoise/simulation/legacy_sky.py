@@ -29,7 +29,7 @@ class LegacySky:
     def __init__(self, *, device='cpu'):
         import torch
 
-        centers = (torch.arange(N_PIXELS, device=device)
+        centers = (torch.arange(N_PIXELS, dtype=torch.float32, device=device)
                    - (N_PIXELS - 1) / 2) * PIXEL_SCALE
         self._y, self._x = torch.meshgrid(centers, centers, indexing='ij')
         self._device = device
@@ -47,7 +47,8 @@ class LegacySky:
         """Make a matrix that convolves a line of pixels with a Gaussian."""
         import torch
 
-        pixel = torch.arange(N_PIXELS, device=self._device)
+        pixel = torch.arange(N_PIXELS, dtype=torch.float32,
+                             device=self._device)
         distance = pixel - pixel[:, None]
         profile = torch.exp(-0.5 * (PIXEL_SCALE * distance / sigma)**2)
         return torch.where(distance.abs() <= radius, profile, 0.0)

@@ -41,7 +41,7 @@ class SkyNuisances:
         import torch
 
         self._x, self._y = x, y
-        pixel = torch.arange(N_PIXELS, device=x.device)
+        pixel = torch.arange(N_PIXELS, dtype=torch.float32, device=x.device)
         distance = PIXEL_SCALE * (pixel - pixel[:, None])
         self._bands = []
         for length, _ in _RIPPLES:

@@ -61,7 +61,7 @@ class RandomNumbers:
         import torch
 
         return torch.rand(shape, generator=self.generator,
-                          device=self.generator.device)
+                          dtype=torch.float32, device=self.generator.device)
 
     def normal(self, *shape):
         """
@@ -70,6 +70,7 @@ class RandomNumbers:
         import torch
 
         return torch.randn(shape, generator=self.generator,
+                           dtype=torch.float32,
                            device=self.generator.device)
 
     def poisson(self, expected):

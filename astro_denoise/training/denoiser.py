@@ -10,6 +10,7 @@ import torch
 
 from .. import __version__
 from ..inference.devices import resolve_device, resolve_precision
+from ..inference.shield import shielded
 from ..io.output import check_output
 from ..models.registry import Model
 from .batches import BatchPlan
@@ -196,7 +197,8 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
     for path in (log, figure, checkpoint):
         if path is not None:
             check_output(path, overwrite=True)
-    with (started_processes(device) as (processes, device),
+    with (shielded(),
+          started_processes(device) as (processes, device),
           tempfile.TemporaryDirectory(prefix='astro_denoise-',
                                       dir=folder) as temporary):
         run = _run(device, precision, seed, Checkpoint(checkpoint),

@@ -261,7 +261,7 @@ def test_unreadable_metadata(tmp_path, text):
     ({'architecture': None}, 'None'), ({'format': 2}, 'format 2'),
     ({'config': None}, 'toy'), ({'config': {'depth': 3}}, 'depth'),
     ({'config': {'widths': []}}, 'toy'),
-    ({'config': {'widths': [6, 8, 10]}}, 'Missing key'),
+    ({'config': {'widths': [6, 8, 10]}}, 'Missing weights'),
     ({'config': {'widths': ['a', 'b']}}, 'toy'),
     ({'name': None}, 'name'), ({'task': 3}, 'task')])
 def test_file_that_does_not_fit(path, change, message):

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ...inference.devices import resolve_device, resolve_precision
+from ...inference.shield import shielded
 from ..checkpoints import Checkpoint
 from ..options import Run
 from .names import RECIPE_MODULES, RECIPE_NAMES
@@ -121,7 +122,7 @@ def train_shipped(name, output, *, seed=1, checkpoint=None, n_steps=None,
     run = Run(seed=seed, device=device,
               dtype=resolve_precision('auto', device),
               checkpoint=Checkpoint(checkpoint), progress_bar=progress_bar)
-    with torch.random.fork_rng([]):
+    with shielded(), torch.random.fork_rng([]):
         torch.manual_seed(seed)
         trained = recipe.train(run, **numbers)
     return save_trained(recipe, trained, files, {

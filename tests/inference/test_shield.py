@@ -1,0 +1,182 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tests of what the user may have set up in torch.
+"""
+
+import contextlib
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from astro_denoise import (
+    denoise,
+    estimate_parameters,
+    load_model,
+    segment_point_sources,
+    train_denoiser,
+)
+from astro_denoise.inference import shield, shielded
+from astro_denoise.models import registry
+from astro_denoise.simulation import GalacticCenterSimulator
+
+COUNTS = np.random.default_rng(1).poisson(3.0, (64, 64))
+FRAME = np.random.default_rng(2).normal(100.0, 5.0, (70, 60))
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+
+
+SETTINGS = {
+    'float64': lambda: default_dtype(torch.float64),
+    'float16': lambda: default_dtype(torch.float16),
+    'device': lambda: torch.device('meta'),
+    'autocast': lambda: torch.autocast('cpu', dtype=torch.bfloat16),
+    'inference_mode': torch.inference_mode,
+    'no_grad': torch.no_grad,
+    'deterministic': deterministic,
+}
+
+
+def frame_from_dask():
+    array = pytest.importorskip('dask.array')
+    return denoise(array.from_array(FRAME, chunks=40)).compute(
+        scheduler='sync')
+
+
+def trained():
+    model = train_denoiser(FRAME, epochs=1, seed=1, patch=32, n_patches=1,
+                           progress_bar=False)
+    return torch.cat([tensor.flatten() for tensor
+                      in model.network.state_dict().values()]).numpy()
+
+
+VERBS = {
+    'denoise': lambda: denoise(FRAME),
+    'dask': frame_from_dask,
+    'gc-mixed': lambda: denoise(COUNTS, 'gc-mixed'),
+    'gc-gaussian': lambda: denoise(COUNTS, 'gc-gaussian'),
+    'segment': lambda: segment_point_sources(COUNTS).flux,
+    'segment-ccd': lambda: segment_point_sources(FRAME, 'ccd-stars',
+                                                 threshold=0.0).flux,
+    'estimate': lambda: estimate_parameters(
+        COUNTS, seed=1, n_samples=20, return_samples=True)[1],
+    'galactic-sky': lambda: estimate_parameters(
+        COUNTS, 'galactic-sky', seed=1, n_samples=20,
+        return_samples=True)[1],
+    'simulate': lambda: GalacticCenterSimulator().sample(1, seed=1)[0],
+    'train': trained,
+}
+
+
+def settings():
+    return (torch.get_default_dtype(), torch.get_default_device(),
+            torch.is_autocast_enabled('cpu'),
+            torch.is_autocast_cache_enabled(),
+            torch.is_inference_mode_enabled(), torch.is_grad_enabled(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled())
+
+
+@pytest.fixture(scope='module')
+def expected():
+    """
+    Results with torch as it is after its import.
+    """
+    results = {}
+
+    def of(verb):
+        if verb not in results:
+            results[verb] = np.asarray(VERBS[verb]())
+        return results[verb]
+
+    return of
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning')
+@pytest.mark.parametrize('verb', VERBS)
+@pytest.mark.parametrize('setting', SETTINGS)
+def test_settings_of_the_user(setting, verb, expected, monkeypatch):
+    wanted = expected(verb)
+    # Models are loaded again, as in a new process.
+    monkeypatch.setattr(registry, '_loaded', {})
+    state = torch.get_rng_state()
+    with SETTINGS[setting]():
+        before = settings()
+        found = np.asarray(VERBS[verb]())
+        assert settings() == before
+    assert found.dtype == wanted.dtype
+    np.testing.assert_array_equal(found, wanted)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(('name', 'task'), sorted(registry._shipped(),
+                                                  key=str))
+def test_loading_draws_nothing(name, task, monkeypatch):
+    monkeypatch.setattr(registry, '_loaded', {})
+    state = torch.get_rng_state()
+    with default_dtype(torch.float64), torch.inference_mode():
+        model = load_model(name, task=task)
+    assert torch.equal(torch.get_rng_state(), state)
+    tensors = [*model.network.parameters(), *model.network.buffers()]
+    assert {tensor.dtype for tensor in tensors
+            if tensor.is_floating_point()} == {torch.float32}
+    assert not any(tensor.is_inference() or tensor.is_meta
+                   for tensor in tensors)
+
+
+def test_settings_are_kept_until_the_last_thread_has_left():
+    entered, leave = threading.Event(), threading.Event()
+    seen = []
+
+    def work():
+        with shielded():
+            entered.set()
+            leave.wait(10.0)
+            seen.append(torch.get_default_dtype())
+
+    with default_dtype(torch.float64):
+        thread = threading.Thread(target=work)
+        thread.start()
+        entered.wait(10.0)
+        with shielded():
+            assert torch.get_default_dtype() == torch.float32
+        leave.set()
+        thread.join()
+        assert seen == [torch.float32]
+        assert torch.get_default_dtype() == torch.float64
+
+
+def test_nothing_is_left_of_other_threads_in_a_fork():
+    with default_dtype(torch.float64):
+        with shielded():
+            shield._settings.forget_threads()
+            assert torch.get_default_dtype() == torch.float64
+            shield._settings.take()
+        assert torch.get_default_dtype() == torch.float64
+
+
+def test_settings_come_back_after_an_error():
+    with (default_dtype(torch.float64), deterministic(),
+          torch.inference_mode()):
+        before = settings()
+        with pytest.raises(ValueError, match='data'), shielded():
+            denoise(np.full((20, 20), np.nan), 'gc-mixed')
+        assert settings() == before
