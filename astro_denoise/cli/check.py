@@ -10,6 +10,7 @@ from .common import (
     add_overwrite,
     check_outputs,
     table_outputs,
+    tell,
     write_table,
 )
 
@@ -73,7 +74,7 @@ def _run_check(options):
         raw_errors=options.raw_errors, unflagged=options.unflagged,
         seed=options.seed)
     write_table(options, report.table, options.plot and report.plot())
-    print(report)
+    tell(report)
     return 0
 
 

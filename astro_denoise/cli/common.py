@@ -11,8 +11,8 @@ from ..io.output import COMPRESSED, FITS_ENDINGS, atomic_output, check_output
 __all__ = ['NAME', 'USER_ERRORS', 'add_command', 'add_device', 'add_hdu',
            'add_ignore_flags', 'add_model', 'add_overwrite', 'add_progress',
            'check_outputs', 'describe_error', 'hdu_place', 'new_parser',
-           'number_or_keyword', 'print_error', 'shows_progress',
-           'table_outputs', 'write_table']
+           'number_or_keyword', 'print_error', 'printable', 'shows_progress',
+           'table_outputs', 'tell', 'write_table']
 
 
 NAME = 'astro-denoise'
@@ -149,11 +149,44 @@ def describe_error(error):
     return ' '.join(str(error).split()) or type(error).__name__
 
 
+def printable(text, *, lines=True):
+    """
+    Make what comes from files and their names harmless to a terminal.
+
+    Escape sequences, which would be obeyed, and whatever else is no letter,
+    sign or blank are written as in Python, ``\\x1b`` for instance; so are
+    ends of lines without ``lines``.
+
+    Examples
+    --------
+    >>> from astro_denoise.cli.common import printable
+    >>> print(printable('M\x1b[31m 31'))
+    M\\x1b[31m 31
+    """
+    return ''.join(
+        character if character.isprintable() or (
+            lines and character in '\n\t')
+        else character.encode('unicode_escape', 'backslashreplace').decode()
+        for character in text)
+
+
+def tell(text, *, file=None):
+    """
+    Print text, on the standard output by default.
+    """
+    file = sys.stdout if file is None else file
+    # What the terminal has no letters for is no reason to fail either.
+    encoding = getattr(file, 'encoding', None) or 'utf-8'
+    print(printable(str(text)).encode(encoding, 'backslashreplace').decode(
+        encoding), file=file)
+
+
 def print_error(message):
     """
-    Print an error on the standard error.
+    Print an error on the standard error, in one line.
     """
-    print(f'{NAME}: error: {message}', file=sys.stderr)
+    tell(f'{NAME}: error: {printable(message, lines=False)}',
+         file=sys.stderr)
 
 
 def table_outputs(options):

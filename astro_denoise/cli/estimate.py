@@ -17,6 +17,7 @@ from .common import (
     add_progress,
     check_outputs,
     shows_progress,
+    tell,
 )
 
 __all__ = ['add_estimate']
@@ -100,5 +101,5 @@ def _run_estimate(options):
     if 'ood_flag' in table.colnames:
         flagged = (f', {np.sum(table["ood_flag"])} of them unlike the '
                    f'training set')
-    print(f'{options.output}: {len(table)} images{flagged}')
+    tell(f'{options.output}: {len(table)} images{flagged}')
     return 0

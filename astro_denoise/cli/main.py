@@ -5,15 +5,24 @@ The command ``astro-denoise``.
 
 import argparse
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
+import warnings
 
 import astro_denoise
 
 from .check import add_check
-from .common import NAME, USER_ERRORS, describe_error, new_parser, print_error
+from .common import (
+    NAME,
+    USER_ERRORS,
+    describe_error,
+    new_parser,
+    print_error,
+    printable,
+)
 from .demo import add_demo
 from .denoise import add_denoise
 from .estimate import add_estimate
@@ -55,7 +64,7 @@ def main(args=None):
         options = _parser().parse_args(args)
     except SystemExit as stop:  # --help, --version, or a wrong argument
         return stop.code or 0
-    with _stopped_by_signal():
+    with _stopped_by_signal(), _printable_messages():
         try:
             return options.run(options)
         except BrokenPipeError:  # the reader of a pipe has gone
@@ -73,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors say where to look."""
 
     def error(self, message):
-        super().error(f"{message}\nsee '{self.prog} --help'")
+        super().error(f"{printable(message)}\nsee '{self.prog} --help'")
 
 
 def _parser():
@@ -92,6 +101,39 @@ def _parser():
                 add_check, add_demo, add_models, add_simulate, add_train):
         add(commands)
     return parser
+
+
+class _Printable(logging.Formatter):
+    """Log messages, with their tracebacks, that a terminal shows as text."""
+
+    def format(self, record):
+        return printable(super().format(record))
+
+    def filter(self, record):
+        """Do the same for a logger that has a format of its own."""
+        record.msg, record.args = printable(record.getMessage()), ()
+        return True
+
+
+@contextlib.contextmanager
+def _printable_messages():
+    """
+    Let warnings and log messages reach the terminal as text only.
+    """
+    original, handler = warnings.formatwarning, logging.lastResort
+    # astropy makes log messages of warnings.
+    formatter, other = handler.formatter, logging.getLogger('astropy')
+    text = _Printable()
+    warnings.formatwarning = lambda *args, **options: printable(
+        original(*args, **options))
+    handler.setFormatter(text)
+    other.addFilter(text)
+    try:
+        yield
+    finally:
+        other.removeFilter(text)
+        warnings.formatwarning = original
+        handler.setFormatter(formatter)
 
 
 @contextlib.contextmanager

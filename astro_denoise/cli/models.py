@@ -5,7 +5,7 @@ The command ``astro-denoise models``.
 
 import textwrap
 
-from .common import NAME, add_command, describe_error, print_error
+from .common import NAME, add_command, describe_error, print_error, tell
 
 __all__ = ['add_models']
 
@@ -34,15 +34,15 @@ def _run_models(options):
             tasks.setdefault(model.task, []).append((name, model))
     for task, found in tasks.items():
         if found:
-            print(f'{NAME} {task} --model')
+            tell(f'{NAME} {task} --model')
         for name, model in found:
             # Not folded: the name of a file may be long.
-            print(f'  {name:16s} {model.hash[:8]}  ' + textwrap.fill(
+            tell(f'  {name:16s} {model.hash[:8]}  ' + textwrap.fill(
                 model.metadata.get('summary', ''), 50,
                 subsequent_indent=29 * ' '))
     if any(tasks.values()):
-        print('The number begins the SHA-256 of the weights (DNHASH in '
-              'headers).')
+        tell('The number begins the SHA-256 of the weights (DNHASH in '
+             'headers).')
     for error in errors:
         print_error(describe_error(error))
     return int(bool(errors))

@@ -14,6 +14,7 @@ from .common import (
     check_outputs,
     number_or_keyword,
     table_outputs,
+    tell,
     write_table,
 )
 
@@ -86,8 +87,8 @@ def _run_photometry(options):
         theta_sign=options.theta_sign)
     write_table(options, table, figure)
     missing = np.sum(~np.isfinite(table['flux']))
-    print(f'{options.output}: {len(table)} fluxes, {missing} of them NaN, '
-          f'{np.sum(table["flag"] != 0)} flagged')
+    tell(f'{options.output}: {len(table)} fluxes, {missing} of them NaN, '
+         f'{np.sum(table["flag"] != 0)} flagged')
     return 0
 
 

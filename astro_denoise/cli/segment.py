@@ -17,6 +17,7 @@ from .common import (
     add_progress,
     check_outputs,
     shows_progress,
+    tell,
 )
 
 __all__ = ['add_segment']
@@ -91,7 +92,7 @@ def _run_segment(options):
                            overwrite=options.overwrite) as temporary:
             sources.plot().figure.savefig(temporary, format='png',
                                           dpi=150)
-    print(f'{options.output}: {len(sources.catalog)} sources')
+    tell(f'{options.output}: {len(sources.catalog)} sources')
     return 0
 
 

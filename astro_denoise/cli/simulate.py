@@ -5,7 +5,7 @@ The command ``astro-denoise simulate``.
 
 
 from ..io.output import atomic_output, check_output, make_folder
-from .common import add_command, add_overwrite
+from .common import add_command, add_overwrite, tell
 
 __all__ = ['add_simulate']
 
@@ -75,12 +75,12 @@ def _run_simulate(options):
     for exposure, path in zip(exposures, paths, strict=True):
         with atomic_output(path, overwrite=options.overwrite) as temporary:
             exposure.to_hdu().writeto(temporary)
-        print(path)
+        tell(path)
     catalog.meta.update(table_meta(), seed=options.seed, **given)
     with atomic_output(catalog_path,
                        overwrite=options.overwrite) as temporary:
         catalog.write(temporary, format='ascii.ecsv')
-    print(catalog_path)
+    tell(catalog_path)
     return 0
 
 
@@ -107,9 +107,9 @@ def _simulate_galactic_center(options):
         hdus.append(fits.ImageHDU(plane, header, name=f'FLUX_{name}'.upper()))
     with atomic_output(paths[0], overwrite=options.overwrite) as temporary:
         hdus.writeto(temporary)
-    print(paths[0])
+    tell(paths[0])
     parameters.meta.update(table_meta())
     with atomic_output(paths[1], overwrite=options.overwrite) as temporary:
         parameters.write(temporary, format='ascii.ecsv')
-    print(paths[1])
+    tell(paths[1])
     return 0

@@ -16,6 +16,7 @@ from .common import (
     check_outputs,
     number_or_keyword,
     shows_progress,
+    tell,
 )
 
 __all__ = ['add_train']
@@ -76,7 +77,7 @@ def _run_train(options):
     run = _train_on_frames if options.recipe is None else _train_recipe
     run(options, output, *beside)
     if _is_first():
-        print(output)
+        tell(output)
     return 0
 
 

@@ -14,6 +14,7 @@ import torch
 
 from ..frames.windows import plan_tiles
 from ..models.denoiser import psf_context
+from .answers import check_answers
 from .memory import run_within_memory
 from .rows import RowStream
 from .structure import BLOCK, keep_structure
@@ -182,6 +183,7 @@ def _denoised_rows(answers, tile, planes, measurement, write, block):
             with torch.inference_mode():
                 answer = keep_structure(*answer, valid.to(answer[0].device))
         noise, log_variance = (plane[0, 0].cpu().numpy() for plane in answer)
+        check_answers(noise)
         noise_map = planes.noise_map[done, core]
         denoised = planes.values[done, core] - noise_map * noise
         if measurement.electrons is not None and (

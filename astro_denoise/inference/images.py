@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from .answers import check_answers
+
 __all__ = ['denoise_images', 'denoises_images']
 
 # Images through a network at once.
@@ -101,7 +103,9 @@ def denoise_images(network, values, valid, *, device, progress=None):
         for plane, answer in zip(
                 (denoised, error), network.denoise_images(image, good),
                 strict=True):
-            plane[part] = answer[:, :ny, :nx].cpu().numpy() * scale
+            answer = answer[:, :ny, :nx].cpu().numpy()
+            check_answers(answer)
+            plane[part] = answer * scale
         if progress is not None:
             progress(len(image))
     return denoised, error, stride is not None, noise

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ..frames.windows import plan_tiles
+from .answers import check_answers
 from .memory import run_within_memory
 
 __all__ = ['ANSWERS', 'find_in_planes']
@@ -72,6 +73,7 @@ def find_in_planes(network, values, valid, position, *, runtime,
 
     run_within_memory(run, window_pixels, device=runtime.device,
                       progress=progress)
+    check_answers(answers[0])
     return answers
 
 

@@ -11,7 +11,7 @@ import contextlib
 import torch
 from torch.overrides import TorchFunctionMode
 
-__all__ = ['build_network', 'unaffected']
+__all__ = ['build_network', 'check_finite', 'unaffected']
 
 
 class _Unfilled(TorchFunctionMode):
@@ -66,13 +66,14 @@ def build_network(network_class, config, tensors):
     ------
     ValueError
         If the tensors are not those of the network: other names, shapes
-        or kinds of numbers.
+        or kinds of numbers, or numbers that are not finite.
     """
     with unaffected():
         with _Unfilled():
             network = network_class(**config)
         expected = network.state_dict()
         _check_fit(expected, tensors)
+        check_finite(tensors, expected)
         network.load_state_dict(
             {name: tensor.to(torch.float32 if tensor.is_floating_point()
                              else expected[name].dtype)
@@ -110,3 +111,39 @@ def _same_kind(tensor, wanted):
     if wanted.is_floating_point():
         return tensor.is_floating_point()
     return tensor.dtype == wanted.dtype
+
+
+def check_finite(tensors, defaults):
+    """
+    Refuse weights that are not finite, unless a new network has the same.
+
+    Parameters
+    ----------
+    tensors : dict of str to `torch.Tensor`
+        Weights and buffers.
+
+    defaults : dict of str to `torch.Tensor`
+        Those of a new network; none, or some on the device ``'meta'``,
+        where they do not matter.
+
+    Raises
+    ------
+    ValueError
+        If there are some.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models.building import check_finite
+    >>> check_finite({'bias': torch.tensor([1.0, torch.nan])}, {})
+    Traceback (most recent call last):
+    ...
+    ValueError: the weights 'bias' are not finite
+    """
+    for name, tensor in tensors.items():
+        default = defaults.get(name)
+        known = not (default is None or default.is_meta) and torch.equal(
+            tensor.double(), default.cpu().double())
+        if not known and not torch.isfinite(tensor).all():
+            msg = f'the weights {name!r} are not finite'
+            raise ValueError(msg)

@@ -80,7 +80,8 @@ def variance_correction(signal, calibration, scale=1.0):
     """
     signal = asinh(F.avg_pool2d(signal, 2) / scale)
     first = math.asinh(_LEAST_SIGNAL / scale)
-    place = ((signal - first) / _KNOT_STEP).clamp_(
+    # What is not a number has no place, and stays none in the end.
+    place = ((signal - first) / _KNOT_STEP).nan_to_num_(0.0).clamp_(
         0.0, len(calibration) - 1.001)
     lower = place.long()
     correction = torch.lerp(calibration[lower], calibration[lower + 1],

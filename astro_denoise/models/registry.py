@@ -3,6 +3,7 @@
 Trained models: the shipped ones by name, others by path.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -20,7 +21,8 @@ from safetensors.torch import save
 
 from ..exceptions import WeightsError, WeightsWarning
 from ..io.output import atomic_output, check_output
-from .building import build_network, unaffected
+from .building import build_network, check_finite, unaffected
+from .schemas import check_stated
 
 __all__ = ['Model', 'list_models', 'load_model', 'read_models']
 
@@ -45,6 +47,7 @@ _UNUSABLE = (OSError, WeightsError)
 
 _METADATA_KEY = 'astro_denoise'
 _MAX_HEADER = 2**20  # bytes
+_HASH = '[0-9a-f]{64}'
 _NAME = '[A-Za-z0-9._+-]{1,40}'  # what fits a card of a FITS header
 
 _loaded = {}
@@ -161,11 +164,13 @@ class Model:
             behind then.
 
         ValueError
-            If the name does not end in ``.safetensors``.
+            If the name does not end in ``.safetensors``, or a weight is not
+            finite, or too large for a 16-bit float.
         """
         check_output(path, overwrite=overwrite, endings=('.safetensors',),
                      name='path')
         tensors, metadata = self._contents()
+        check_finite(tensors, dict(self.network.named_buffers()))
         text = json.dumps(metadata, sort_keys=True)
         with atomic_output(path, overwrite=overwrite) as temporary:
             temporary.write_bytes(save(tensors, {_METADATA_KEY: text}))
@@ -195,9 +200,13 @@ def _read(path):
     try:
         metadata = json.loads(text)
         stated = metadata['sha256']
-    except (ValueError, KeyError, TypeError) as error:
-        msg = f'{path} holds unreadable metadata: {error!r}'
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        msg = f'{path} holds unreadable metadata: {error!r:.200}'
         raise WeightsError(msg) from error
+    if not isinstance(stated, str) or not re.fullmatch(_HASH, stated):
+        msg = (f'{path} holds unreadable metadata: sha256 must have 64 '
+               f'hexadecimal digits, got {stated!r:.100}')
+        raise WeightsError(msg)
     found = _digest(tensors, metadata)
     if found != stated:
         msg = (f'the contents of {path} have the SHA-256 {found}, but '
@@ -208,24 +217,38 @@ def _read(path):
 
 @unaffected()
 def _build(path):
-    metadata, tensors = _read(path)
-    architecture = metadata.pop('architecture', None)
-    config = metadata.pop('config', None)
-    layout = metadata.pop('format', None)
-    metadata.pop('sha256')  # of this file, whatever becomes of the model
-    if str(architecture) not in _ARCHITECTURES or layout != 1:
-        msg = (f'{path} needs the architecture {architecture!r} in format '
-               f'{layout!r}, which this version does not have; known: '
-               f'{sorted(_ARCHITECTURES)} in format 1')
-        raise WeightsError(msg)
-    try:
+    with _not_fitting(path):
+        metadata, tensors = _read(path)
+        architecture = metadata.pop('architecture', None)
+        config = metadata.pop('config', None)
+        layout = metadata.pop('format', None)
+        metadata.pop('sha256')  # of this file, whatever becomes of the model
+        if not isinstance(architecture, str) or (
+                architecture not in _ARCHITECTURES or layout != 1):
+            msg = (f'{path} needs the architecture {architecture!r:.50} in '
+                   f'format {layout!r:.50}, which this version does not '
+                   f'have; known: {sorted(_ARCHITECTURES)} in format 1')
+            raise WeightsError(msg)
+        check_stated(metadata, architecture, config)
         module = import_module(f'.{_ARCHITECTURES[architecture]}',
                                __package__)
         network = build_network(getattr(module, architecture), config,
                                 tensors)
         return Model(network, metadata)
-    except (TypeError, ValueError, RuntimeError, LookupError) as error:
-        msg = f'{path} does not fit its architecture: {error}'
+
+
+@contextlib.contextmanager
+def _not_fitting(path):
+    """
+    Make a WeightsError of what a file makes go wrong, whatever it is.
+    """
+    try:
+        yield
+    except (*_UNUSABLE, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        msg = f'{path} does not fit its architecture: {reason}'
         raise WeightsError(msg) from error
 
 

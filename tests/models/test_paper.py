@@ -102,12 +102,15 @@ def test_layers_of_autoencoder():
     assert found[-1][0] == 'ConvTranspose2d'  # no sigmoid
 
 
-@pytest.mark.parametrize('network', [
-    SingleOutputCNN(), MultiOutputCNN(('a_dm', 'n_ps_disk', 'n_ps_gc'), (
-        (0, 1), (1000, 4000), (200, 800))), PaperUNet((4, 8, 16), 0.2),
-    PaperAutoencoder(4, 32)], ids=lambda network: type(network).__name__)
-def test_saved_and_loaded(network, tmp_path):
-    model = Model(network, {'name': 'test', 'task': 'test'})
+@pytest.mark.parametrize(('network', 'task'), [
+    (SingleOutputCNN(), 'estimate'),
+    (MultiOutputCNN(('a_dm', 'n_ps_disk', 'n_ps_gc'), (
+        (0, 1), (1000, 4000), (200, 800))), 'estimate'),
+    (PaperUNet((4, 8, 16), 0.2), 'segment'),
+    (PaperAutoencoder(4, 32), 'denoise')],
+    ids=lambda value: type(value).__name__)
+def test_saved_and_loaded(network, task, tmp_path):
+    model = Model(network, {'name': 'test', 'task': task})
     model.save(tmp_path / 'test.safetensors')
     loaded = load_model(tmp_path / 'test.safetensors').network
     assert loaded.config == network.config

@@ -5,6 +5,7 @@ Tests of models in files, and of the shipped ones.
 
 import errno
 import json
+import math
 import pickle
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from astro_denoise import list_models, load_model
+from astro_denoise import denoise, list_models, load_model
 from astro_denoise.exceptions import WeightsError, WeightsWarning
 from astro_denoise.models import registry
 from astro_denoise.models.denoiser import CCDDenoiser
+from astro_denoise.models.galactic_center import SourceSegmenter
 from astro_denoise.models.registry import Model
+
+# Of the network below.
+CONFIG = {'widths': [6, 8], 'kernel_fwhms': [1.5, 3.0],
+          'lone_pixels': True, 'calibration_scale': 1.0}
 
 METADATA = {'name': 'toy', 'task': 'denoise', 'licence': 'BSD-3-Clause',
             'training': {'steps': (3, 4), 1: 2.5}}
@@ -247,7 +254,9 @@ def test_foreign_weights(tmp_path):
             load_model(path)
 
 
-@pytest.mark.parametrize('text', ['', '{', '[]', '3', '"a"', '{}'])
+@pytest.mark.parametrize('text', [
+    '', '{', '[]', '3', '"a"', '{}', '{"sha256": 3}', '{"sha256": "\\u001b"}',
+    100000 * '[' + 100000 * ']'])
 def test_unreadable_metadata(tmp_path, text):
     path = tmp_path / 'toy.safetensors'
     save_file({'a': torch.ones(3)}, path, {'astro_denoise': text})
@@ -255,15 +264,29 @@ def test_unreadable_metadata(tmp_path, text):
         load_model(path)
 
 
-@pytest.mark.filterwarnings('ignore:Initializing zero-element tensors')
 @pytest.mark.parametrize(('change', 'message'), [
     ({'architecture': 'Other'}, "'Other'"), ({'architecture': []}, r'\[\]'),
     ({'architecture': None}, 'None'), ({'format': 2}, 'format 2'),
     ({'config': None}, 'toy'), ({'config': {'depth': 3}}, 'depth'),
     ({'config': {'widths': []}}, 'toy'),
-    ({'config': {'widths': [6, 8, 10]}}, 'Missing weights'),
-    ({'config': {'widths': ['a', 'b']}}, 'toy'),
-    ({'name': None}, 'name'), ({'task': 3}, 'task')])
+    ({'config': {'widths': [6, 8]}}, 'kernel_fwhms is missing'),
+    ({'config': {**CONFIG, 'widths': [6, 8, 10]}}, 'Missing weights'),
+    ({'config': {**CONFIG, 'kernel_fwhms': []}}, "Unknown weights..'kernels"),
+    ({'config': {**CONFIG, 'widths': [6, 9]}}, 'must have the shape'),
+    ({'config': {**CONFIG, 'widths': [2000, 2000]}}, 'must have the shape'),
+    ({'config': {**CONFIG, 'widths': [6, 10**9]}}, 'widths must be'),
+    ({'config': {**CONFIG, 'widths': ['a', 'b']}}, 'widths must be'),
+    ({'config': {**CONFIG, 'widths': [6, True]}}, 'widths must be'),
+    ({'config': {**CONFIG, 'kernel_fwhms': [3.0, 1.5]}}, 'kernel_fwhms must'),
+    ({'config': {**CONFIG, 'kernel_fwhms': [1.5, math.nan]}},
+     'kernel_fwhms must'),
+    ({'config': {**CONFIG, 'calibration_scale': 0}}, 'calibration_scale must'),
+    ({'config': {**CONFIG, 'lone_pixels': 1}}, 'lone_pixels must be'),
+    ({'summary': 5}, 'summary must be a text'),
+    ({'threshold': math.nan}, 'threshold must be'),
+    ({'task': 'segment'}, "must have the task 'denoise'"),
+    ({'name': None}, 'name'), ({'task': 3}, 'task'),
+    ({'sha256': None}, 'sha256 must have 64')])
 def test_file_that_does_not_fit(path, change, message):
     # Its hash is right: made by another version, or by hand.
     with registry.safe_open(path, framework='pt') as file:
@@ -271,12 +294,96 @@ def test_file_that_does_not_fit(path, change, message):
 
     def changed(metadata):
         metadata = {**metadata, **change}
-        return {**metadata, 'sha256': registry._digest(tensors, metadata)}
+        return {**metadata, 'sha256': registry._digest(tensors, metadata),
+                **{key: change[key] for key in {'sha256'} & change.keys()}}
 
     rewrite(path, changed)
     with pytest.raises(WeightsError, match=message) as error:
         load_model(path)
     assert 'toy.safetensors' in str(error.value)
+
+
+def forged(path, tensors, **change):
+    """
+    A file whose hash is right, whatever else is not.
+    """
+    metadata = {'name': 'evil', 'task': 'denoise', 'format': 1,
+                'architecture': 'CCDDenoiser', 'config': CONFIG, **change}
+    metadata['sha256'] = registry._digest(tensors, metadata)
+    save_file(tensors, path, {'astro_denoise': json.dumps(metadata)})
+    return path
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda tensor: tensor * math.nan, "weights 'head.bias' are not finite"),
+    (lambda tensor: tensor + math.inf, "weights 'head.bias' are not finite"),
+    (lambda tensor: tensor.to(torch.complex64), 'got torch.complex64'),
+    (lambda tensor: tensor.long(), 'got torch.int64'),
+    (lambda tensor: tensor.bool(), 'got torch.bool'),
+    (lambda tensor: tensor[:4], r'must have the shape \(8,\), got \(4,\)'),
+    (lambda tensor: tensor[None], r'must have the shape \(8,\), got \(1, 8')])
+def test_forged_weights(path, model, change, message):
+    tensors = model._contents()[0]
+    tensors['head.bias'] = change(tensors['head.bias']).contiguous()
+    with pytest.raises(WeightsError, match=message):
+        load_model(forged(path, tensors))
+
+
+class Largest(TorchDispatchMode):
+    """
+    Know the largest tensor that was made in memory.
+    """
+
+    largest = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and not result.is_meta:
+            self.largest = max(self.largest, result.numel())
+        return result
+
+
+def test_forged_weights_take_no_memory(path):
+    # 1.4 GB, if they were made.
+    config = {**CONFIG, 'widths': [2048, 2048, 2048]}
+    forged(path, {'a': torch.zeros(1)}, config=config)
+    with Largest() as memory, pytest.raises(WeightsError, match='Missing'):
+        load_model(path)
+    assert 0 < memory.largest < 1e5
+
+
+@pytest.mark.parametrize('name', ['head.bias', 'calibration', 'kernels',
+                                  'encoders.0.0.weight'])
+def test_weights_that_overflow(path, model, name, sky):
+    # Finite, and of no use: what comes out is no number.
+    tensors = model._contents()[0]
+    tensors[name] = torch.full_like(tensors[name], 6e4).float() * 1e30
+    loaded = load_model(forged(path, tensors))
+    with np.errstate(all='ignore'):
+        try:
+            result = denoise(sky(), loaded)
+        except WeightsError as error:
+            assert 'not finite' in str(error)  # noqa: PT017
+        else:
+            assert np.isfinite(result).all()
+
+
+def test_weights_that_cannot_be_stored(model, tmp_path):
+    # Above the largest 16-bit float.
+    with torch.no_grad():
+        model.network.head.bias += 1e5
+    with pytest.raises(ValueError, match=r"'head\.bias' are not finite"):
+        model.save(tmp_path / 'toy.safetensors')
+    assert not list(tmp_path.iterdir())
+
+
+def test_any_failure_is_an_error_of_the_weights(path, monkeypatch):
+    def fail(*args):
+        raise LookupError(args)
+
+    monkeypatch.setattr(registry, 'build_network', fail)
+    with pytest.raises(WeightsError, match=r'toy.*CCDDenoiser'):
+        load_model(path)
 
 
 def test_other_task(model, path):
@@ -303,9 +410,10 @@ def test_bad_type(model):
 def test_one_name_for_two_tasks(path, model, monkeypatch):
     folder = path.parent / 'weights'
     folder.mkdir()
-    for task in ('denoise', 'segment'):
+    for task, network in (('denoise', model.network),
+                          ('segment', SourceSegmenter((2, 2)))):
         path_of_task = folder / f'toy.{task}.safetensors'
-        Model(model.network, {'name': 'toy', 'task': task}).save(path_of_task)
+        Model(network, {'name': 'toy', 'task': task}).save(path_of_task)
     monkeypatch.setattr(registry, '_WEIGHTS', folder)
     monkeypatch.setattr(registry, '_loaded', {})
     (folder / 'hashes.json').write_text(json.dumps({
