@@ -65,6 +65,19 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_settings.forget_threads)
 
 
+def _autocasting():
+    """Kinds of devices whose operations change their precision now."""
+    import torch
+
+    kinds = []
+    for kind in _DEVICES:
+        # Not every version knows all of them.
+        with contextlib.suppress(RuntimeError):
+            if torch.is_autocast_enabled(kind):
+                kinds.append(kind)
+    return kinds
+
+
 @contextlib.contextmanager
 def shielded():
     """
@@ -94,11 +107,10 @@ def shielded():
         with contextlib.ExitStack() as stack:
             if torch.get_default_device() != torch.device('cpu'):
                 stack.enter_context(torch.device('cpu'))
-            for kind in _DEVICES:
-                if torch.is_autocast_enabled(kind):
-                    # Cached weights would outlive a step of a training.
-                    stack.enter_context(torch.autocast(
-                        kind, enabled=False, cache_enabled=False))
+            for kind in _autocasting():
+                # Cached weights would outlive a step of a training.
+                stack.enter_context(torch.autocast(
+                    kind, enabled=False, cache_enabled=False))
             stack.enter_context(torch.inference_mode(mode=False))
             stack.enter_context(torch.enable_grad())
             yield

@@ -12,6 +12,7 @@ from collections import deque
 from pathlib import Path
 
 from ..exceptions import needs_extra
+from ..inference.cores import count_cores
 from ..io.output import remove_leftovers
 from .status import FrameStatus
 from .task import denoise_one, describe_error
@@ -19,6 +20,9 @@ from .task import denoise_one, describe_error
 __all__ = ['connected', 'run_on_cluster']
 
 logger = logging.getLogger(__name__)
+
+# What says how many threads a worker computes with.
+_THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 # Seconds that a worker may take to start.
 _PATIENCE = 60.0
@@ -58,21 +62,39 @@ def connected(workers, scheduler):
 
 
 def _local_cluster(workers):
-    import dask
-    from distributed import LocalCluster
+    """
+    Start a cluster on this computer that nobody else can use.
 
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
-    environment = {name: os.environ.get(name, threads) for name in names}
-    with dask.config.set({'distributed.nanny.pre-spawn-environ': environment}):
+    Who can send work to a scheduler runs code as the user who started it,
+    and ports are open to all users of a computer. So everything is
+    encrypted with keys that are made for this cluster, never leave its
+    processes, and are asked of all who connect. There are no web servers.
+    """
+    with needs_extra('dask', 'for several workers'):
+        import cryptography  # noqa: F401
+        import dask
+        from distributed import LocalCluster, Security
+
+    from .worker_plugins import NoServer
+
+    threads = str(max(1, count_cores() // workers))
+    settings = {
+        'distributed.nanny.pre-spawn-environ': {
+            name: os.environ.get(name, threads) for name in _THREADS},
+        'distributed.scheduler.http.routes': [],
+        'distributed.worker.http.routes': []}
+    with dask.config.set(settings):
         try:
             # Two threads: one reads while the other computes.
-            return LocalCluster(
+            cluster = LocalCluster(
                 n_workers=workers, threads_per_worker=2, processes=True,
-                dashboard_address=None, memory_limit=0)
+                dashboard_address=None, memory_limit=0,
+                security=Security.temporary(), plugins=(NoServer(),))
         except RuntimeError as error:
             msg = f'{workers} workers cannot be started: {error}'
             raise OSError(msg) from error
+    cluster.scheduler.loop.add_callback(cluster.scheduler.http_server.stop)
+    return cluster
 
 
 @contextlib.contextmanager

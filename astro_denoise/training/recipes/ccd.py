@@ -4,11 +4,11 @@ The models for CCD frames, ``ccd`` and ``ccd-mmse``: trained on simulated
 skies, whose truth is known.
 """
 
-import os
 from dataclasses import dataclass
 
 import torch
 
+from ...inference.cores import count_cores
 from ...models.denoiser import CCDDenoiser
 from ..calibration import calibrate_uncertainty
 from ..exposures import ExposureSampler
@@ -116,7 +116,7 @@ class CCDRecipe(Recipe):
         """Train the network and calibrate its errors."""
         scenes = draw_scenes(n_skies or self.n_skies,
                              seed=_SCENE_SEED + run.seed - 1,
-                             n_workers=os.cpu_count() or 1,
+                             n_workers=count_cores(),
                              progress_bar=run.progress_bar)
         network, log = self._trained(scenes, run, n_steps)
         network = network.cpu()

@@ -4,11 +4,11 @@ The finder of stars in CCD frames, ``ccd-stars``: stars against galaxies,
 cosmic rays, dead columns and bleeding trails.
 """
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
 
+from ...inference.cores import count_cores
 from ...models.galactic_center import SourceSegmenter
 from ..exposures import ExposureSampler
 from ..loop import train
@@ -131,7 +131,7 @@ class StarRecipe(Recipe):
         """Train the network and calibrate its probabilities."""
         scenes = draw_scenes(n_skies or self.n_skies,
                              seed=_SCENE_SEED + run.seed - 1,
-                             n_workers=os.cpu_count() or 1)
+                             n_workers=count_cores())
         schedule = self.schedule.with_steps(n_steps)
         network, log = train_star_finder(
             SourceSegmenter(kind='ccd', widths=self.widths), scenes,
