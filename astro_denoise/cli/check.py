@@ -58,7 +58,8 @@ def _bins(text):
 def _run_check(options):
     from ..photometry.repeatability import check_repeatability
 
-    check_outputs(options, table_outputs(options))
+    check_outputs(options, table_outputs(options),
+                  (*options.tables, *(options.raw or ())))
     if options.raw_errors and options.raw is None:
         msg = '--raw-errors needs --raw'
         raise ValueError(msg)

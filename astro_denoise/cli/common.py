@@ -6,7 +6,13 @@ Options and checks that commands share.
 import argparse
 import sys
 
-from ..io.output import COMPRESSED, FITS_ENDINGS, atomic_output, check_output
+from ..io.output import (
+    COMPRESSED,
+    FITS_ENDINGS,
+    atomic_output,
+    check_output,
+    check_replaces_none,
+)
 
 __all__ = ['NAME', 'USER_ERRORS', 'add_command', 'add_device', 'add_hdu',
            'add_ignore_flags', 'add_model', 'add_overwrite', 'add_progress',
@@ -96,15 +102,18 @@ def add_model(parser, default):
         help=f'name or .safetensors file (default: {default})')
 
 
-def check_outputs(options, outputs):
+def check_outputs(options, outputs, inputs):
     """
     Refuse bad outputs, of which some may not be wanted, before any work.
+
+    None may be one of the files that are read.
     """
     for name, path, endings in outputs:
         if path is not None:
             check_output(path, overwrite=options.overwrite, name=name,
                          endings=endings,
                          packed=COMPRESSED if endings is FITS_ENDINGS else ())
+            check_replaces_none(path, inputs, name=name)
 
 
 def shows_progress(options):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import astro_denoise
 
-from ..io.output import remove_leftovers
+from ..io.output import check_replaces_none, remove_leftovers
 from .common import (
     USER_ERRORS,
     add_command,
@@ -102,6 +102,8 @@ def _run_one(options, common):
     except ValueError as error:
         msg = f'{error}; the name of a folder ends in {os.sep}'
         raise ValueError(msg) from error
+    check_replaces_none(
+        output, (path, options.mask, options.uncertainty), name='-o')
     remove_leftovers(output.parent)
     model = astro_denoise.load_model(options.model, task='denoise')
     try:

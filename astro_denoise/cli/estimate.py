@@ -61,7 +61,8 @@ def _run_estimate(options):
     from ..io.fits_images import read_image
 
     check_outputs(options, (('-o', options.output, ('.ecsv',)),
-                             ('--samples', options.samples, FITS_ENDINGS)))
+                            ('--samples', options.samples, FITS_ENDINGS)),
+                  options.inputs)
     model = load_model(options.model, task='estimate')
     tables, samples = [], []
     for path in options.inputs:

@@ -68,7 +68,9 @@ def _run_photometry(options):
 
     from ..photometry.tables import read_table
 
-    check_outputs(options, table_outputs(options))
+    check_outputs(options, table_outputs(options),
+                  (*options.frames, options.catalog, options.uncertainty,
+                   options.mask))
     catalog = read_table(options.catalog)
     tables, figure = [], None
     for path in options.frames:

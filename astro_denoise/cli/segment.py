@@ -58,8 +58,9 @@ def _run_segment(options):
     from ..io.fits_images import read_image
 
     check_outputs(options, (('-o', options.output, FITS_ENDINGS),
-                             ('--catalog', options.catalog, ('.ecsv',)),
-                             ('--plot', options.plot, ('.png',))))
+                            ('--catalog', options.catalog, ('.ecsv',)),
+                            ('--plot', options.plot, ('.png',))),
+                  (options.input, options.mask))
     image = read_image(Path(options.input), hdu=options.hdu,
                        mask=options.mask, good_bits=options.ignore_flags)
     if image.data.ndim != 2:

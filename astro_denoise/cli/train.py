@@ -69,7 +69,8 @@ def _run_train(options):
     if options.recipe is None:
         beside.append(output.with_suffix('.png'))
     check_outputs(options, (('-o', output, ('.safetensors',)),
-                             *(('-o', path, ()) for path in beside)))
+                            *(('-o', path, ()) for path in beside)),
+                  (*options.frames, options.model, options.checkpoint))
     if options.threads is not None:
         import torch
 

@@ -25,7 +25,7 @@ from ..frames.results import FrameWriter, nothing_valid, result_type
 from ..noise.gain import resolve_gain
 from ..noise.measurement import warn_of
 from .dask_arrays import denoise_lazily, is_lazy
-from .header_log import check_keywords, log_cards
+from .header_log import log_cards, read_cards
 from .route import denoise_plane
 
 __all__ = ['denoise']
@@ -88,11 +88,13 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     progress_bar : bool, optional
         Show a progress bar.
 
-    add_keyword : bool, str or dict, optional
+    add_keyword : bool, str, dict or ``ccdproc.Keyword``, optional
         Log in the header what was done: model, its hash, noise. A
-        string names one more keyword, set to the model; a dict gives
+        string names one more keyword, set to the model, and so does a
+        ``Keyword`` of ccdproc, which may bring a value; a dict gives
         cards (values, or values and comments) instead of the usual
-        ones; `False` adds nothing. Keywords have at most 8 characters.
+        ones; `False` adds nothing. Keywords have at most 8 characters, or
+        begin with ``HIERARCH``.
 
     return_uncertainty : bool, optional
         For arrays and quantities: return the uncertainty too.
@@ -165,7 +167,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     from ..models.registry import load_model
 
     survive_fork()
-    check_keywords(add_keyword)
+    read_cards(add_keyword)  # refused before any work
     if is_lazy(data):
         if output_array is not None or output_uncertainty is not None:
             msg = ('output_array and output_uncertainty are not for dask '

@@ -213,7 +213,7 @@ class FrameWriter:
         ----------
         log : dict, optional
             Cards for the header: a value, or a value and a comment, for
-            each keyword of at most 8 characters. Only
+            each keyword of at most 8 characters, or with HIERARCH. Only
             `~astropy.nddata.NDData` and its subclasses have a header.
 
         return_uncertainty : bool, optional
@@ -235,7 +235,7 @@ class FrameWriter:
         Raises
         ------
         ValueError
-            If a keyword of ``log`` is longer than 8 characters.
+            If a keyword of ``log`` is longer, and without HIERARCH.
         """
         data = self.reader.data
         _, own_mask, unit = plain_parts(data)
@@ -306,9 +306,9 @@ def _copies(data):
 def _new_nddata(data, values, sigma, mask, copies, log):
     meta = copies['meta']
     for keyword, card in (log or {}).items():
-        if len(keyword) > 8:
-            msg = ('log must have keywords of at most 8 characters, got '
-                   f'{keyword!r}')
+        if len(keyword) > 8 and not keyword.upper().startswith('HIERARCH '):
+            msg = ('log must have keywords of at most 8 characters, or with '
+                   f'HIERARCH, got {keyword!r}')
             raise ValueError(msg)
         value, comment = card if isinstance(card, tuple) else (card, '')
         value = value.item() if isinstance(value, np.generic) else value

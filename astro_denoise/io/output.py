@@ -10,13 +10,14 @@ import os
 import platform
 import re
 import secrets
+import stat
 import time
 from pathlib import Path
 
 from ..exceptions import needs_extra
 
 __all__ = ['COMPRESSED', 'FITS_ENDINGS', 'atomic_output', 'check_output',
-           'make_folder', 'remove_leftovers']
+           'check_replaces_none', 'make_folder', 'remove_leftovers']
 
 # Names of FITS files, in small letters or large ones.
 FITS_ENDINGS = ('.fits', '.fit', '.fts')
@@ -96,6 +97,10 @@ def check_output(path, *, overwrite=False, endings=(), packed=(),
     # A link must stay one: what it points to is replaced.
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
+        if path.is_symlink():
+            raise FileNotFoundError(
+                errno.ENOENT, f'is a link into a folder that is not there, '
+                f'{str(target.parent)!r}', str(path))
         raise FileNotFoundError(errno.ENOENT, 'no such folder',
                                 str(path.parent))
     if target.is_symlink():
@@ -113,6 +118,46 @@ def check_output(path, *, overwrite=False, endings=(), packed=(),
     return target
 
 
+def check_replaces_none(output, inputs, *, name='output'):
+    """
+    Refuse an output that is one of the inputs, by whatever name.
+
+    Parameters
+    ----------
+    output : str or path-like
+        The file to make.
+
+    inputs : iterable
+        What is read. Only names of files count, and only where there is
+        such a file.
+
+    name : str, optional
+        Name of the parameter or option, for messages.
+
+    Raises
+    ------
+    ValueError
+        If it would be replaced.
+
+    Examples
+    --------
+    >>> from astro_denoise.io.output import check_replaces_none
+    >>> check_replaces_none('denoised.fits', ['raw.fits', None, 'GAIN'])
+    """
+    output = Path(output)
+    if not output.exists():
+        return
+    for given in inputs:
+        if not isinstance(given, str | os.PathLike):
+            continue
+        path = Path(given)
+        # Another name, a link or other letters may be the same file.
+        if path.exists() and path.samefile(output):
+            msg = (f'{name} must be another file than what is read, got '
+                   f'{str(output)!r}, which would replace {str(path)!r}')
+            raise ValueError(msg)
+
+
 def _listed(words):
     return ' or '.join(filter(None, [', '.join(words[:-1]), words[-1]]))
 
@@ -128,7 +173,8 @@ def atomic_output(path, *, overwrite=False):
     Write a file under a temporary name and rename it when it is complete.
 
     Whatever goes wrong, the folder holds either the complete new file or
-    what it held before, and no partial file.
+    what it held before, and no partial file. What is replaced keeps its
+    permissions.
 
     Parameters
     ----------
@@ -212,6 +258,7 @@ def _publish(temporary, target, path, *, overwrite):
     Give a finished file its name, in one step.
     """
     if overwrite:
+        _keep_permissions(target, temporary)
         temporary.replace(target)
         return
     try:
@@ -225,6 +272,20 @@ def _publish(temporary, target, path, *, overwrite):
             temporary.replace(target)
     except FileExistsError as error:
         raise _exists(path) from error
+
+
+def _keep_permissions(old, new):
+    """
+    Let a file be read and written by those who may do so with an old one.
+    """
+    # None there, or those of somebody else on a shared file system.
+    with contextlib.suppress(OSError):
+        found = old.stat()
+        if hasattr(os, 'chown') and found.st_gid != new.stat().st_gid:
+            with contextlib.suppress(OSError):
+                os.chown(new, -1, found.st_gid)
+        new.chmod(stat.S_IMODE(found.st_mode) & ~(stat.S_ISUID
+                                                  | stat.S_ISGID))
 
 
 def make_folder(path, *, name='folder'):

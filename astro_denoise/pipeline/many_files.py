@@ -129,7 +129,7 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
     paths = list_frames(inputs)
     given, folder = folder, Path(folder)
     names = output_names(paths, folder)
-    _check_inputs_stay(paths, names, folder)
+    _check_inputs_stay(paths, names, folder, options)
     hash_options(options)  # refuses what no output can be known by
     carried = CarriedModel(model, load_model(model, task='denoise').hash)
     make_folder(given)
@@ -241,13 +241,31 @@ def output_names(paths, folder):
     return list(names)
 
 
-def _check_inputs_stay(paths, names, folder):
-    for path, name in zip(paths, names, strict=True):
-        output = folder / name
-        # With overwrite, the next run would denoise what is denoised.
-        if output.is_file() and os.path.isfile(path) and output.samefile(path):
-            msg = f'{path} would be replaced: folder must be another one'
+def _check_inputs_stay(paths, names, folder, options):
+    """
+    Raise ValueError if an output is one of the files that are read.
+
+    With overwrite, the next run would denoise what is denoised.
+    """
+    others = [each for each in (options.get('mask'),
+                                options.get('uncertainty'))
+              if isinstance(each, str | os.PathLike)]
+    read = {_place(path): path for path in (*paths, *others)}
+    for name in names:
+        place = _place(folder / name)
+        if place is not None and place in read:
+            msg = (f'{read[place]} would be replaced: folder must be another '
+                   f'one')
             raise ValueError(msg)
+
+
+def _place(path):
+    """What is the same for all names of a file; `None` without one."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _text(name):

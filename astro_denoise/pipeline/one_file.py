@@ -12,6 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData
 
+from ..denoising.header_log import read_cards
 from ..exceptions import SkippedImageWarning
 from ..io.companions import NOISE_KINDS
 from ..io.fits_files import (
@@ -24,7 +25,13 @@ from ..io.fits_files import (
     with_data,
 )
 from ..io.fits_images import Companions, FitsImage, warn_of_unused_planes
-from ..io.output import COMPRESSED, FITS_ENDINGS, atomic_output, check_output
+from ..io.output import (
+    COMPRESSED,
+    FITS_ENDINGS,
+    atomic_output,
+    check_output,
+    check_replaces_none,
+)
 from ..io.uncertainties import UTYPES, in_kind, kind_of_utype
 
 __all__ = ['denoise_file']
@@ -142,8 +149,8 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         is left.
 
     ValueError, TypeError
-        If an argument is bad, or the file has no image. No output is
-        left.
+        If an argument is bad, the output is one of the files that are
+        read, or the file has no image. No output is left.
 
     Warns
     -----
@@ -185,11 +192,13 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
     """
     described = Companions(mask, uncertainty, uncertainty_type, good_bits,
                            companions, ignore_checksum)
+    if cards is not None:
+        read_cards(cards, name='cards')
     path, output = Path(path), Path(output)
     check_denoised(path, output, overwrite=overwrite)
-    with (open_fits(path, ignore_checksum=ignore_checksum) as (
-              hdus, originals),
-          atomic_output(output, overwrite=overwrite) as temporary):
+    check_replaces_none(output, (path, mask, uncertainty, model))
+    with open_fits(path, ignore_checksum=ignore_checksum) as (
+            hdus, originals):
         with reading(path):
             # What could not be written is an error before any work.
             originals.verify(_VERIFY)
@@ -207,8 +216,10 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
             here.collect(denoised, changed, added)
             images.append(here)
         warn_of_unused_planes(images)
-        # All but a full disk and the like is for what the input holds.
-        with reading(path, but=OSError):
+        # From here on, what goes wrong is the fault of the output; all but a
+        # full disk and the like is for what the input holds.
+        with (atomic_output(output, overwrite=overwrite) as temporary,
+              reading(path, but=OSError)):
             _write(_merged(originals, changed, added), temporary)
     return output
 

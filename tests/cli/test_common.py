@@ -107,3 +107,34 @@ def test_weights_are_never_printed_as_they_are(tmp_path, capsys):
     torch.save({'a': EVIL}, path)
     main(['models', str(path)])
     assert '\x1b' not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('command', [
+    'denoise a.fits -o a.fits', 'denoise a.fits -o ./link.fits',
+    'denoise a.fits -o b.fits --mask b.fits',
+    'denoise a.fits -o b.fits --uncertainty b.fits',
+    'denoise a.fits b.fits -o ./', 'denoise a.fits -o out/ --mask out/a.fits',
+    'segment a.fits -o a.fits', 'segment a.fits -o b.fits --mask b.fits',
+    'segment c.ecsv -o b.fits --catalog c.ecsv',
+    'estimate c.ecsv -o c.ecsv',
+    'estimate a.fits b.fits -o c.ecsv --samples b.fits',
+    'photometry a.fits c.ecsv -o c.ecsv',
+    'check c.ecsv -o c.ecsv', 'check d.ecsv --raw c.ecsv -o c.ecsv',
+    'check p.png -o d.ecsv --plot p.png',
+    'train a.fits --method gr2r -o m.safetensors --model m.safetensors',
+    'train m.ecsv --method gr2r -o m.safetensors'])
+def test_no_command_replaces_its_input(command, tmp_path, monkeypatch,
+                                       capsys):
+    monkeypatch.chdir(tmp_path)
+    names = ['a.fits', 'b.fits', 'c.ecsv', 'd.ecsv', 'm.ecsv', 'p.png',
+             'm.safetensors', 'out/a.fits']
+    (tmp_path / 'out').mkdir()
+    for name in names:
+        (tmp_path / name).write_text(f'precious {name}')
+    (tmp_path / 'link.fits').symlink_to('a.fits')
+    assert main([*command.split(), '--overwrite']) == 1
+    told = capsys.readouterr().err
+    assert 'must be another' in told
+    assert 'would ' in told
+    for name in names:
+        assert (tmp_path / name).read_text() == f'precious {name}'

@@ -493,7 +493,7 @@ def test_memory_map(tmp_path):
 class TestWriter:
     def test_long_keyword(self):
         frame = unpack(CCDData(np.ones((3, 4)), unit='adu'))
-        with pytest.raises(ValueError, match="characters, got 'DENOISEDBY'"):
+        with pytest.raises(ValueError, match="HIERARCH, got 'DENOISEDBY'"):
             repack(frame, frame.values, frame.values, log={'DENOISEDBY': 1})
 
     def test_flags(self):

@@ -5,6 +5,7 @@ Tests of outputs that are complete or not there.
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from astro_denoise.io import output as _output
 from astro_denoise.io.output import (
     atomic_output,
     check_output,
+    check_replaces_none,
     make_folder,
     remove_leftovers,
 )
@@ -275,3 +277,79 @@ def test_leftovers_of_another_computer(tmp_path, monkeypatch):
         os.utime(temporary, (long_ago, long_ago))
         assert remove_leftovers(tmp_path) == [temporary]
         temporary.write_text('again')
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='permissions of POSIX')
+@pytest.mark.parametrize('permissions', [0o600, 0o640, 0o664, 0o444, 0o777])
+def test_what_is_replaced_keeps_its_permissions(tmp_path, permissions):
+    path = tmp_path / 'a.txt'
+    path.write_text('old')
+    path.chmod(permissions)
+    with atomic_output(path, overwrite=True) as temporary:
+        temporary.write_text('new')
+    assert path.read_text() == 'new'
+    assert mode(path) == permissions
+    # A new one has those that files have.
+    for name in ('b.txt', 'c.txt'):
+        with atomic_output(tmp_path / name,
+                           overwrite=name == 'c.txt') as temporary:
+            temporary.write_text('new')
+    (tmp_path / 'd.txt').write_text('plain')
+    assert mode(tmp_path / 'b.txt') == mode(tmp_path / 'c.txt') == mode(
+        tmp_path / 'd.txt')
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='permissions of POSIX')
+def test_no_rights_of_a_program_are_kept(tmp_path):
+    path = tmp_path / 'a.txt'
+    path.write_text('old')
+    path.chmod(0o6755)
+    with atomic_output(path, overwrite=True) as temporary:
+        temporary.write_text('new')
+    assert mode(path) == 0o755
+
+
+def test_link_into_a_folder_that_is_not_there(tmp_path):
+    link = tmp_path / 'a.fits'
+    link.symlink_to(tmp_path / 'no' / 'a.fits')
+    with pytest.raises(FileNotFoundError, match='is a link into a folder that '
+                       'is not there') as error:
+        check_output(link)
+    assert error.value.filename == str(link)
+    assert str(tmp_path / 'no') in str(error.value)
+
+
+def test_link_to_nothing_is_filled(tmp_path):
+    link = tmp_path / 'a.txt'
+    link.symlink_to('b.txt')
+    with atomic_output(link) as temporary:
+        temporary.write_text('new')
+    assert link.is_symlink()
+    assert (tmp_path / 'b.txt').read_text() == 'new'
+
+
+@pytest.mark.parametrize('kind', ['same', 'relative', 'link', 'hard', 'dots'])
+def test_output_that_is_an_input(tmp_path, monkeypatch, kind):
+    path = tmp_path / 'a.fits'
+    path.write_text('precious')
+    other = tmp_path / 'b.fits'
+    if kind == 'link':
+        other.symlink_to(path)
+    elif kind == 'hard':
+        os.link(path, other)
+    elif kind == 'dots':
+        other = tmp_path / '..' / tmp_path.name / 'a.fits'
+    elif kind == 'relative':
+        monkeypatch.chdir(tmp_path)
+        other = 'a.fits'
+    else:
+        other = str(path)
+    with pytest.raises(ValueError, match=r'^-o must be another file') as error:
+        check_replaces_none(other, [None, 3, 'no.fits', path], name='-o')
+    assert str(other) in str(error.value)
+    assert str(path) in str(error.value)
+    check_replaces_none(tmp_path / 'c.fits', [path])

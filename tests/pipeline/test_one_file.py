@@ -3,6 +3,7 @@
 Tests of the way from file to file.
 """
 
+import math
 import os
 
 import numpy as np
@@ -12,6 +13,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from astro_denoise import denoise
+from astro_denoise.denoising import core
 from astro_denoise.pipeline.one_file import denoise_file
 
 SHAPE = (40, 60)
@@ -110,11 +112,46 @@ def test_existing_output(crop, tmp_path, model):
     assert fits.getdata(output).shape == (64, 80)
 
 
-def test_in_place(crop, tmp_path, model):
-    expected = denoise(CCDData.read(crop), model)
-    denoise_file(crop, crop, model=model, overwrite=True)
-    np.testing.assert_array_equal(fits.getdata(crop), expected.data)
-    assert sorted(os.listdir(tmp_path)) == ['in.fits']
+@pytest.mark.parametrize('name', ['in.fits', 'link.fits'])
+def test_no_input_is_replaced(crop, tmp_path, model, name):
+    before = crop.read_bytes()
+    (tmp_path / 'link.fits').symlink_to(crop)
+    with pytest.raises(ValueError, match=r'output must be another.*in\.fits'):
+        denoise_file(crop, tmp_path / name, model=model, overwrite=True)
+    other = tmp_path / 'noise.fits'
+    other.write_bytes(before)
+    for option in ('mask', 'uncertainty'):
+        with pytest.raises(ValueError, match=r'output must .*noise\.fits'):
+            denoise_file(crop, other, model=model, overwrite=True,
+                         **{option: other})
+    assert crop.read_bytes() == other.read_bytes() == before
+
+
+@pytest.mark.parametrize('option', ['model', 'mask', 'uncertainty'])
+def test_error_names_the_input_at_fault(crop, tmp_path, model, option):
+    bad = tmp_path / 'bad.safetensors'
+    bad.write_bytes(b'nothing at all')
+    options = {'model': model, option: bad}
+    with pytest.raises(OSError, match=r'bad\.safetensors') as error:
+        denoise_file(crop, tmp_path / 'out.fits', **options)
+    assert 'out.fits' not in str(error.value)
+    assert not (tmp_path / 'out.fits').exists()
+
+
+def test_permissions_of_what_is_replaced(crop, tmp_path, model):
+    output = tmp_path / 'out.fits'
+    output.write_text('old')
+    output.chmod(0o600)
+    denoise_file(crop, output, model=model, overwrite=True)
+    assert output.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize('cards', [{'NAXIS': 3}, {'A': math.nan},
+                                   {'A': [1]}, {'TOOLONGKEY': 1}])
+def test_bad_cards(crop, tmp_path, model, monkeypatch, cards):
+    monkeypatch.setattr(core, 'denoise', None)  # before any work
+    with pytest.raises(ValueError, match='cards must'):
+        denoise_file(crop, tmp_path / 'out.fits', model=model, cards=cards)
 
 
 def test_disk_full(crop, tmp_path, model):
