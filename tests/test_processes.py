@@ -49,3 +49,60 @@ def test_start_method(tmp_path, method, monkeypatch):
     assert done.returncode == 0, done.stderr
     here, there = json.loads(done.stdout)
     assert there == pytest.approx(here, rel=1e-9)
+
+
+# One thread loads a model, slowly, while the other one forks.
+LOADING = """
+import multiprocessing
+import sys
+import threading
+import time
+
+import numpy as np
+import astro_denoise
+from astro_denoise.models import registry
+
+
+def result(verb):
+    counts = np.random.default_rng(1).poisson(3.0, (64, 64))
+    if verb == 'denoise':
+        return astro_denoise.denoise(counts + 100.0).shape
+    if verb == 'segment':
+        return astro_denoise.segment_point_sources(counts).flux.shape
+    return len(astro_denoise.estimate_parameters(counts, n_samples=2)),
+
+
+def build(path):
+    loading.set()
+    time.sleep(1.0)
+    return original(path)
+
+
+if __name__ == '__main__':
+    loading, original = threading.Event(), registry._build
+    registry._build = build
+    names = {'denoise': 'ccd', 'segment': 'galactic-center',
+             'estimate': 'galactic-center'}
+    verb = sys.argv[1]
+    thread = threading.Thread(target=astro_denoise.load_model, args=(
+        names[verb],), kwargs={'task': verb})
+    thread.start()
+    loading.wait()
+    with multiprocessing.get_context('fork').Pool(2) as pool:
+        print(*pool.map(result, [verb, verb]))
+    thread.join()
+"""
+
+
+@pytest.mark.skipif('fork' not in METHODS, reason='no forks')
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('verb', ['denoise', 'segment', 'estimate'])
+def test_fork_while_a_model_is_loaded(tmp_path, verb, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '2')
+    (tmp_path / 'script.py').write_text(LOADING)
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', 'script.py', verb], cwd=tmp_path,
+        timeout=60, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = '(1,)' if verb == 'estimate' else '(64, 64)'
+    assert done.stdout.split('\n')[0] == f'{expected} {expected}'

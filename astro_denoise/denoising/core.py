@@ -161,12 +161,11 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     >>> denoise(frame, output_array=output)  # doctest: +SKIP
     """
     # torch is slow to import: not before it is needed.
-    from ..inference.devices import Runtime, survive_fork
+    from ..inference.devices import Runtime
     from ..inference.images import denoises_images
     from ..inference.shield import shielded
     from ..models.registry import load_model
 
-    survive_fork()
     read_cards(add_keyword)  # refused before any work
     if is_lazy(data):
         if output_array is not None or output_uncertainty is not None:

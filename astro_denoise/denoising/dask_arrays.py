@@ -263,10 +263,9 @@ def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
     """
     Denoise one chunk, which comes with its halo.
     """
-    from ..inference.devices import Runtime, survive_fork
+    from ..inference.devices import Runtime
     from ..inference.plane_rows import PlaneRows
 
-    survive_fork()
     shape = tuple(sum(sizes) for sizes in all_chunks)
     place = block_info[0]['chunk-location']
     core = tuple(slice(sum(sizes[:number]), sum(sizes[:number + 1]))

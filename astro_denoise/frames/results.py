@@ -13,6 +13,7 @@ from astropy.utils.masked import Masked
 from .checks import warn_of_missing_noise
 from .inputs import open_frame, plain_parts, working_type
 from .memory_maps import release
+from .subclasses import copy_attributes, new_like
 from .windows import within
 
 __all__ = ['FrameWriter', 'nothing_valid', 'result_type', 'unpack']
@@ -300,6 +301,7 @@ def _copies(data):
         except (TypeError, ValueError, AttributeError) as error:
             msg = f'data.{name} cannot be copied: {error}'
             raise TypeError(msg) from error
+    copies['attributes'] = copy_attributes(data)
     return copies
 
 
@@ -316,8 +318,8 @@ def _new_nddata(data, values, sigma, mask, copies, log):
             meta[keyword] = (value, comment)
         else:
             meta[keyword] = value
-    result = type(data)(
-        values, mask=mask, meta=meta,
+    result = new_like(
+        data, values, copies['attributes'], mask=mask, meta=meta,
         uncertainty=None if sigma is None else StdDevUncertainty(
             sigma, copy=False),
         unit=data.unit, wcs=copies['wcs'], psf=copies['psf'])

@@ -6,6 +6,7 @@ Compute alike however the user has set up torch, and leave it so.
 import contextlib
 import os
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 
 __all__ = ['shielded']
@@ -20,7 +21,7 @@ class _Settings:
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    users: int = 0
+    users: Counter = field(default_factory=Counter)  # by thread
     kept: tuple = ()
 
     def take(self):
@@ -33,12 +34,13 @@ class _Settings:
                              torch.are_deterministic_algorithms_enabled(),
                              torch.is_deterministic_algorithms_warn_only_enabled())
                 self._set(torch.float32, self.kept[1], self.kept[1])
-            self.users += 1
+            self.users[threading.get_ident()] += 1
 
     def leave(self):
         """Give back what was kept, once nobody needs it any more."""
         with self.lock:
-            self.users -= 1
+            self.users[threading.get_ident()] -= 1
+            self.users = +self.users  # without those that have left
             if not self.users:
                 self._set(*self.kept)
 
@@ -54,10 +56,12 @@ class _Settings:
             torch.use_deterministic_algorithms(mode=True, warn_only=warn_only)
 
     def forget_threads(self):
-        """In a process that was forked: no other thread came along."""
-        if self.users:
+        """In a process that was forked, only one thread came along."""
+        self.lock, users = threading.Lock(), self.users
+        here = threading.get_ident()
+        self.users = Counter({here: users[here]} if users[here] else ())
+        if users and not self.users:
             self._set(*self.kept)
-        self.lock, self.users = threading.Lock(), 0
 
 
 _settings = _Settings()
@@ -102,6 +106,9 @@ def shielded():
     """
     import torch
 
+    from .devices import survive_fork
+
+    survive_fork()
     _settings.take()
     try:
         with contextlib.ExitStack() as stack:

@@ -53,6 +53,11 @@ _NAME = '[A-Za-z0-9._+-]{1,40}'  # what fits a card of a FITS header
 _loaded = {}
 # One model may need another while it is loaded.
 _lock = threading.RLock()
+if hasattr(os, 'register_at_fork'):
+    # A fork waits for what another thread loads: in the new process, which
+    # that thread does not come along to, nobody would finish it.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release,
+                        after_in_child=_lock.release)
 
 
 def _digest(tensors, metadata):
@@ -426,7 +431,8 @@ def load_model(model, *, task=None):
     elif isinstance(model, os.PathLike) or (
             isinstance(model, str)
             and model.lower().endswith('.safetensors')):
-        loaded = _build(model)
+        with _lock:
+            loaded = _build(model)
     elif isinstance(model, str):
         loaded = _load_named(model, task)
     else:

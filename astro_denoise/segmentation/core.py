@@ -26,6 +26,7 @@ from ..frames.inputs import open_frame, plain_parts
 from ..frames.provenance import table_meta
 from ..frames.results import nothing_valid
 from ..frames.scaling import scaled
+from ..frames.subclasses import copy_attributes, new_like
 from ..sky_maps.galactic_grid import celestial_wcs, position_planes
 
 __all__ = ['PointSourceFinder', 'PointSources', 'segment_point_sources']
@@ -246,6 +247,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
         if not frame.valid.any():
             raise ValueError(' '.join(nothing_valid(reader)))
         wcs = celestial_wcs(data)
+        attributes = copy_attributes(data, stacklevel=3)
         network = runtime.place(model.network)
         position = None
         if getattr(network, 'kind', 'counts') != 'ccd':
@@ -268,7 +270,8 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
                 for index in range(len(frame.valid[part])):
                     found.append(_sources(
                         data, frame, start + index, maps, index, wcs,
-                        threshold=threshold, n_pixels=n_pixels, model=model))
+                        threshold=threshold, n_pixels=n_pixels, model=model,
+                        attributes=attributes))
                     bar.update()
         missing = sum(len(sources.catalog) == 0 for sources in found)
         if missing:
@@ -304,7 +307,7 @@ def _checked_threshold(threshold, model):
 
 
 def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
-             model):
+             model, attributes):
     """Collect the sources of an image, number ``index`` among the maps."""
     from photutils.segmentation import SegmentationImage
 
@@ -314,7 +317,8 @@ def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
     height = None if maps.height is None else maps.height[index]
     scale = maps.scales[index]
     invalid = ~frame.valid[number]
-    planes = [_like(data, plane, invalid, number, wcs, unit) for plane, unit in
+    planes = [_like(data, plane, invalid, number, wcs, unit, attributes)
+              for plane, unit in
               ((answers[0], u.dimensionless_unscaled),
                (scaled(answers[1], scale),
                 frame.unit or u.dimensionless_unscaled))]
@@ -342,7 +346,7 @@ def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
     return PointSources(*planes, SegmentationImage(labels), catalog, threshold)
 
 
-def _like(data, plane, invalid, index, wcs, unit):
+def _like(data, plane, invalid, index, wcs, unit, attributes):
     """Make a map of the type that the user gave."""
     if isinstance(data, NDData):
         mask = data.mask
@@ -352,9 +356,9 @@ def _like(data, plane, invalid, index, wcs, unit):
             mask[invalid & (mask == 0)] = 1
         elif invalid.any():
             mask = invalid
-        return type(data)(plane, unit=unit, mask=mask,
-                          wcs=copy.deepcopy(wcs),
-                          meta=copy.deepcopy(data.meta))
+        return new_like(data, plane, copy.deepcopy(attributes), unit=unit,
+                        mask=mask, wcs=copy.deepcopy(wcs),
+                        meta=copy.deepcopy(data.meta))
     if isinstance(getattr(data, 'unmasked', data), u.Quantity):
         plane = u.Quantity(plane, unit, dtype=plane.dtype)
     for kind in (Masked, np.ma.MaskedArray):

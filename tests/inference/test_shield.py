@@ -164,12 +164,29 @@ def test_settings_are_kept_until_the_last_thread_has_left():
         assert torch.get_default_dtype() == torch.float64
 
 
-def test_nothing_is_left_of_other_threads_in_a_fork():
+def test_only_the_thread_that_forked_is_left():
+    # Its own settings stay, those that others need do not.
+    leave = threading.Event()
+    settings = shield._Settings()
     with default_dtype(torch.float64):
-        with shielded():
-            shield._settings.forget_threads()
-            assert torch.get_default_dtype() == torch.float64
-            shield._settings.take()
+        thread = threading.Thread(
+            target=lambda: (settings.take(), leave.wait(10.0)))
+        thread.start()
+        settings.take()
+        settings.forget_threads()
+        assert torch.get_default_dtype() == torch.float32
+        settings.leave()
+        assert torch.get_default_dtype() == torch.float64
+        settings.take()
+        settings.leave()
+        leave.set()
+        thread.join()
+
+        other = threading.Thread(target=settings.take)
+        other.start()
+        other.join()
+        assert torch.get_default_dtype() == torch.float32
+        settings.forget_threads()
         assert torch.get_default_dtype() == torch.float64
 
 
