@@ -23,6 +23,7 @@ from .common import (
     number_or_keyword,
     print_error,
     shows_progress,
+    tell,
 )
 
 __all__ = ['add_denoise']
@@ -127,7 +128,7 @@ def _print_kinds(uncertainty, output):
     with fits.open(output) as hdus:
         kinds = {hdu.header['DNUNCERT']: None for hdu in hdus
                  if 'DNUNCERT' in hdu.header}
-    print(f'{uncertainty}: taken for {", ".join(kinds)}')
+    tell(f'{uncertainty}: taken for {", ".join(kinds)}')
 
 
 def _run_many(options, common):
