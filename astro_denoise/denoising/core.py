@@ -19,7 +19,7 @@ from ..frames.checks import (
     warn_of_missing_noise,
     warn_of_optical,
 )
-from ..frames.inputs import open_frame
+from ..frames.inputs import open_frame, without_axes
 from ..frames.memory_maps import check_output_array
 from ..frames.results import FrameWriter, nothing_valid, result_type
 from ..noise.gain import resolve_gain
@@ -217,7 +217,9 @@ def _check_outputs(reader, output_array, output_uncertainty):
     for name, array in (('output_array', output_array),
                         ('output_uncertainty', output_uncertainty)):
         if array is not None:
-            check_output_array(name, array, reader.pixels.shape, read)
+            check_output_array(
+                name, array, (1,) * reader.n_empty + reader.pixels.shape,
+                read)
             read.append(array)
 
 
@@ -238,6 +240,9 @@ def _arrays(reader, array, uncertainty, return_uncertainty):
     uncertainties then take none unless they are asked for.
     """
     shape, dtype = reader.pixels.shape, result_type(reader.pixels.dtype)
+    array, uncertainty = (
+        each if each is None else without_axes(each, reader.n_empty)
+        if reader.n_empty else each for each in (array, uncertainty))
     wanted = return_uncertainty or (array is None
                                     and isinstance(reader.data, NDData))
     if wanted and uncertainty is None:

@@ -13,8 +13,8 @@ from astropy.utils.masked import Masked
 
 from .memory_maps import release
 
-__all__ = ['Frame', 'FrameReader', 'PlaneReader', 'open_frame',
-           'plain_parts', 'working_type']
+__all__ = ['Frame', 'FrameReader', 'PlaneReader', 'empty_axes', 'open_frame',
+           'plain_parts', 'without_axes', 'working_type']
 
 # Colours, with or without transparency, of pictures of (ny, nx, n).
 _CHANNELS = (3, 4)
@@ -79,10 +79,14 @@ class FrameReader:
 
     unit : `~astropy.units.Unit` or `None`
         The unit of the frame.
+
+    n_empty : int, optional
+        Axes of length 1 in ``data`` before those of ``pixels``.
     """
 
-    def __init__(self, data, pixels, masks, noise, unit):
+    def __init__(self, data, pixels, masks, noise, unit, *, n_empty=0):
         self.data = data
+        self.n_empty = n_empty
         self.pixels = pixels
         self.masks = masks
         self.noise = noise
@@ -370,9 +374,11 @@ def open_frame(data, *, uncertainty=None, mask=None):
         msg = ('data must have an integer or floating-point type, got '
                f'{pixels.dtype}')
         raise TypeError(msg)
+    shape, n_empty = pixels.shape, empty_axes(pixels.shape)
+    pixels = without_axes(pixels, n_empty)
     if pixels.ndim not in (2, 3) or pixels.size == 0:
         msg = ('data must have shape (ny, nx) or (n, ny, nx), not empty, got '
-               f'{pixels.shape}')
+               f'{shape}')
         raise ValueError(msg)
     if pixels.ndim == 3 and pixels.shape[2] in _CHANNELS and (
             min(pixels.shape[:2]) > max(_CHANNELS)):
@@ -380,14 +386,34 @@ def open_frame(data, *, uncertainty=None, mask=None):
                f'{pixels.shape}, which looks like channels on the last axis: '
                f'give them one by one, or numpy.moveaxis(data, -1, 0)')
         raise ValueError(msg)
-    masks = [_checked_mask(one, pixels.shape) for one in (own_mask, mask)
+    masks = [without_axes(_checked_mask(one, shape), n_empty)
+             for one in (own_mask, mask)
              if one is not None and one is not np.ma.nomask]
     if uncertainty is None and isinstance(data, NDData):
         uncertainty = data.uncertainty
     noise = None
     if uncertainty is not None:
-        noise = _checked_uncertainty(uncertainty, pixels.shape, unit)
-    return FrameReader(data, pixels, masks, noise, unit)
+        array, *kind = _checked_uncertainty(uncertainty, shape, unit)
+        noise = without_axes(array, n_empty), *kind
+    return FrameReader(data, pixels, masks, noise, unit, n_empty=n_empty)
+
+
+def empty_axes(shape):
+    """
+    Count axes of length 1 that lead those of a frame, as in ``NAXIS = 4``.
+    """
+    if len(shape) < 4:
+        return 0
+    leading = shape[:-2]
+    return next((number for number, n in enumerate(leading) if n != 1),
+                len(leading))
+
+
+def without_axes(array, number):
+    """
+    Leave out the first axes of an array that has axes.
+    """
+    return array[(0,) * number] if array.ndim else array
 
 
 def working_type(dtype):

@@ -240,23 +240,32 @@ class FrameWriter:
         """
         data = self.reader.data
         _, own_mask, unit = plain_parts(data)
+        output, error, invalid = (
+            self._as_given(array) for array in (self.output, self.error,
+                                                self.invalid))
         if isinstance(data, NDData):
             return _new_nddata(
-                data, self.output, self.error,
-                _new_mask(own_mask, self.invalid, self.output.shape),
+                data, output, error,
+                _new_mask(own_mask, invalid, output.shape),
                 self._copies, log)
-        results = [self.output]
+        results = [output]
         if return_uncertainty:
-            results.append(self.error)
+            results.append(error)
         if unit is not None:
             kind = type(getattr(data, 'unmasked', data))
             results = [kind(array, unit=unit, copy=False)
                        for array in results]
         for kind in (Masked, np.ma.MaskedArray):
             if isinstance(data, kind):
-                mask = False if self.invalid is None else self.invalid
+                mask = False if invalid is None else invalid
                 results = [kind(array, mask=mask) for array in results]
         return tuple(results) if return_uncertainty else results[0]
+
+    def _as_given(self, array):
+        """An array with the empty axes that the frame had."""
+        if array is None or not self.reader.n_empty:
+            return array
+        return array[(np.newaxis,) * self.reader.n_empty]
 
 
 def result_type(dtype):

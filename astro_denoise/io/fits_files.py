@@ -318,9 +318,11 @@ class ImagePlace:
 def is_image(hdu):
     """
     Whether an HDU holds an image of two or three axes that is not empty.
+
+    Axes of length 1 before these (``NAXIS4 = 1``) do not count.
     """
-    return hdu.is_image and hdu.header.get('NAXIS', 0) in (2, 3) and (
-        0 not in hdu.shape)
+    return hdu.is_image and hdu.header.get('NAXIS', 0) > 1 and (
+        0 not in hdu.shape and all(n == 1 for n in hdu.shape[:-3]))
 
 
 def choose_images(hdus, hdu, path):

@@ -22,7 +22,7 @@ from ..frames.checks import (
     warn_of_missing_noise,
     warn_of_optical,
 )
-from ..frames.inputs import open_frame, plain_parts
+from ..frames.inputs import empty_axes, open_frame, plain_parts
 from ..frames.provenance import table_meta
 from ..frames.results import nothing_valid
 from ..frames.scaling import scaled
@@ -281,7 +281,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
             msg = (f'no source was found{where} above the threshold '
                    f'{threshold:.3g}')
             warnings.warn(msg, NoDetectionsWarning, stacklevel=2)
-        return found if plain_parts(data)[0].ndim == 3 else found[0]
+        return found if reader.pixels.ndim == 3 else found[0]
 
 
 def _check_n_pixels(n_pixels):
@@ -351,7 +351,9 @@ def _like(data, plane, invalid, index, wcs, unit, attributes):
     if isinstance(data, NDData):
         mask = data.mask
         if mask is not None:
-            mask = np.array(np.broadcast_to(mask, data.data.shape))
+            shape = data.data.shape
+            mask = np.array(np.broadcast_to(mask, shape)[
+                (0,) * empty_axes(shape)])
             mask = mask[index] if mask.ndim == 3 else mask
             mask[invalid & (mask == 0)] = 1
         elif invalid.any():
