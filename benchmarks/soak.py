@@ -1,14 +1,18 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Many frames, while workers and the command itself are killed.
+Many frames, some of them bad, while workers and the command are killed.
 
 Run as ``python benchmarks/soak.py --help``; what is printed is explained in
 ``benchmarks/README.rst``. The exit status is 1 if a frame was lost, an
-output differs, something was left over, or memory grew.
+output differs, a bad frame is not told, something was left over, or memory
+grew.
 """
 
 import argparse
+import bz2
 import contextlib
+import gzip
+import lzma
 import os
 import random
 import shutil
@@ -67,7 +71,8 @@ def contents(folder):
             if path.name != STATUS}
 
 
-def report(title, paths, out, expected, faults, seconds, more=''):
+def report(title, paths, out, expected, faults, seconds, *, bad=(),
+           more=''):
     """Print what became of the frames; true if all is well."""
     found = contents(out)
     names = {path.name for path in paths}
@@ -77,11 +82,16 @@ def report(title, paths, out, expected, faults, seconds, more=''):
     left = len(set(found) - names)
     table = Table.read(out / STATUS)
     rows = int(np.sum(table['status'] == 'finished'))
-    print(f'{title}: frames {len(paths)}, faults injected {faults}, frames '
-          f'lost {lost}, outputs differing {differing}, files left over '
-          f'{left}, finished rows of the table {rows}, '
+    failed = {row['output']: row['message'] for row in table
+              if row['status'] == 'failed'}
+    told = sum(path.name in failed.get(path.name, '') for path in bad)
+    print(f'{title}: frames {len(paths)}, bad ones {len(bad)}, faults '
+          f'injected {faults}, frames lost {lost}, outputs differing '
+          f'{differing}, files left over {left}, finished rows of the table '
+          f'{rows}, failed rows {len(failed)} of which {told} name the frame, '
           f'{seconds / len(paths):.3f} s a frame{more}', flush=True)
-    return lost == differing == left == 0 and rows == len(paths)
+    return (lost == differing == left == 0 and rows == len(paths)
+            and told == len(failed) == len(bad))
 
 
 def undisturbed(paths, out, options):
@@ -98,9 +108,11 @@ def undisturbed(paths, out, options):
     return contents(out), finished[0] - start
 
 
-def kill_workers(paths, out, expected, interval, options):
+def kill_workers(paths, bad, out, expected, interval, options):
     """Kill workers at random until the frames are finished."""
     chance = random.Random(options.seed)
+    night = [*paths, *bad]
+    chance.shuffle(night)
     stop, killed = threading.Event(), []
 
     def kill():
@@ -120,13 +132,13 @@ def kill_workers(paths, out, expected, interval, options):
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        denoise_files(paths, out, model=options.model, retries=20,
+        denoise_files(night, out, model=options.model, retries=20,
                       workers=options.workers, precision='float32')
     finally:
         stop.set()
         killer.join()
     return report('workers killed', paths, out, expected, len(killed),
-                  time.perf_counter() - start)
+                  time.perf_counter() - start, bad=bad)
 
 
 def kill_command(paths, out, expected, options):
@@ -169,7 +181,7 @@ def kill_command(paths, out, expected, options):
     subprocess.run(args, check=True, stdout=subprocess.DEVNULL)
     look()
     well = report('command killed', paths, out, expected, kills,
-                  time.perf_counter() - start, f', done twice {twice}')
+                  time.perf_counter() - start, more=f', done twice {twice}')
     return well and twice == 0
 
 
@@ -186,12 +198,25 @@ def damaged(night, size):
     changed[len(whole) // 2] ^= 1
     tile = bytearray(tiles)
     tile[-5000:] = bytes(5000)
+    flipped = bytearray(gzip.compress(whole))
+    flipped[len(flipped) // 2] ^= 1
     for name, content in (
-            ('header', whole[:1500]), ('data', whole[:len(whole) // 2]),
-            ('tile', tiles[:-6000]), ('zeros', bytes(tile)),
-            ('checksum', bytes(changed)),
-            ('text', b'no FITS ' * 1000), ('empty', b'')):
-        (night / f'{name}.fits').write_bytes(content)
+            ('header.fits', whole[:1500]),
+            ('data.fits', whole[:len(whole) // 2]),
+            ('tile.fits', tiles[:-6000]), ('zeros.fits', bytes(tile)),
+            ('checksum.fits', bytes(changed)),
+            ('no axis.fits', whole.replace(b'NAXIS1  =', b'NAXIq1  =', 1)),
+            ('no standard.fits', whole.replace(
+                b'SIMPLE  =                    T',
+                b'SIMPLE  =                    F', 1)),
+            ('large.fits', whole.replace(
+                b'NAXIS2  =' + f'{size:21d}'.encode(),
+                b'NAXIS2  =' + f'{10**11:21d}'.encode(), 1)),
+            ('flipped.fits.gz', bytes(flipped)),
+            ('cut.fits.bz2', bz2.compress(whole)[:-9]),
+            ('cut.fits.xz', lzma.compress(whole)[:-9]),
+            ('text.fits', b'no FITS ' * 1000), ('empty.fits', b'')):
+        (night / name).write_bytes(content)
     (night / 'loop.fits').symlink_to('loop.fits')
     plain.unlink()
     packed.unlink()
@@ -268,9 +293,10 @@ def main():
             paths = make_night(folder / 'night', options.frames, options.size)
             expected, begin = undisturbed(paths, folder / 'expected', options)
         if 'workers' in options.parts:
-            well.append(kill_workers(paths, folder / 'workers', expected,
-                                     options.interval or begin / 3,
-                                     options))
+            well.append(kill_workers(
+                paths, damaged(folder / 'bad', options.size),
+                folder / 'workers', expected,
+                options.interval or begin / 3, options))
         if 'command' in options.parts:
             few = paths[:max(10, options.frames // 10)]
             names = {path.name for path in few}
