@@ -64,6 +64,7 @@ def add_denoise(commands):
     # In the manual only: the help would not fit a screen.
     add('--ignore-checksum', action='store_true', help=argparse.SUPPRESS)
     add_ignore_flags(parser, shown=False)
+    add('--average', type=int, default=1, help=argparse.SUPPRESS)
     add('--retries', type=int, default=3, help=argparse.SUPPRESS)
     add_overwrite(parser)
     add_progress(parser)
@@ -78,6 +79,7 @@ def _run_denoise(options):
         'companions': not options.no_companions,
         'ignore_checksum': options.ignore_checksum,
         'gain': options.gain, 'read_noise': options.read_noise,
+        'average': options.average,
         'device': options.device, 'precision': options.precision,
         'overwrite': options.overwrite}
     if options.output.endswith(os.sep) or Path(options.output).is_dir():

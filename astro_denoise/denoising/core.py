@@ -30,12 +30,14 @@ from .route import denoise_plane
 
 __all__ = ['denoise']
 
+_MOST_VERSIONS = 32  # of a frame; those of ``inference.averaging``
+
 _PROGRESS = ('{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} '
              '[{elapsed}<{remaining}]')
 
 
 def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
-            read_noise=None, device=None, precision='auto',
+            read_noise=None, average=1, device=None, precision='auto',
             progress_bar=False, add_keyword=True, return_uncertainty=False,
             output_array=None, output_uncertainty=None):
     """
@@ -77,6 +79,12 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         In electrons, or the header keyword. Without ``uncertainty``,
         ``gain`` and ``read_noise``, the noise is estimated from the
         frame itself.
+
+    average : int, optional
+        Denoise so many versions of the frame, turned and shifted by one
+        pixel, and take their mean, up to 32. The models do not know which
+        way is up: the results of two versions differ by 0.05 sigma (rms),
+        those of means of 8 by less than 0.02. Takes as many times as long.
 
     device : str or `torch.device`, optional
         Default: a CUDA device where there is one, else the processor.
@@ -167,6 +175,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     from ..models.registry import load_model
 
     read_cards(add_keyword)  # refused before any work
+    _check_average(average)
     if is_lazy(data):
         if output_array is not None or output_uncertainty is not None:
             msg = ('output_array and output_uncertainty are not for dask '
@@ -174,8 +183,8 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
             raise ValueError(msg)
         return denoise_lazily(
             data, model, uncertainty=uncertainty, mask=mask, gain=gain,
-            read_noise=read_noise, device=device, precision=precision,
-            return_uncertainty=return_uncertainty)
+            read_noise=read_noise, average=average, device=device,
+            precision=precision, return_uncertainty=return_uncertainty)
     with shielded():
         reader = open_frame(data, uncertainty=uncertainty, mask=mask)
         outputs = output_array, output_uncertainty
@@ -187,6 +196,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         network = runtime.place(model.network)
         with _progress(reader, shown=progress_bar) as advance:
             if denoises_images(network):
+                _refuse_average(average, model)
                 writer, noise = _denoise_images(reader, model, network,
                                                 outputs, runtime)
             else:
@@ -195,11 +205,33 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
                 measurements = _denoise_planes(
                     reader, network, writer, runtime=runtime, progress=advance,
                     in_memory=all(array is None for array in outputs),
+                    average=average,
                     **_electrons(reader, gain, read_noise))
                 warn_of(measurements, header=reader.header)
                 noise = measurements[0].describe() if measurements else {}
+                if average > 1:
+                    noise['average'] = average
         return writer.wrap(log=log_cards(add_keyword, model, noise),
                            return_uncertainty=return_uncertainty)
+
+
+def _check_average(average):
+    """Refuse numbers of versions that there are not."""
+    if isinstance(average, bool) or not isinstance(average,
+                                                   int | np.integer):
+        msg = f'average must be an integer, got {average!r}'
+        raise TypeError(msg)
+    if not 1 <= average <= _MOST_VERSIONS:
+        msg = f'average must be from 1 to {_MOST_VERSIONS}, got {average}'
+        raise ValueError(msg)
+
+
+def _refuse_average(average, model):
+    """Small images are denoised as they are."""
+    if average != 1:
+        msg = (f'average must be 1 for the model {model.name!r}, which is '
+               f'for small images, got {average}')
+        raise ValueError(msg)
 
 
 @contextlib.contextmanager

@@ -47,8 +47,8 @@ def is_lazy(data):
 
 
 def denoise_lazily(data, model, *, uncertainty=None, mask=None, gain=None,
-                   read_noise=None, device=None, precision='auto',
-                   return_uncertainty=False):
+                   read_noise=None, average=1, device=None,
+                   precision='auto', return_uncertainty=False):
     """
     Denoise a dask array.
 
@@ -57,8 +57,8 @@ def denoise_lazily(data, model, *, uncertainty=None, mask=None, gain=None,
     data : `dask.array.Array`
         Shape (ny, nx), or (n, ny, nx) for a stack; chunks of any size.
 
-    model, uncertainty, mask, gain, read_noise, device, precision, \
-            return_uncertainty : optional
+    model, uncertainty, mask, gain, read_noise, average, device, \
+            precision, return_uncertainty : optional
         As for `astro_denoise.denoise`; mask and uncertainty may be dask
         arrays too. The device is that of the worker.
 
@@ -87,16 +87,16 @@ def denoise_lazily(data, model, *, uncertainty=None, mask=None, gain=None,
         'gain': resolve_gain(gain, {}, None),
         'read_noise': resolve_gain(read_noise, {}, None, name='read_noise',
                                    default_unit=u.electron)}
+    computing = device, precision, average
     if data.ndim == 2:
-        result = _lazy_plane(arrays, noise_kind, model, options, device,
-                             precision)
+        result = _lazy_plane(arrays, noise_kind, model, options, computing)
     else:
         from dask.array import stack
 
         result = stack(
             [_lazy_plane([each if each is None else each[plane]
                           for each in arrays], noise_kind, model, options,
-                         device, precision)
+                         computing)
              for plane in range(data.shape[0])], axis=1)
     results = [part.rechunk(data.chunks) for part in result]
     return tuple(results) if return_uncertainty else results[0]
@@ -144,7 +144,7 @@ def _opened(pixels, mask, noise, noise_kind, **place):
     return PlaneReader(frame, **place)
 
 
-def _lazy_plane(arrays, noise_kind, model, options, device, precision):
+def _lazy_plane(arrays, noise_kind, model, options, computing):
     """
     Denoised pixels and standard deviation of one plane, (2, ny, nx).
     """
@@ -167,7 +167,7 @@ def _lazy_plane(arrays, noise_kind, model, options, device, precision):
         meta=np.empty((0, 0, 0), dtype),
         which=tuple(each is not None for each in arrays),
         noise_kind=noise_kind, all_chunks=chunks, halo=(reach, depth),
-        measurement=measurement, device=device, precision=precision,
+        measurement=measurement, computing=computing,
         model=delayed(_Carried(model), traverse=False))
 
 
@@ -259,7 +259,7 @@ def _complete(measurement, meshes, plan):
 
 @shielded()
 def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
-                   device, precision, model, block_info=None):
+                   computing, model, block_info=None):
     """
     Denoise one chunk, which comes with its halo.
     """
@@ -275,6 +275,7 @@ def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
     plane = _opened(*(next(rest) if there else None for there in which),
                     noise_kind, origin=[side.start for side in part],
                     shape=shape)
+    device, precision, average = computing
     runtime = Runtime.resolve(device, precision)
     results = np.empty((2, *(side.stop - side.start for side in core)),
                        result_type(plane.frame.pixels.dtype))
@@ -283,5 +284,6 @@ def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
                          strip_rows=-(-shape[0] // MESH) * MESH),
         measurement, runtime.place(model.model.network),
         FrameWriter(plane.frame, *results, area=core), runtime=runtime,
+        average=average,
         origin=[side.start for side in window])
     return results

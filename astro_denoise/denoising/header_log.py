@@ -20,6 +20,7 @@ __all__ = ['log_cards', 'read_cards']
 
 _NOISE_CARDS = {
     'DNNOISE': ('origin', 'origin of the noise map, or its kind'),
+    'DNAVERAG': ('average', 'turned and shifted versions averaged'),
     'DNGAIN': ('gain', 'electron per unit of the frame'),
     'DNRDNOIS': ('read_noise', 'read noise in electron'),
     'DNSIGMA': ('level', 'noise of the blank sky'),
@@ -192,7 +193,7 @@ def log_cards(add_keyword, model, noise):
     for keyword, (name, comment) in _NOISE_CARDS.items():
         value = noise.get(name)
         if value is not None:
-            if not isinstance(value, str):
+            if not isinstance(value, str | int):
                 value = float(f'{value:.6g}')
             cards[keyword] = (value, comment)
     for keyword, card in wanted.items():

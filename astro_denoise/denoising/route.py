@@ -19,7 +19,7 @@ _LEFT_ROWS = 768  # written at a time where nothing is valid
 
 
 def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
-                  runtime, in_memory, progress=None):
+                  runtime, in_memory, average=1, progress=None):
     """
     Measure a plane and denoise it.
 
@@ -44,6 +44,9 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
         Hold the plane with its noise map and background in memory, if it
         is measured as a whole. Else it is read strip by strip.
 
+    average : int, optional
+        As for `~astro_denoise.inference.averaging.denoise_averaged`.
+
     progress : callable, optional
         Called with the share of the plane that each step finished.
 
@@ -65,7 +68,7 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
         for part in plane.phases():
             denoise_plane(
                 part, network, writer, gain=gain, read_noise=read_noise,
-                runtime=runtime, in_memory=in_memory,
+                runtime=runtime, in_memory=in_memory, average=average,
                 progress=progress and (lambda share: progress(share / 4)))
         return measurement
     window_pixels = None
@@ -74,7 +77,7 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
         window_pixels = _STRIP_WINDOW_PIXELS.get(runtime.device.type)
     denoise_measured(plane, planes, measurement, network, writer,
                      runtime=runtime, window_pixels=window_pixels,
-                     progress=progress)
+                     average=average, progress=progress)
     writer.release()
     return measurement
 
@@ -90,7 +93,7 @@ def _leave(plane, writer):
 
 
 def denoise_measured(plane, planes, measurement, network, writer, *,
-                     runtime, origin=(0, 0), window_pixels=None,
+                     runtime, origin=(0, 0), window_pixels=None, average=1,
                      progress=None):
     """
     Denoise a plane, or a window of one, that was measured.
@@ -116,10 +119,13 @@ def denoise_measured(plane, planes, measurement, network, writer, *,
     window_pixels : int, optional
         As for `~astro_denoise.inference.engine.denoise_windows`.
 
+    average : int, optional
+        As for `~astro_denoise.inference.averaging.denoise_averaged`.
+
     progress : callable, optional
         As for `denoise_plane`.
     """
-    from ..inference.engine import denoise_windows
+    from ..inference.averaging import denoise_averaged
 
     exponent = measurement.scale.exponent
 
@@ -133,5 +139,6 @@ def denoise_measured(plane, planes, measurement, network, writer, *,
                                               strict=True))
         writer.write(plane, window, denoised, sigma, valid)
 
-    denoise_windows(network, planes, measurement, write, runtime=runtime,
-                    window_pixels=window_pixels, progress=progress)
+    denoise_averaged(network, planes, measurement, write, average=average,
+                     runtime=runtime, window_pixels=window_pixels,
+                     progress=progress)
