@@ -145,8 +145,10 @@ def _missing_workers(cluster, client, missing):
     """
     present = set(client.nthreads())
     now = time.monotonic()
-    for name, nanny in list(cluster.workers.items()):
-        if nanny.worker_address in present:
+    # One that could not even be begun is wanted, but not there.
+    for name in list(cluster.worker_spec):
+        nanny = cluster.workers.get(name)
+        if nanny is not None and nanny.worker_address in present:
             missing.pop(name, None)
         else:
             missing.setdefault(name, now)

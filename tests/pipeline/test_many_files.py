@@ -416,15 +416,17 @@ def test_without_distributed(frames, tmp_path, model, monkeypatch):
 def test_workers_that_stay_away(monkeypatch):
     nannies = {number: types.SimpleNamespace(worker_address=address)
                for number, address in enumerate(['tcp://a', 'tcp://b', None])}
-    cluster = types.SimpleNamespace(workers=nannies)
+    # The last one could not be begun.
+    cluster = types.SimpleNamespace(workers=nannies,
+                                    worker_spec=dict.fromkeys(range(4)))
     client = types.SimpleNamespace(
         nthreads=lambda: {'tcp://a': 2, 'tcp://c': 2})
     missing = {0: 0.0}
     assert _missing_workers(cluster, client, missing) == []
-    assert set(missing) == {1, 2}
+    assert set(missing) == {1, 2, 3}
     nannies[1].worker_address = 'tcp://c'
     monkeypatch.setattr(_cluster, '_PATIENCE', -1.0)
-    assert _missing_workers(cluster, client, missing) == [2]
+    assert _missing_workers(cluster, client, missing) == [2, 3]
     assert missing == {}
 
 
