@@ -512,7 +512,7 @@ def complete(measurement, parts, plan):
                    level=found.pixel_level, relative=relative_mesh(found))
 
 
-def warn_of(measurements, *, header=None, stacklevel=3):
+def warn_of(measurements, *, header=None, without=(), stacklevel=3):
     """
     Warn of what was found that the models are not made for.
 
@@ -523,6 +523,9 @@ def warn_of(measurements, *, header=None, stacklevel=3):
 
     header : mapping, optional
         Of the frame.
+
+    without : sequence of str, optional
+        Kinds of doubts that the caller has words of its own for.
 
     stacklevel : int, optional
         Of the warnings.
@@ -537,7 +540,8 @@ def warn_of(measurements, *, header=None, stacklevel=3):
     for number, each in enumerate(measurements):
         for doubt in doubts_of(each, exponent=each.scale.exponent,
                                header=header):
-            kinds.setdefault(doubt.kind, []).append((number, doubt))
+            if doubt.kind not in without:
+                kinds.setdefault(doubt.kind, []).append((number, doubt))
     for found in kinds.values():
         planes = {number for number, _ in found}
         for number, doubt in found:

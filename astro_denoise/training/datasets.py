@@ -10,6 +10,7 @@ import numpy as np
 from .batches import PatchSampler
 from .calibration import calibrate_uncertainty, level_pattern
 from .exposures import ExposureSampler
+from .frame_checks import check_groups
 from .methods import N_COPIES
 from .scenes import Scene, draw_scenes, draw_survey_scenes
 from .scores import calibrate_from_noise
@@ -69,7 +70,7 @@ class SurveyFrames:
         self._folder = folder
         self.frames = folder.frames
         if pairs:
-            self._check_groups()
+            check_groups(self.frames)
         self._sampler = PatchSampler(self.frames, prepare, plan, pairs=pairs)
         self._seed = plan.seed
         self.score_kind = 'noise2noise' if pairs else 'sure'
@@ -118,20 +119,6 @@ class SurveyFrames:
             batch |= {f'sky_{name}': plane for name, plane
                       in self._sky_sampler.batch([*seed, _SKIES]).items()}
         return batch
-
-    def _check_groups(self):
-        for number in {frame.group for frame in self.frames}:
-            group = [frame for frame in self.frames if frame.group == number]
-            if len(group) < 2:
-                msg = (f'images must hold two or more exposures of each '
-                       f'field, got {group[0].name} alone')
-                raise ValueError(msg)
-            for frame in group[1:]:
-                if frame.shape != group[0].shape:
-                    msg = (f'images of one field must have one shape, got '
-                           f'{frame.shape} of {frame.name} and '
-                           f'{group[0].shape} of {group[0].name}')
-                    raise ValueError(msg)
 
     def validation(self):
         """

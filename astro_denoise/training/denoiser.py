@@ -17,6 +17,7 @@ from .batches import BatchPlan
 from .checkpoints import Checkpoint
 from .datasets import SimulatedSkies, SurveyFrames
 from .distributed import started_processes
+from .frame_checks import warn_of_frames
 from .frame_store import FrameFolder, open_images
 from .loop import train
 from .methods import METHODS, MethodOptions
@@ -54,7 +55,8 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         fit in memory. Masked, non-finite and saturated pixels are
         neither seen nor learnt from. For ``'noise2noise'``, a list of
         lists of aligned exposures of one field each (a flat list is one
-        field). For ``'supervised'``, noise-free ``Scene`` objects of
+        field), of one filter, and shifted by at most 0.3 of the seeing.
+        For ``'supervised'``, noise-free ``Scene`` objects of
         ``astro_denoise.training.scenes``, or `None` to draw them.
 
     method : str, optional
@@ -169,6 +171,13 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         If a file cannot be read or written, or another process of a
         training of several has gone.
 
+    Warns
+    -----
+    AstropyUserWarning
+        As `~astro_denoise.denoise`, of what is found in the frames; of
+        correlated noise, several filters, colors of a picture, and frames
+        given twice.
+
     Notes
     -----
     Started by ``torchrun``, all processes share the work, and the
@@ -214,6 +223,7 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
             data = SurveyFrames(frames, chosen.prepare(options), plan,
                                 pairs=chosen.pairs, psf_fwhm=psf_fwhm,
                                 with_skies=bool(chosen.bias_weight))
+            warn_of_frames(frames, method, blind=chosen.is_blind)
         network, start, loss_function = chosen.build(
             model, data.frames, options, seed=run.seed)
         settings = {

@@ -5,6 +5,7 @@ like `astro_denoise.denoise` does, and kept on disk.
 """
 
 import hashlib
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,17 @@ import numpy as np
 from astropy.nddata import NDData
 from scipy.ndimage import uniform_filter
 
-from ..frames.checks import warn_of_missing_noise
+from ..frames.checks import (
+    check_no_energy_axis,
+    warn_of_denoised,
+    warn_of_missing_noise,
+)
 from ..frames.inputs import open_frame
 from ..frames.results import nothing_valid
 from ..io.fits_images import read_image
 from ..noise.gain import resolve_gain
 from ..noise.measurement import measure_plane
+from .frame_checks import filter_of
 
 __all__ = ['FrameFolder', 'TrainingFrame', 'open_images']
 
@@ -52,6 +58,12 @@ class TrainingFrame:
 
     fwhm : float or `None`
         Of the point-spread function in pixels.
+
+    filter : str or `None`
+        As the header names it.
+
+    digest : str
+        SHA-256 of its pixels.
     """
 
     name: str
@@ -61,6 +73,8 @@ class TrainingFrame:
     flux_scale: float
     noise: dict
     fwhm: float | None
+    filter: str | None = None
+    digest: str = ''
 
     @property
     def shape(self):
@@ -142,6 +156,20 @@ class FrameFolder:
 
     gain, read_noise, saturation : float, Quantity or str, optional
         As in `~astro_denoise.train_denoiser`.
+
+    Attributes
+    ----------
+    frames : list of `TrainingFrame`
+        The planes that were read.
+
+    measurements : list of `~astro_denoise.noise.Measurement`
+        What was measured of each.
+
+    stacks : list of range
+        Numbers of the planes that came as one cube.
+
+    header : mapping
+        Of the first image.
     """
 
     def __init__(self, folder, *, patch, gain=None, read_noise=None,
@@ -152,6 +180,9 @@ class FrameFolder:
         self.read_noise = read_noise
         self.saturation = saturation
         self.frames = []
+        self.measurements = []
+        self.stacks = []
+        self.header = {}
         self.unit = None
         self._digest = hashlib.sha256()
 
@@ -187,6 +218,7 @@ class FrameFolder:
     def _open(self, image):
         """Check an image; saturated pixels are masked."""
         reader = open_frame(image)
+        check_no_energy_axis(reader.data, 'data')
         shape = reader.pixels.shape[-2:]
         if min(shape) < self.patch:
             msg = (f'a frame of shape {shape} is smaller than a patch of '
@@ -198,6 +230,7 @@ class FrameFolder:
                    f'have one')
             raise ValueError(msg)
         self.unit = reader.unit
+        warn_of_denoised(reader.header)
         warn_of_missing_noise(reader)
         saturation = resolve_gain(
             self.saturation, reader.header, reader.unit, name='saturation',
@@ -208,6 +241,8 @@ class FrameFolder:
 
     def _add(self, name, image, group):
         reader = self._open(image)
+        first = len(self.frames)
+        self.header = self.header or reader.header
         electrons = {
             'gain': resolve_gain(self.gain, reader.header, reader.unit),
             'read_noise': resolve_gain(
@@ -223,9 +258,10 @@ class FrameFolder:
                 if self.saturation is None and reader.pixels.ndim == 2:
                     msg = ' '.join(nothing_valid(reader))
                 raise ValueError(msg)
-            self._digest.update(values.tobytes())
-            self._digest.update(np.packbits(valid).tobytes())
+            digest = self._digested(values, valid)
             measurement, whole = measure_plane(plane, keep=True, **electrons)
+            self._check_pixels(measurement)
+            self.measurements.append(measurement)
             if whole is None:
                 whole = measurement.whole(plane)
             level = measurement.level
@@ -237,7 +273,32 @@ class FrameFolder:
             self.frames.append(TrainingFrame(
                 label, self._stored(signal), self._stored(log_sigma), group,
                 self._flux_scale(signal, group), measurement.describe(),
-                measurement.fwhm))
+                measurement.fwhm, filter_of(reader.header), digest))
+        if reader.pixels.ndim == 3 and len(reader.indices) > 1:
+            self.stacks.append(range(first, len(self.frames)))
+
+    def _digested(self, values, valid):
+        """Take pixels into the hash of all, and give their own."""
+        digest = hashlib.sha256()
+        for part in (values.tobytes(), np.packbits(valid).tobytes()):
+            digest.update(part)
+            self._digest.update(part)
+        return digest.hexdigest()
+
+    def _check_pixels(self, measurement):
+        """Refuse a plane that nothing can be learnt from."""
+        found = measurement.found
+        if measurement.n_valid < self.patch**2 / 4:
+            msg = (f'{measurement.n_valid} pixels hold a measurement, which '
+                   f'is too little for a patch of {self.patch} pixels per '
+                   f'side; leave the frame out, or give a smaller patch')
+            raise ValueError(msg)
+        if found is not None and not found.level > 0:
+            value = math.ldexp(found.sky + found.pedestal,
+                               measurement.scale.exponent)
+            msg = (f'it has no noise: nearly all pixels have the value '
+                   f'{value:.6g}; leave the frame out')
+            raise ValueError(msg)
 
     def _stored(self, plane):
         """A plane, mapped from the disk it was written to."""

@@ -58,7 +58,7 @@ def make_frame(seed=0, shape=(96, 96), noise=5.0):
     values = 100.0 + noise * rng.standard_normal(shape)
     for row, column in ((20, 30), (70, 60), (40, 80)):
         values += 300.0 * np.exp(-((x - column)**2 + (y - row)**2) / 8.0)
-    return CCDData(values, unit='adu', meta={'GAIN': 2.0, 'RON': 3.0})
+    return CCDData(values, unit='adu', meta={'GAIN': 4.0, 'RON': 3.0})
 
 
 def train(images=None, method='noise2void', **options):
@@ -93,7 +93,7 @@ def test_a_model_is_a_file(tmp_path, method):
     assert frames['n_pixels'] == 2 * 96**2
     assert len(frames['sha256']) == 64
     assert frames['noise'] == ['gain']
-    assert frames['gain'] == 2.0
+    assert frames['gain'] == 4.0
     assert loaded.metadata['figures']['score_kind'] == (
         'noise2noise' if method == 'noise2noise' else 'sure')
     assert np.isfinite(loaded.metadata['figures']['score'])
