@@ -25,7 +25,7 @@ _METHODS = ('noise2void', 'n2v2', 'pn2v', 'noise2noise', 'gr2r')
 
 # What the two kinds of training have no use for.
 _NOT_FOR_RECIPES = ('frames', 'method', 'minutes', 'gain', 'read_noise',
-                    'saturation', 'hdu', 'model')
+                    'saturation', 'hdu', 'model', 'checkpoint_minutes')
 
 
 def add_train(commands):
@@ -57,6 +57,8 @@ def add_train(commands):
     add('--seed', type=int, metavar='N', help='same seed, same model')
     add('--checkpoint', metavar='PATH',
         help='resume from there: a file, of recipes a folder')
+    add('--checkpoint-minutes', type=float, metavar='N',
+        help=argparse.SUPPRESS)
     add('--threads', type=int, metavar='N', help='processor threads')
     add_overwrite(parser)
     add_progress(parser)
@@ -118,11 +120,13 @@ def _train_on_frames(options, output, log, figure):
 
     images = list(options.frames)
     epochs = None if options.steps is None else -(-options.steps // 100)
+    minutes = options.checkpoint_minutes
     model = astro_denoise.train_denoiser(
         images, options.method, model=options.model, epochs=epochs,
         minutes=options.minutes, seed=options.seed, gain=options.gain,
         read_noise=options.read_noise, saturation=options.saturation,
         hdu=options.hdu, checkpoint=options.checkpoint, name=output.stem,
-        progress_bar=shows_progress(options), log=log, figure=figure)
+        progress_bar=shows_progress(options), log=log, figure=figure,
+        **({} if minutes is None else {'checkpoint_minutes': minutes}))
     if _is_first():
         model.save(output, overwrite=options.overwrite)

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import torch
 
-from ..io.output import atomic_output
+from ..io.output import atomic_output, remove_leftovers
 
 __all__ = ['Checkpoint']
 
 logger = logging.getLogger(__name__)
+
+_FIRST = 20.0  # seconds
 
 
 def _text(configuration):
@@ -34,11 +36,28 @@ class Checkpoint:
         found.
 
     minutes : float, optional
-        Time between two writes.
+        Time between two writes; the first comes after 20 seconds at most.
     """
 
     path: Path | None = None
     minutes: float = 3.0
+
+    def pause(self, *, first=False):
+        """
+        Give the time to the next write.
+
+        Parameters
+        ----------
+        first : bool, optional
+            Whether there was none yet.
+
+        Returns
+        -------
+        seconds : float
+            The time.
+        """
+        seconds = 60.0 * self.minutes
+        return min(seconds, _FIRST) if first else seconds
 
     def sibling(self, name):
         """
@@ -113,6 +132,8 @@ class Checkpoint:
         OSError
             If the file is not whole.
         """
+        if self.path is not None:
+            remove_leftovers(Path(self.path).parent)
         state = self._state(device)
         if state is None:
             return None

@@ -4,7 +4,6 @@ Train a denoiser on one's own frames.
 """
 
 import secrets
-import tempfile
 
 import torch
 
@@ -40,7 +39,7 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
                    n_patches=8, masked_fraction=0.03, radius=2,
                    noise_model='map', recorruption=0.5, psf_fwhm=None,
                    learning_rate=None, patience=15, name=None, log=None,
-                   figure=None, folder=None):
+                   figure=None, folder=None, checkpoint_minutes=3.0):
     """
     Train a denoiser on a survey's own frames.
 
@@ -99,8 +98,8 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         new one.
 
     checkpoint : path-like, optional
-        File to write the state to every few minutes, and to resume from
-        if it exists.
+        File to write the state to within half a minute and then every
+        ``checkpoint_minutes``, and to resume from if it exists.
 
     progress_bar : bool, optional
         Show a progress bar.
@@ -154,7 +153,11 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         Write the training log (ECSV) and a figure of it (PNG).
 
     folder : path-like, optional
-        Where to keep the frames during training; 8 bytes a pixel.
+        Where to keep the frames during training: 8 bytes a pixel, in a
+        file without a name, of which nothing is left in the end.
+
+    checkpoint_minutes : float, optional
+        Time between two checkpoints.
 
     Returns
     -------
@@ -171,6 +174,9 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         If a file cannot be read or written, or another process of a
         training of several has gone.
 
+    KeyboardInterrupt
+        If a signal stops the training; see the notes.
+
     Warns
     -----
     AstropyUserWarning
@@ -180,6 +186,12 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
 
     Notes
     -----
+    At Ctrl-C (SIGINT) or SIGTERM, the step is finished, the checkpoint is
+    written, and the training ends: the model is that of the best score so
+    far, and its header names the signal. Only where there is a checkpoint
+    does SIGTERM, the end of a batch job, stop the process without a model,
+    since the same call goes on from there. A second signal stops at once.
+
     Started by ``torchrun``, all processes share the work, and the
     result is that of one. All return the model; the first alone writes
     files.
@@ -200,24 +212,25 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
     noise2void denoise 100
     """
     chosen = _checked(method, epochs=epochs, minutes=minutes,
-                      n_patches=n_patches, patch=patch)
+                      n_patches=n_patches, patch=patch,
+                      checkpoint_minutes=checkpoint_minutes)
     options = MethodOptions(masked_fraction, radius, noise_model,
                             recorruption, psf_fwhm)
     for path in (log, figure, checkpoint):
         if path is not None:
             check_output(path, overwrite=True)
     with (shielded(),
-          started_processes(device) as (processes, device),
-          tempfile.TemporaryDirectory(prefix='astro_denoise-',
-                                      dir=folder) as temporary):
-        run = _run(device, precision, seed, Checkpoint(checkpoint),
-                   progress_bar=progress_bar, processes=processes)
+          started_processes(device) as (processes, device)):
+        run = _run(device, precision, seed,
+                   Checkpoint(checkpoint, checkpoint_minutes),
+                   progress_bar=progress_bar, processes=processes,
+                   keeps_best=True)
         plan = BatchPlan(patch, n_patches, run.seed, processes.rank,
                          processes.size)
         if chosen.simulated:
             data = SimulatedSkies(images, plan)
         else:
-            frames = FrameFolder(temporary, patch=patch, gain=gain,
+            frames = FrameFolder(folder, patch=patch, gain=gain,
                                  read_noise=read_noise, saturation=saturation)
             frames.read(open_images(images, hdu=hdu, grouped=chosen.pairs))
             data = SurveyFrames(frames, chosen.prepare(options), plan,
@@ -293,7 +306,9 @@ def _described(data, settings, rows):
         'training': {
             **settings, 'frames': data.description(),
             'n_steps': rows[-1]['step'],
-            'minutes': round(rows[-1]['minutes'], 1)},
+            'minutes': round(rows[-1]['minutes'], 1),
+            **({'signal': rows[-1]['signal']} if 'signal' in rows[-1]
+               else {})},
         'figures': {'score': min(row['score'] for row in rows),
                     'score_kind': data.score_kind}}
 

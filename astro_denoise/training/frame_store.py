@@ -26,6 +26,7 @@ from ..io.fits_images import read_image
 from ..noise.gain import resolve_gain
 from ..noise.measurement import measure_plane
 from .frame_checks import filter_of
+from .plane_store import PlaneStore
 
 __all__ = ['FrameFolder', 'TrainingFrame', 'open_images']
 
@@ -148,8 +149,8 @@ class FrameFolder:
 
     Parameters
     ----------
-    folder : path-like
-        Where the planes go: 8 bytes a pixel.
+    folder : path-like, optional
+        Where the planes go: 8 bytes a pixel, in a file without a name.
 
     patch : int
         Pixels per side that each frame must have at least.
@@ -174,7 +175,7 @@ class FrameFolder:
 
     def __init__(self, folder, *, patch, gain=None, read_noise=None,
                  saturation=None):
-        self.folder = Path(folder)
+        self._planes = PlaneStore(folder)
         self.patch = patch
         self.gain = gain
         self.read_noise = read_noise
@@ -214,6 +215,11 @@ class FrameFolder:
         if not self.frames:
             msg = 'images must hold at least one frame, got none'
             raise ValueError(msg)
+        # Now that the file has its length, they are views of one map.
+        for frame in self.frames:
+            frame.signal, frame.log_sigma = (
+                self._planes.view(place)
+                for place in (frame.signal, frame.log_sigma))
 
     def _open(self, image):
         """Check an image; saturated pixels are masked."""
@@ -271,8 +277,8 @@ class FrameFolder:
             label = (name if reader.pixels.ndim == 2
                      else f'{name}, plane {number}')
             self.frames.append(TrainingFrame(
-                label, self._stored(signal), self._stored(log_sigma), group,
-                self._flux_scale(signal, group), measurement.describe(),
+                label, self._planes.put(signal), self._planes.put(log_sigma),
+                group, self._flux_scale(signal, group), measurement.describe(),
                 measurement.fwhm, filter_of(reader.header), digest))
         if reader.pixels.ndim == 3 and len(reader.indices) > 1:
             self.stacks.append(range(first, len(self.frames)))
@@ -300,12 +306,6 @@ class FrameFolder:
                    f'{value:.6g}; leave the frame out')
             raise ValueError(msg)
 
-    def _stored(self, plane):
-        """A plane, mapped from the disk it was written to."""
-        path = self.folder / f'{len(list(self.folder.iterdir())):06d}.npy'
-        np.save(path, plane.astype(np.float32))
-        return np.load(path, mmap_mode='r')
-
     def _flux_scale(self, signal, group):
         """
         Signal of the first frame of the group over that of a new one.
@@ -317,8 +317,8 @@ class FrameFolder:
                       if frame.group == group), None)
         if first is None or first.shape != signal.shape:
             return 1.0
-        smooth = [uniform_filter(np.nan_to_num(plane), 3)
-                  for plane in (first.signal, signal)]
+        smooth = [uniform_filter(np.nan_to_num(plane), 3) for plane in
+                  (self._planes.view(first.signal), signal)]
         bright = (smooth[0] > 10.0) & (smooth[1] > 5.0)
         if np.count_nonzero(bright) < 50:
             return 1.0

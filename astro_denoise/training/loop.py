@@ -3,15 +3,20 @@
 One training loop for every method.
 """
 
+import logging
+import signal
 import time
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from .interrupts import deferred_interrupts
 from .options import Run
 from .progress import BestWeights, RunningMeans
 
 __all__ = ['train']
+
+logger = logging.getLogger(__name__)
 
 
 def train(model, make_batch, loss_function, schedule, run=None, *,
@@ -64,6 +69,10 @@ def train(model, make_batch, loss_function, schedule, run=None, *,
     OSError
         If the checkpoint cannot be read or written, or one of several
         processes has gone.
+
+    KeyboardInterrupt
+        If a signal came, the checkpoint is written, and the run does not
+        keep the best; or at a second signal.
     """
     run = run or Run()
     processes, checkpoint = run.processes, run.checkpoint
@@ -72,8 +81,8 @@ def train(model, make_batch, loss_function, schedule, run=None, *,
                      'seed': run.seed}
     training.load(checkpoint.read(configuration, run.device))
     network = processes.together(model)
-    saved = time.monotonic()
-    with training.progress_bar() as bar:
+    due = time.monotonic() + checkpoint.pause(first=True)
+    with training.progress_bar() as bar, deferred_interrupts() as interrupts:
         spent = training.spent()
         while not training.is_over(spent):
             batch = {name: torch.from_numpy(plane).to(run.device) for
@@ -87,10 +96,16 @@ def train(model, make_batch, loss_function, schedule, run=None, *,
                     bar.set_postfix(training.write_row(evaluate),
                                     refresh=False)
             bar.update(training.progress() - bar.n)
-            if time.monotonic() - saved > 60.0 * checkpoint.minutes:
+            interrupts.number = processes.agree(interrupts.number)
+            if interrupts.number:
                 training.save(configuration)
-                saved = time.monotonic()
-    training.save(configuration)
+                training.stop(interrupts, evaluate)
+                break
+            if time.monotonic() > due:
+                training.save(configuration)
+                due = time.monotonic() + checkpoint.pause()
+        else:
+            training.save(configuration)
     return training.result(), training.log
 
 
@@ -156,6 +171,19 @@ class _Training:
                 'step': self.step, 'log': self.log,
                 'means': self.means.state(), 'best': self.best.state(),
                 'stopped': self.stopped, 'seconds': self._seconds()})
+
+    def stop(self, interrupts, evaluate):
+        """End with the best weights, or at once, after a signal."""
+        resumes = (interrupts.number == signal.SIGTERM
+                   and self.run.checkpoint.path is not None)
+        if not self.run.keeps_best or resumes:
+            raise KeyboardInterrupt(interrupts.number)
+        logger.warning(
+            'stopped by %s after %d steps: the best weights so far are kept; '
+            'a second signal stops at once', interrupts.name, self.step)
+        if not self.log or self.log[-1]['step'] != self.step:
+            self.write_row(evaluate)
+        self.log[-1]['signal'] = interrupts.name
 
     def _seconds(self):
         """Measure the time, that before a checkpoint included."""

@@ -159,6 +159,10 @@ class Run:
 
     processes : `~astro_denoise.training.distributed.Processes`, optional
         The processes that share the work, of which this is one.
+
+    keeps_best : bool, optional
+        Whether a signal ends the training with the best weights so far; else
+        it stops the process, after the checkpoint is written.
     """
 
     seed: int = 0
@@ -167,6 +171,7 @@ class Run:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     progress_bar: bool = False
     processes: Processes = field(default_factory=Processes)
+    keeps_best: bool = False
 
     def stage(self, name, **changes):
         """

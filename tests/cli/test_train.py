@@ -3,15 +3,24 @@
 Tests of the command train; the training itself is tested elsewhere.
 """
 
+import os
+import signal
+import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from astropy.io import fits
+from safetensors.torch import load_file
 
 import astro_denoise
 from astro_denoise.cli import main
+from astro_denoise.training import denoiser
+from astro_denoise.training.methods import METHODS
 
 
 class TrainedModel:
@@ -156,3 +165,79 @@ def test_ending(tmp_path, trained, capsys):
 def test_wrong_command_line(args, capsys):
     assert main(['train', '-o', 'a.safetensors', *args]) == 2
     assert ': error: ' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('given', 'expected'), [
+    ([], {}), (['--checkpoint-minutes', '0.5'], {'checkpoint_minutes': 0.5})])
+def test_checkpoint_minutes(tmp_path, trained, given, expected):
+    assert main(['train', 'a.fits', '--method', 'n2v2', '-o',
+                 str(tmp_path / 'new.safetensors'), *given]) == 0
+    options = trained[0][1]
+    assert {name: value for name, value in options.items()
+            if name == 'checkpoint_minutes'} == expected
+
+
+COMMAND = ['train', 'a.fits', '--method', 'noise2void', '--steps', '100',
+           '--seed', '1', '--threads', '1', '--no-progress',
+           '--checkpoint-minutes', '0.001']
+
+
+def started(folder, *args):
+    """
+    The command as a process of its own, with a small network.
+    """
+    code = ('import sys\n'
+            'from astro_denoise.cli import main\n'
+            'from astro_denoise.training import denoiser, methods\n'
+            'denoiser.EPOCH = 30\n'
+            "methods.METHODS['noise2void'].network['widths'] = (6, 8)\n"
+            'sys.exit(main())\n')
+    (folder / 'temporary').mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, '-c', code, *COMMAND, *args], cwd=folder,
+        env={**os.environ, 'TMPDIR': str(folder / 'temporary'),
+             'PYTHONPATH': str(Path(astro_denoise.__file__).parents[1])},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.rglob('*') if path.is_file())
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='needs SIGKILL')
+def test_killed_and_started_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(denoiser, 'EPOCH', 30)
+    monkeypatch.setitem(METHODS['noise2void'].network, 'widths', (6, 8))
+    rng = np.random.default_rng(1)
+    fits.writeto('a.fits', rng.normal(100.0, 5.0, (144, 144)))
+    threads = torch.get_num_threads()
+    resumed = ('-o', 'new.safetensors', '--checkpoint', 'state.pt')
+    state = tmp_path / 'state.pt'
+    for number, status in ((signal.SIGTERM, 143),
+                           (signal.SIGKILL, -signal.SIGKILL)):
+        last = state.stat().st_mtime_ns if state.exists() else 0
+        process = started(tmp_path, *resumed)
+        deadline = time.monotonic() + 120.0
+        while not state.exists() or state.stat().st_mtime_ns == last:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == status, errors
+        # No copies of frames, and no model that is not finished.
+        assert [name for name in names(tmp_path) if '.part' not in name] == [
+            'a.fits', 'state.pt']
+    try:
+        assert main([*COMMAND, *resumed]) == 0
+        assert main([*COMMAND, '-o', 'whole.safetensors']) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert names(tmp_path) == sorted([
+        'a.fits', 'state.pt', *(f'{name}.{ending}' for name in
+                                ('new', 'whole') for ending in
+                                ('ecsv', 'png', 'safetensors'))])
+    models = [load_file(f'{name}.safetensors') for name in ('new', 'whole')]
+    assert all(torch.equal(models[0][name], models[1][name])
+               for name in models[1])

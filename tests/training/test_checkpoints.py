@@ -54,3 +54,17 @@ def test_no_checkpoint():
 def test_sibling(tmp_path):
     other = Checkpoint(tmp_path / 'state.pt', 7.0).sibling('other.pt')
     assert other == Checkpoint(tmp_path / 'other.pt', 7.0)
+
+
+def test_first_checkpoint_comes_soon():
+    assert Checkpoint('state.pt').pause(first=True) <= 30.0
+    assert Checkpoint('state.pt').pause() == 180.0
+    assert Checkpoint('state.pt', 0.01).pause(first=True) == 0.6
+
+
+def test_partial_files_of_a_killed_process_go(checkpoint, monkeypatch):
+    removed = []
+    monkeypatch.setattr('astro_denoise.training.checkpoints.remove_leftovers',
+                        removed.append)
+    checkpoint.read(CONFIGURATION)
+    assert removed == [checkpoint.path.parent]

@@ -3,8 +3,9 @@
 Tests of training on one's own frames, by short trainings.
 """
 
-import functools
 import json
+import os
+import signal
 import types
 
 import numpy as np
@@ -20,7 +21,6 @@ from astro_denoise.models.denoiser import CCDDenoiser
 from astro_denoise.models.registry import Model
 from astro_denoise.training import datasets, denoiser, methods
 from astro_denoise.training.batches import BatchPlan, recorrupted
-from astro_denoise.training.checkpoints import Checkpoint
 from astro_denoise.training.frame_store import FrameFolder, open_images
 from astro_denoise.training.methods import METHODS, fitting_kernels
 from astro_denoise.training.restoration import design_kernels
@@ -202,16 +202,83 @@ def fail_at(monkeypatch, step):
     monkeypatch.setattr(torch.optim.AdamW, 'step', stop)
 
 
+def signal_at(monkeypatch, steps, number):
+    """
+    A signal comes within some steps.
+    """
+    original = torch.optim.AdamW.step
+    calls = []
+
+    def step(self, *arguments):
+        calls.append(1)
+        if len(calls) in steps:
+            os.kill(os.getpid(), number)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, 'step', step)
+
+
+@pytest.mark.parametrize(('number', 'keeps_checkpoint'), [
+    (signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)])
+def test_a_signal_ends_with_the_best_weights(tmp_path, monkeypatch, caplog,
+                                             number, keeps_checkpoint):
+    files = {'log': tmp_path / 'log.ecsv', 'figure': tmp_path / 'log.png'}
+    if keeps_checkpoint:
+        files['checkpoint'] = tmp_path / 'state.pt'
+    handlers = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        signal_at(patch, [5], number)
+        model = train(epochs=40, **files)
+    assert signal.getsignal(number) is handlers
+    training = model.metadata['training']
+    assert training['n_steps'] == 5
+    assert training['signal'] == signal.Signals(number).name
+    assert f'stopped by {training["signal"]} after 5 steps' in caplog.text
+    table = Table.read(files['log'])
+    assert list(table['step']) == [3, 5]
+    assert_allclose(table['score'].min(), model.metadata['figures']['score'],
+                    rtol=1e-3)
+    if keeps_checkpoint:
+        # As if nothing had been: the row of the early end is not in it.
+        resumed = train(epochs=4, checkpoint=None)
+        other = tmp_path / 'other.pt'
+        with monkeypatch.context() as patch:
+            signal_at(patch, [5], number)
+            train(epochs=4, checkpoint=other)
+        assert_same(train(epochs=4, checkpoint=other), resumed)
+
+
+def test_sigterm_leaves_a_checkpoint(tmp_path, monkeypatch):
+    checkpoint = tmp_path / 'state.pt'
+    expected = train(epochs=3)
+    with monkeypatch.context() as patch:
+        signal_at(patch, [4], signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt, match='15'):
+            train(epochs=3, checkpoint=checkpoint, log=tmp_path / 'a.ecsv')
+    assert [path.name for path in tmp_path.iterdir()] == ['state.pt']
+    assert_same(train(epochs=3, checkpoint=checkpoint), expected)
+
+
+def test_a_second_signal_stops(tmp_path, monkeypatch):
+    def stop(self, *arguments):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(torch.optim.AdamW, 'step', stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(checkpoint=tmp_path / 'state.pt')
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize('method', ['pn2v', 'gr2r'])
 def test_resumed_training(tmp_path, monkeypatch, method):
-    monkeypatch.setattr(denoiser, 'Checkpoint',
-                        functools.partial(Checkpoint, minutes=0.0))
     expected = train(method=method, epochs=3)
     checkpoint = tmp_path / 'state.pt'
     with monkeypatch.context() as patch:
         fail_at(patch, 6)
         with pytest.raises(InterruptedTrainingError):
-            train(method=method, epochs=3, checkpoint=checkpoint)
+            train(method=method, epochs=3, checkpoint=checkpoint,
+                  checkpoint_minutes=1e-9)
     # The seed is that of the checkpoint.
     model = train(method=method, epochs=3, checkpoint=checkpoint, seed=None)
     assert_same(model, expected)
@@ -317,6 +384,7 @@ def test_kernels_follow_the_frames(fwhm, given, expected):
     ({'patch': 30}, 'patch must be a multiple of 16 .*, got 30'),
     ({'epochs': 0}, 'epochs must be positive, got 0'),
     ({'minutes': -1}, 'minutes must be positive, got -1'),
+    ({'checkpoint_minutes': 0}, 'checkpoint_minutes must be positive, got 0'),
     ({'masked_fraction': 0.5}, 'masked_fraction must be .*, got 0.5'),
     ({'noise_model': 'best'}, "noise_model must be .*, got 'best'"),
     ({'method': 'gr2r', 'recorruption': 0.0}, 'recorruption must be'),
@@ -332,9 +400,16 @@ def test_bad_arguments(options, message):
         train(**options)
 
 
-def test_nothing_is_left_on_disk(tmp_path):
+def test_nothing_is_left_on_disk(tmp_path, monkeypatch):
+    seen = []
+
+    def step(self, *arguments):
+        seen.extend(tmp_path.iterdir())
+
+    monkeypatch.setattr(torch.optim.AdamW, 'step', step)
     train(folder=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    # Not even while it is at work, so that no way to end leaves anything.
+    assert seen == list(tmp_path.iterdir()) == []
 
 
 def test_header_is_json():

@@ -23,7 +23,6 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,6 @@ from astro_denoise.training.methods import METHODS
 
 torch.set_num_threads(1)
 denoiser.EPOCH = 4
-denoiser.Checkpoint = partial(denoiser.Checkpoint, minutes=0.0)
 METHODS['pn2v'].network['widths'] = (4, 6)
 folder, epochs = Path(sys.argv[1]), int(sys.argv[2])
 Path(folder / f'pid{os.environ.get("RANK", "0")}').write_text(
@@ -45,7 +43,8 @@ try:
     model = denoiser.train_denoiser(
         frame, 'pn2v', epochs=epochs, seed=1, patch=32, n_patches=4,
         progress_bar=False, device='cpu', precision='float32',
-        checkpoint=folder / 'state.pt', log=folder / 'log.ecsv')
+        checkpoint=folder / 'state.pt', checkpoint_minutes=1e-9,
+        log=folder / 'log.ecsv')
 except ConnectionError as error:
     (folder / 'error').write_text(str(error))
     raise

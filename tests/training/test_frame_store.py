@@ -3,6 +3,7 @@
 Tests of frames as training data.
 """
 
+import os
 from pathlib import Path
 
 import astropy.units as u
@@ -76,7 +77,23 @@ def test_planes_are_mapped_from_disk(tmp_path):
     for plane in (frame.signal, frame.log_sigma):
         assert isinstance(plane, np.memmap)
         assert plane.dtype == np.float32
-    assert len(list(tmp_path.iterdir())) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_planes_are_one_open_file(tmp_path):
+    resource = pytest.importorskip('resource')
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir('/proc/self/fd')) if os.path.isdir(
+        '/proc/self/fd') else 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 12, limits[1]))
+    try:
+        folder = read(tmp_path, (make_frame(seed) for seed in range(14)),
+                      grouped=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    for seed, frame in enumerate(folder.frames):
+        assert np.corrcoef(frame.signal.ravel(), make_frame(
+            seed).data.ravel())[0, 1] > 0.99
 
 
 def test_bad_pixels(tmp_path):

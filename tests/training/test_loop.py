@@ -4,6 +4,7 @@ Tests of the training loop.
 """
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -270,3 +271,18 @@ def test_result_is_the_mean_of_the_weights():
     assert_allclose(averaged.weight.detach(),
                     0.1 * start + 0.9 * model.weight.detach(), rtol=1e-5)
     assert not averaged.training
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_recipe_after_its_checkpoint(tmp_path, number):
+    path = tmp_path / 'state.pt'
+
+    def make(seed):
+        if seed[1] == 4:
+            signal.raise_signal(number)
+        return make_batch(seed)
+
+    with pytest.raises(KeyboardInterrupt, match=str(int(number))):
+        train(line(), make, squared, Schedule(n_steps=40),
+              Run(seed=3, checkpoint=Checkpoint(path)))
+    assert torch.load(path)['step'] == 5
