@@ -17,12 +17,13 @@ from .checkpoints import Checkpoint
 from .datasets import SimulatedSkies, SurveyFrames
 from .distributed import started_processes
 from .frame_checks import warn_of_frames
-from .frame_store import FrameFolder, open_images
+from .frame_store import FrameFolder, count_images, open_images
 from .loop import train
 from .methods import METHODS, MethodOptions
 from .options import Run, Schedule
 from .report import write_figure, write_log
 from .scores import squared_errors
+from .subsampling import ReadingPlan, usable_pixels
 
 __all__ = ['train_denoiser']
 
@@ -51,11 +52,12 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         shape (ny, nx) or (n, ny, nx), paths of FITS files; in a list,
         from a generator, or as an ``ImageFileCollection`` of ccdproc.
         They are read one by one and kept on disk, so that they need not
-        fit in memory. Masked, non-finite and saturated pixels are
-        neither seen nor learnt from. For ``'noise2noise'``, a list of
-        lists of aligned exposures of one field each (a flat list is one
-        field), of one filter, and shifted by at most 0.3 of the seeing.
-        For ``'supervised'``, noise-free ``Scene`` objects of
+        fit in memory; of more pixels than the training can use, a part.
+        Masked, non-finite and saturated pixels are neither seen nor
+        learnt from. For ``'noise2noise'``, a list of lists of aligned
+        exposures of one field each (a flat list is one field), of one
+        filter, and shifted by at most 0.3 of the seeing. For
+        ``'supervised'``, noise-free ``Scene`` objects of
         ``astro_denoise.training.scenes``, or `None` to draw them.
 
     method : str, optional
@@ -84,8 +86,9 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         allow.
 
     minutes : float, optional
-        Time for the training; the result then depends on the speed of
-        the machine.
+        Time for the steps and scores; reading the frames before and
+        calibrating the errors after come on top. The result then depends
+        on the speed of the machine.
 
     device : str or `torch.device`, optional
         Default: a CUDA device where there is one, else the processor.
@@ -230,9 +233,12 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         if chosen.simulated:
             data = SimulatedSkies(images, plan)
         else:
-            frames = FrameFolder(folder, patch=patch, gain=gain,
-                                 read_noise=read_noise, saturation=saturation)
-            frames.read(open_images(images, hdu=hdu, grouped=chosen.pairs))
+            frames = FrameFolder(
+                folder, patch=patch, gain=gain, read_noise=read_noise,
+                saturation=saturation, progress_bar=run.shows_progress,
+                plan=_reading_plan(images, chosen, run, plan, epochs, minutes))
+            frames.read(open_images(images, hdu=hdu, grouped=chosen.pairs,
+                                    wants=frames.wants))
             data = SurveyFrames(frames, chosen.prepare(options), plan,
                                 pairs=chosen.pairs, psf_fwhm=psf_fwhm,
                                 with_skies=bool(chosen.bias_weight))
@@ -275,6 +281,21 @@ def _schedule(epochs, minutes, learning_rate, patience):
         epochs = _EPOCHS if minutes is None else _ENDLESS
     return Schedule(epochs * EPOCH, learning_rate, warmup=_WARMUP,
                     minutes=minutes, patience=patience, log_every=EPOCH)
+
+
+def _reading_plan(images, chosen, run, plan, epochs, minutes):
+    """Choose how much is read of frames."""
+    if epochs is None and minutes is None:
+        epochs = _EPOCHS
+    smallest = max(ReadingPlan.smallest, 2 * plan.patch)
+    n_images = count_images(images)
+    n_pixels = usable_pixels(
+        epochs=epochs, minutes=minutes, patch=plan.patch,
+        n_patches=plan.n_patches, epoch=EPOCH, device=run.device)
+    if chosen.pairs and n_images is not None:
+        # Of exposures of a field, none is left out.
+        n_pixels = max(n_pixels, n_images * smallest**2)
+    return ReadingPlan(n_pixels, n_images, smallest)
 
 
 def _fit(network, loss_function, data, run, settings, schedule):

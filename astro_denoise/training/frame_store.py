@@ -14,6 +14,7 @@ import astropy.units as u
 import numpy as np
 from astropy.nddata import NDData
 from scipy.ndimage import uniform_filter
+from tqdm import tqdm
 
 from ..frames.checks import (
     check_no_energy_axis,
@@ -27,8 +28,9 @@ from ..noise.gain import resolve_gain
 from ..noise.measurement import measure_plane
 from .frame_checks import filter_of
 from .plane_store import PlaneStore
+from .subsampling import ReadingPlan, check_disk, cut_image
 
-__all__ = ['FrameFolder', 'TrainingFrame', 'open_images']
+__all__ = ['FrameFolder', 'TrainingFrame', 'count_images', 'open_images']
 
 
 @dataclass
@@ -83,7 +85,31 @@ class TrainingFrame:
         return self.signal.shape
 
 
-def open_images(images, *, hdu=None, grouped=False):
+def count_images(images):
+    """
+    Count images without reading them.
+
+    Parameters
+    ----------
+    images : object
+        As for `open_images`.
+
+    Returns
+    -------
+    number : int or `None`
+        Their number; `None` for a generator.
+    """
+    if isinstance(images, NDData | np.ndarray | str | os.PathLike):
+        return 1
+    if hasattr(images, 'files_filtered'):
+        return len(images.files_filtered())
+    if not isinstance(images, list | tuple):
+        return None
+    return sum(len(entry) if isinstance(entry, list | tuple) else 1
+               for entry in images)
+
+
+def open_images(images, *, hdu=None, grouped=False, wants=None):
     """
     Go through images of whatever kind, holding one at a time.
 
@@ -100,6 +126,9 @@ def open_images(images, *, hdu=None, grouped=False):
     grouped : bool, optional
         Whether images that belong together come in lists of their own;
         a flat list is then one group.
+
+    wants : callable, optional
+        ``wants(number)`` is `False` for images to leave out, unread.
 
     Yields
     ------
@@ -136,6 +165,8 @@ def open_images(images, *, hdu=None, grouped=False):
             group = 0
         for image in members:
             number += 1
+            if wants is not None and not wants(number - 1):
+                continue
             name = f'image {number}'
             if isinstance(image, str | os.PathLike):
                 name = Path(image).name
@@ -158,6 +189,12 @@ class FrameFolder:
     gain, read_noise, saturation : float, Quantity or str, optional
         As in `~astro_denoise.train_denoiser`.
 
+    plan : `~astro_denoise.training.subsampling.ReadingPlan`, optional
+        How much is read of each image; all by default.
+
+    progress_bar : bool, optional
+        Show a progress bar.
+
     Attributes
     ----------
     frames : list of `TrainingFrame`
@@ -169,12 +206,18 @@ class FrameFolder:
     stacks : list of range
         Numbers of the planes that came as one cube.
 
+    n_pixels : int
+        Pixels of the images, of which parts may have been read.
+
     header : mapping
         Of the first image.
     """
 
     def __init__(self, folder, *, patch, gain=None, read_noise=None,
-                 saturation=None):
+                 saturation=None, plan=None, progress_bar=False):
+        self.folder = folder
+        self.plan = plan or ReadingPlan()
+        self.progress_bar = progress_bar
         self._planes = PlaneStore(folder)
         self.patch = patch
         self.gain = gain
@@ -183,6 +226,8 @@ class FrameFolder:
         self.frames = []
         self.measurements = []
         self.stacks = []
+        self.n_pixels = 0
+        self._first_size = np.inf
         self.header = {}
         self.unit = None
         self._digest = hashlib.sha256()
@@ -206,12 +251,17 @@ class FrameFolder:
         ValueError, TypeError
             If a frame cannot be used; the message names it.
         """
-        for name, image, group in images:
-            try:
-                self._add(name, image, group)
-            except (ValueError, TypeError) as error:
-                msg = f'images: {name}: {error}'
-                raise type(error)(msg) from error
+        with tqdm(total=self.plan.n_images, unit=' frames', desc='reading',
+                  disable=not self.progress_bar) as bar:
+            for name, image, group in images:
+                try:
+                    self._add(name, image, group)
+                except (ValueError, TypeError) as error:
+                    msg = f'images: {name}: {error}'
+                    raise type(error)(msg) from error
+                if not bar.n:
+                    self._state_need(bar)
+                bar.update()
         if not self.frames:
             msg = 'images must hold at least one frame, got none'
             raise ValueError(msg)
@@ -221,8 +271,37 @@ class FrameFolder:
                 self._planes.view(place)
                 for place in (frame.signal, frame.log_sigma))
 
-    def _open(self, image):
-        """Check an image; saturated pixels are masked."""
+    def wants(self, number):
+        """
+        Tell whether an image is read at all.
+
+        Parameters
+        ----------
+        number : int
+            Of the image, from 0.
+
+        Returns
+        -------
+        wanted : bool
+            For `open_images`; all of those that follow are taken to be as
+            large as the first.
+        """
+        return self.plan.reads(number, self._first_size)
+
+    def _state_need(self, bar):
+        """Say how much disk images like the first need, if there is room."""
+        number = self.plan.n_images
+        size = self._first_size = self.n_pixels
+        if number is not None:
+            number = sum(self.plan.reads(one, size) for one in range(number))
+            bar.total = number
+        need = check_disk((number or 1) * sum(
+            rows * columns for rows, columns in (
+                frame.signal.shape for frame in self.frames)), self.folder)
+        bar.set_description(f'reading, {need} on disk')
+
+    def _open(self, image, group):
+        """Check an image, and cut it; saturated pixels are masked."""
         reader = open_frame(image)
         check_no_energy_axis(reader.data, 'data')
         shape = reader.pixels.shape[-2:]
@@ -236,6 +315,11 @@ class FrameFolder:
                    f'have one')
             raise ValueError(msg)
         self.unit = reader.unit
+        window = self.plan.window(reader, group)
+        self.n_pixels += reader.pixels.size
+        if window is not None:
+            image = cut_image(image, window)
+            reader = open_frame(image)
         warn_of_denoised(reader.header)
         warn_of_missing_noise(reader)
         saturation = resolve_gain(
@@ -246,7 +330,7 @@ class FrameFolder:
         return open_frame(image, mask=reader.pixels >= saturation)
 
     def _add(self, name, image, group):
-        reader = self._open(image)
+        reader = self._open(image, group)
         first = len(self.frames)
         self.header = self.header or reader.header
         electrons = {
@@ -342,6 +426,7 @@ class FrameFolder:
         return {
             'n_frames': len(self.frames),
             'n_pixels': int(sum(frame.signal.size for frame in self.frames)),
+            'n_pixels_given': self.n_pixels,
             'sha256': self.hash,
             'unit': None if self.unit is None else str(self.unit),
             'noise': sorted({frame.noise['origin']

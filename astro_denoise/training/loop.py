@@ -245,8 +245,7 @@ class _Training:
         total, unit = ((self.schedule.n_steps, 'it') if minutes is None
                        else (round(60.0 * minutes), 's'))
         return tqdm(initial=self.progress(), total=total, unit=unit,
-                    desc='training', disable=not self.run.progress_bar
-                    or self.run.processes.rank > 0)
+                    desc='training', disable=not self.run.shows_progress)
 
     def result(self):
         """Give the mean of the weights, those of the best score."""

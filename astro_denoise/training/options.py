@@ -173,6 +173,11 @@ class Run:
     processes: Processes = field(default_factory=Processes)
     keeps_best: bool = False
 
+    @property
+    def shows_progress(self):
+        """Whether this process shows progress bars."""
+        return self.progress_bar and self.processes.rank == 0
+
     def stage(self, name, **changes):
         """
         Describe the run of a stage, with a checkpoint of its own.
