@@ -20,7 +20,8 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     Trained on real frames. Truth is not known: ``error`` is the root of the
     squared difference from another exposure less the noise of that, in
     units of the noise, ``R`` the response of sources, denoised flux against
-    the raw flux of another exposure, ``left`` the scatter of blank sky over
+    the raw flux of another exposure, ``flux ratio`` the sum of the denoised
+    fluxes over that of the raw ones, ``left`` the scatter of blank sky over
     that of the raw frame. NaN where there is one exposure. ``nyquist`` is
     measured on the four blankest squares of each frame, with an error from
     how they differ: that of the identity, 1 for white noise, shows what
@@ -107,7 +108,8 @@ def _lookup(method, frames):
 
 SIMULATED = (f'{"method":15s}{"rms":>7s}{"blank":>7s}{"mean":>8s}'
              f'{"nyquist":>9s}{"train":>8s}{"predict":>9s}{"S/N":>6s}'
-             f'{"R":>8s}{"":10s}{"s68/R":>8s}{"floor":>7s}')
+             f'{"R":>8s}{"":10s}{"flux ratio":>10s}{"":10s}{"s68/R":>8s}'
+             f'{"floor":>7s}')
 
 
 def simulated(options, scale):
@@ -163,7 +165,8 @@ def simulated(options, scale):
         for index, row in enumerate(bins):
             print(' ' * 63 * bool(index)
                   + f'{row["snr"]:>6s}{row["response"]:8.3f} ± '
-                  f'{row["response_error"]:.3f}  {row["scatter"]:8.3f}'
+                  f'{row["response_error"]:.3f}  {row["flux_ratio"]:10.3f} ± '
+                  f'{row["flux_ratio_error"]:.3f}  {row["scatter"]:8.3f}'
                   f'{row["floor"]:7.3f}')
         print(flush=True)
         rows += [{'part': 'simulated', 'method': method.label, **numbers,
@@ -210,8 +213,12 @@ def _sources(plane, fwhm):
     return np.transpose([found['x_centroid'], found['y_centroid']])
 
 
+def _flux_ratio(found, other):
+    return np.mean(found) / np.mean(other)
+
+
 def _response(frames, denoised):
-    """Response of the fluxes of sources, and its error."""
+    """Response and ratio of the fluxes of sources, with their errors."""
     total = np.sum([frame.data for frame in frames], axis=0, dtype=float)
     apertures = CircularAperture(_sources(gaussian_filter(total, 2.0), 6.0),
                                  4.0)
@@ -225,13 +232,15 @@ def _response(frames, denoised):
     raw = fluxes([frame.data for frame in frames])
     # Faint ones: the response of bright ones is 1 whatever is done.
     order = np.argsort(raw.mean(axis=1))[:-len(raw) // 4]
-    return flux_response(fluxes(denoised)[order], raw[order], seed=1)
+    found, raw = fluxes(denoised)[order], raw[order]
+    return (*flux_response(found, raw, seed=1), _flux_ratio(found, raw),
+            bootstrap_error(_flux_ratio, found, raw, seed=1))
 
 
 def _compare_exposures(frames, denoised):
     """Error by the other exposure, in noise of the sky, and response."""
     if len(frames) < 2:
-        return np.nan, np.nan, np.nan
+        return (np.nan,) * 5
     total = []
     for number, plane in enumerate(denoised):
         other = frames[(number + 1) % len(frames)].data
@@ -260,8 +269,8 @@ def real(options, scale):
     """
     rows = []
     print(f'\nreal frames, {options.minutes:g} minutes\n{"field":10s}'
-          f'{"method":15s}{"error":>8s}{"R":>8s}{"":10s}{"left":>7s}'
-          f'{"nyquist":>9s}')
+          f'{"method":15s}{"error":>8s}{"R":>8s}{"":10s}{"flux ratio":>10s}'
+          f'{"":10s}{"left":>7s}{"nyquist":>9s}')
     fields = real_frames(options.data)
     for name in options.fields or fields:
         frames = fields[name]
@@ -271,8 +280,8 @@ def real(options, scale):
         for method in chain(free, train_all(options, frames, frames,
                                             patch=patch)):
             planes = [plane for plane, _ in method.denoise_all(frames)]
-            error, response, response_error = _compare_exposures(frames,
-                                                                 planes)
+            error, response, response_error, ratio, ratio_error = (
+                _compare_exposures(frames, planes))
             blank = [part for frame, plane in
                      zip(frames, planes, strict=True)
                      for part in _blank_parts(frame, plane)]
@@ -281,12 +290,15 @@ def real(options, scale):
             excess, excess_error = nyquist_excess(
                 [after for _, after in blank])
             print(f'{name:10s}{method.label:15s}{error:8.3f}{response:8.3f} '
-                  f'± {response_error:.3f}  {left:7.3f}{excess:9.3f} '
+                  f'± {response_error:.3f}  {ratio:10.3f} ± '
+                  f'{ratio_error:.3f}  {left:7.3f}{excess:9.3f} '
                   f'± {excess_error:.3f}', flush=True)
             rows.append({'part': 'real', 'field': name,
                          'method': method.label, 'error': error,
                          'response': response, 'left': left,
                          'response_error': response_error,
+                         'flux_ratio': ratio,
+                         'flux_ratio_error': ratio_error,
                          'nyquist': excess,
                          'nyquist_error': excess_error})
     return rows
@@ -329,7 +341,8 @@ def fine_tuning(options, scale):
     print(f'\ngr2r on one frame of {size}², seeing 11 pixels, read noise 40 '
           f'electrons\n{"model":19s}{"rms":>7s}{"blank":>7s}'
           f'{"gain":>9s}  {"R, S/N 3-10":15s}{"/ raw":15s}'
-          f'{"R, S/N > 10":15s}{"/ raw":15s}'
+          f'{"R, S/N > 10":15s}{"/ raw":15s}{"flux, S/N 3-10":16s}'
+          f'{"flux, S/N > 10":16s}'
           f'{"pulls blank":>11s}{"faint":>7s}{"bright":>7s}')
     frames = [test.exposures[0] for test in tests]
     identity, ccd = Free('identity'), Shipped('ccd', **KNOWN)
@@ -359,6 +372,9 @@ def fine_tuning(options, scale):
             for kind in ('response', 'relative'):
                 print(f'  {row[f"{kind}_{name}"]:.3f} ± '
                       f'{row[f"{kind}_error_{name}"]:.3f}', end='')
+        for name in ('faint', 'bright'):
+            print(f'  {row[f"flux_ratio_{name}"]:.3f} ± '
+                  f'{row[f"flux_ratio_error_{name}"]:.3f} ', end='')
         print(f'{row["pull_blank"]:11.3f}{row["pull_faint"]:7.3f}'
               f'{row["pull_bright"]:7.3f}')
     return rows
@@ -394,6 +410,10 @@ def _true_response(fields, apply, raw):
                               ('bright', (10.0, 100.0))):
         true, counts, found = fluxes[
             :, (fluxes[0] > low) & (fluxes[0] < high)]
+        numbers |= {
+            f'flux_ratio_{name}': _flux_ratio(found, true),
+            f'flux_ratio_error_{name}': bootstrap_error(
+                _flux_ratio, found, true, seed=1)}
         for kind, other in (('response', true), ('relative', counts)):
             numbers |= {
                 f'{kind}_{name}': slope(found, other, true),

@@ -78,9 +78,13 @@ def _run_train(options):
 
         torch.set_num_threads(options.threads)
     run = _train_on_frames if options.recipe is None else _train_recipe
-    run(options, output, *beside)
+    model = run(options, output, *beside)
     if _is_first():
         tell(output)
+        if options.recipe is None:
+            from ..training.flux_kept import flux_kept_text
+
+            tell(flux_kept_text(model.metadata['figures']['flux_kept']))
     return 0
 
 
@@ -130,3 +134,4 @@ def _train_on_frames(options, output, log, figure):
         **({} if minutes is None else {'checkpoint_minutes': minutes}))
     if _is_first():
         model.save(output, overwrite=options.overwrite)
+    return model

@@ -10,8 +10,10 @@ import numpy as np
 from .batches import PatchSampler
 from .calibration import calibrate_uncertainty, level_pattern
 from .exposures import ExposureSampler
+from .flux_kept import measure_flux_kept
 from .frame_checks import check_groups
 from .methods import N_COPIES
+from .registration import ANY_FWHM
 from .scenes import Scene, draw_scenes, draw_survey_scenes
 from .scores import calibrate_from_noise
 
@@ -35,6 +37,12 @@ _N_BATCHES = 24
 def _n_clean(plan):
     """Count the patches of sky of a batch, each in several copies."""
     return max(1, plan.n_patches // N_COPIES)
+
+
+def _flux_kept(network, batch, fwhm, seed):
+    network.eval()
+    return [row.describe() for row in
+            measure_flux_kept(network, batch, float(fwhm), seed=seed)]
 
 
 class SurveyFrames:
@@ -75,6 +83,7 @@ class SurveyFrames:
         self._seed = plan.seed
         self.score_kind = 'noise2noise' if pairs else 'sure'
         self.hash = folder.hash
+        self._given_fwhm = psf_fwhm
         self._sky_sampler = None
         if with_skies:
             self._psf_fwhm = self._seeing(psf_fwhm)
@@ -155,6 +164,30 @@ class SurveyFrames:
         level_pattern(network.cpu(), skies, seed=self._seed)
         calibrate_uncertainty(network, skies, n_batches=_N_BATCHES,
                               seed=self._seed)
+
+    def flux_kept(self, network, to_tensors):
+        """
+        Measure the flux that a network keeps in what is held out.
+
+        Parameters
+        ----------
+        network : `torch.nn.Module`
+            The network.
+
+        to_tensors : callable
+            Turns a batch of arrays into one of tensors.
+
+        Returns
+        -------
+        rows : list of dict
+            From `~astro_denoise.training.flux_kept.measure_flux_kept`.
+        """
+        batch = self._sampler.validation(_N_CALIBRATION, seed=self._seed)
+        widths = [frame.fwhm for frame in self.frames
+                  if frame.fwhm is not None]
+        fwhm = self._given_fwhm or (np.median(widths) if widths
+                                    else ANY_FWHM)
+        return _flux_kept(network, to_tensors(batch), fwhm, self._seed)
 
     def description(self):
         """
@@ -263,6 +296,27 @@ class SimulatedSkies:
         """
         network.cpu()
         calibrate_uncertainty(network, self._held_out, seed=self._plan.seed)
+
+    def flux_kept(self, network, to_tensors):
+        """
+        Measure the flux that a network keeps in what is held out.
+
+        Parameters
+        ----------
+        network : `torch.nn.Module`
+            The network.
+
+        to_tensors : callable
+            Turns a batch of arrays into one of tensors.
+
+        Returns
+        -------
+        rows : list of dict
+            From `~astro_denoise.training.flux_kept.measure_flux_kept`.
+        """
+        fwhm = np.median([scene.psf_fwhm for scene in self._held_out])
+        return _flux_kept(network, to_tensors(self.validation()), fwhm,
+                          self._plan.seed)
 
     def description(self):
         """

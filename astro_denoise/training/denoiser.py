@@ -3,6 +3,7 @@
 Train a denoiser on one's own frames.
 """
 
+import logging
 import secrets
 
 import torch
@@ -16,6 +17,7 @@ from .batches import BatchPlan
 from .checkpoints import Checkpoint
 from .datasets import SimulatedSkies, SurveyFrames
 from .distributed import started_processes
+from .flux_kept import flux_kept_text
 from .frame_checks import warn_of_frames
 from .frame_store import FrameFolder, count_images, open_images
 from .loop import train
@@ -26,6 +28,8 @@ from .scores import squared_errors
 from .subsampling import ReadingPlan, usable_pixels
 
 __all__ = ['train_denoiser']
+
+logger = logging.getLogger(__name__)
 
 EPOCH = 100  # steps
 _EPOCHS = 40
@@ -203,7 +207,9 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
     trained on. It tells when to stop, by Stein's unbiased risk estimate
     or by the other exposures, and, for the first three methods,
     calibrates the errors; those of the others are calibrated on simulated
-    skies.
+    skies. On it the flux is measured that the model keeps of sources, in
+    four bins of their signal-to-noise ratio: ``figures`` of the metadata,
+    the log and the figure have it.
 
     Examples
     --------
@@ -250,13 +256,13 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
             'patch': patch, 'n_patches': n_patches, 'epochs': epochs,
             'learning_rate': learning_rate or chosen.learning_rate,
             'bias_weight': chosen.bias_weight, **chosen.settings(options)}
-        network, rows = _fit(
+        network, rows, figures = _fit(
             network, loss_function, data, run, settings,
             _schedule(epochs, minutes, settings['learning_rate'], patience))
         trained = Model(network, {
             'name': name or method, 'task': 'denoise',
             'version': __version__, 'summary': chosen.summary,
-            **_described(data, settings, rows)})
+            **_described(data, settings, rows), 'figures': figures})
         if processes.rank == 0:
             if log is not None:
                 write_log(rows, trained, log)
@@ -316,7 +322,12 @@ def _fit(network, loss_function, data, run, settings, schedule):
                        'network': network.config})
     network, rows = run.processes.same(network, rows)
     data.calibrate(network, to_tensors)
-    return network.cpu(), rows
+    network = network.to(run.device)
+    figures = {'score': min(row['score'] for row in rows),
+               'score_kind': data.score_kind,
+               'flux_kept': data.flux_kept(network, to_tensors)}
+    logger.info(flux_kept_text(figures['flux_kept']))
+    return network.cpu(), rows, figures
 
 
 def _described(data, settings, rows):
@@ -329,9 +340,7 @@ def _described(data, settings, rows):
             'n_steps': rows[-1]['step'],
             'minutes': round(rows[-1]['minutes'], 1),
             **({'signal': rows[-1]['signal']} if 'signal' in rows[-1]
-               else {})},
-        'figures': {'score': min(row['score'] for row in rows),
-                    'score_kind': data.score_kind}}
+               else {})}}
 
 
 def _checked(method, *, patch, **numbers):

@@ -74,7 +74,7 @@ def write_log(rows, model, path):
 
 def write_figure(rows, model, path):
     """
-    Draw the loss and the held-out score of a training.
+    Draw the loss and the held-out score of a training, and the flux kept.
 
     Parameters
     ----------
@@ -87,8 +87,9 @@ def write_figure(rows, model, path):
     path : path-like
         The ``.png`` file, replaced if it exists.
     """
-    figure = figure_for(None, 7, 5)
-    loss, score = figure.subplots(2, sharex=True)
+    figure = figure_for(None, 7, 7)
+    loss, score, flux = figure.subplots(3)
+    loss.sharex(score)
     steps = [row['step'] for row in rows]
     loss.plot(steps, [row['loss'] for row in rows], color='C0')
     loss.set(ylabel='training loss',
@@ -99,7 +100,15 @@ def write_figure(rows, model, path):
     score.plot(steps[best], scores[best], 'o', color='C1')
     score.set(xlabel='step', ylabel='held-out squared error\n'
               f'({model.metadata["figures"]["score_kind"]}, noise = 1)')
-    for ax in (loss, score):
+    known = [row for row in model.metadata['figures'].get('flux_kept', ())
+             if row['kept'] is not None]
+    flux.axhline(1.0, color='0.5', lw=1)
+    flux.set(xlabel='signal-to-noise ratio of a source', ylabel='flux kept')
+    if known:
+        flux.errorbar(*([row[name] for row in known] for name in
+                        ('snr', 'kept', 'error')), fmt='o', color='C2')
+        flux.set(xscale='log')
+    for ax in (loss, score, flux):
         ax.grid(alpha=0.3)
     with atomic_output(path, overwrite=True) as temporary:
         figure.savefig(temporary, format='png', dpi=120)

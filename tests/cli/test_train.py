@@ -10,6 +10,7 @@ import sys
 import time
 import types
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -27,6 +28,11 @@ class TrainedModel:
     """
     What the training returns.
     """
+
+    metadata: ClassVar = {'figures': {'flux_kept': [
+        {'snr': 3.2, 'kept': 0.512, 'error': 0.04, 'number': 30},
+        {'snr': 9.0, 'kept': None, 'error': None, 'number': 2},
+        {'snr': 40.0, 'kept': 0.98, 'error': 0.01, 'number': 50}]}}
 
     def save(self, path, *, overwrite):
         Path(path).write_text(f'{overwrite}')
@@ -95,7 +101,9 @@ def test_frames(tmp_path, capsys, trained):
         'progress_bar': False, 'log': tmp_path / 'survey.ecsv',
         'figure': tmp_path / 'survey.png'})]
     assert output.read_text() == 'False'
-    assert capsys.readouterr().out == f'{output}\n'
+    assert capsys.readouterr().out.splitlines() == [
+        str(output),
+        'flux kept: 0.98 ± 0.01 at S/N 40, 0.51 ± 0.04 at S/N 3.2']
 
 
 def test_only_the_first_process_writes(tmp_path, capsys, trained,
