@@ -9,8 +9,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = ['CompanionWarning', 'CorrelatedNoiseWarning', 'CountsWarning',
            'NoDataWarning', 'NoiseEstimateWarning', 'ProcessedFrameWarning',
-           'SkippedImageWarning', 'UnusualImageWarning', 'WeightsError',
-           'WeightsWarning']
+           'SkippedImageWarning', 'TrainingScoreWarning',
+           'UnusualImageWarning', 'WeightsError', 'WeightsWarning']
 
 
 class CompanionWarning(AstropyUserWarning):
@@ -52,6 +52,12 @@ class ProcessedFrameWarning(AstropyUserWarning):
 class SkippedImageWarning(AstropyUserWarning):
     """
     Images of a file that may be of the sky are left as they are.
+    """
+
+
+class TrainingScoreWarning(AstropyUserWarning):
+    """
+    A trained model is no better than what is at hand, or is scored wrongly.
     """
 
 

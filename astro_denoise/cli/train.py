@@ -83,8 +83,11 @@ def _run_train(options):
         tell(output)
         if options.recipe is None:
             from ..training.flux_kept import flux_kept_text
+            from ..training.judgement import score_text
 
-            tell(flux_kept_text(model.metadata['figures']['flux_kept']))
+            figures = model.metadata['figures']
+            tell(score_text(figures['squared_errors']))
+            tell(flux_kept_text(figures['flux_kept']))
     return 0
 
 

@@ -20,6 +20,7 @@ from .distributed import started_processes
 from .flux_kept import flux_kept_text
 from .frame_checks import warn_of_frames
 from .frame_store import FrameFolder, count_images, open_images
+from .judgement import judge, score_text, warn_of_score
 from .loop import train
 from .methods import METHODS, MethodOptions
 from .options import Run, Schedule
@@ -189,7 +190,9 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
     AstropyUserWarning
         As `~astro_denoise.denoise`, of what is found in the frames; of
         correlated noise, several filters, colors of a picture, and frames
-        given twice.
+        given twice; TrainingScoreWarning where the held-out score is not
+        better than that of the raw frame, ``ccd``, and, for the first
+        three methods, a constant sky and ``ccd-mmse``, or cannot be right.
 
     Notes
     -----
@@ -264,6 +267,10 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
             'version': __version__, 'summary': chosen.summary,
             **_described(data, settings, rows), 'figures': figures})
         if processes.rank == 0:
+            facts = trained.metadata['training']
+            warn_of_score(figures['squared_errors'],
+                          fwhm=facts['frames'].get('psf_fwhm'),
+                          keeps_flux=bool(chosen.bias_weight))
             if log is not None:
                 write_log(rows, trained, log)
             if figure is not None:
@@ -325,8 +332,10 @@ def _fit(network, loss_function, data, run, settings, schedule):
     network = network.to(run.device)
     figures = {'score': min(row['score'] for row in rows),
                'score_kind': data.score_kind,
+               'squared_errors': judge(network, validation, seed=run.seed),
                'flux_kept': data.flux_kept(network, to_tensors)}
-    logger.info(flux_kept_text(figures['flux_kept']))
+    logger.info('%s\n%s', score_text(figures['squared_errors']),
+                flux_kept_text(figures['flux_kept']))
     return network.cpu(), rows, figures
 
 

@@ -98,6 +98,12 @@ def write_figure(rows, model, path):
     best = min(range(len(rows)), key=scores.__getitem__)
     score.plot(steps, scores, color='C1')
     score.plot(steps[best], scores[best], 'o', color='C1')
+    for name, values in model.metadata['figures'].get(
+            'squared_errors', {}).items():
+        if name != 'trained' and values['all'] is not None:
+            score.axhline(values['all'], color='0.6', lw=0.8, ls='--')
+            score.annotate(name, (1.0, values['all']), fontsize=7,
+                           xycoords=('axes fraction', 'data'))
     score.set(xlabel='step', ylabel='held-out squared error\n'
               f'({model.metadata["figures"]["score_kind"]}, noise = 1)')
     known = [row for row in model.metadata['figures'].get('flux_kept', ())

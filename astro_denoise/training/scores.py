@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from ..models.error_calibration import calibration_knots
 
-__all__ = ['PixelErrors', 'calibrate_from_noise', 'squared_errors']
+__all__ = ['PixelErrors', 'calibrate_from_noise', 'squared_errors',
+           'surroundings']
 
 _STEP = 0.05       # of the finite difference, in sigmas
 _LARGEST = 10.0    # sigmas that a single pixel may count
@@ -35,8 +36,20 @@ def _predict(network, batch, x):
     return x - noise, log_variance
 
 
-def _surroundings(signal, valid):
-    """Average the 24 pixels around each."""
+def surroundings(signal, valid):
+    """
+    Average the 24 pixels around each.
+
+    Parameters
+    ----------
+    signal, valid : `torch.Tensor`
+        Planes of shape (n, 1, ny, nx), 0 where they are not valid.
+
+    Returns
+    -------
+    mean : `torch.Tensor`
+        Without the pixel itself, so that it has not its noise.
+    """
     total = F.avg_pool2d(signal, 5, 1, 2) - signal / 25.0
     count = F.avg_pool2d(valid, 5, 1, 2) - valid / 25.0
     return total / count.clamp_min(0.02)
@@ -131,7 +144,7 @@ def squared_errors(network, batch, *, seed=0, n_at_once=8):
             squared = squared + 2.0 * probe * change
             # Stein's estimate holds for pixels chosen by their neighbors,
             # not for those chosen by a result that knows them.
-            brightness = _surroundings(x * sigma, valid)
+            brightness = surroundings(x * sigma, valid)
         results.append([plane[counts] for plane in (
             squared, change**2, log_variance, signal, brightness)])
     return PixelErrors(*(torch.cat(parts)

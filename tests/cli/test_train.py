@@ -29,7 +29,9 @@ class TrainedModel:
     What the training returns.
     """
 
-    metadata: ClassVar = {'figures': {'flux_kept': [
+    metadata: ClassVar = {'figures': {'squared_errors': {
+        'trained': {'all': 0.051, 'blank': 0.02, 'faint': 0.4,
+                    'bright': None}}, 'flux_kept': [
         {'snr': 3.2, 'kept': 0.512, 'error': 0.04, 'number': 30},
         {'snr': 9.0, 'kept': None, 'error': None, 'number': 2},
         {'snr': 40.0, 'kept': 0.98, 'error': 0.01, 'number': 50}]}}
@@ -103,6 +105,8 @@ def test_frames(tmp_path, capsys, trained):
     assert output.read_text() == 'False'
     assert capsys.readouterr().out.splitlines() == [
         str(output),
+        'squared error      all   blank   faint  bright',
+        'trained          0.051   0.020   0.400       -',
         'flux kept: 0.98 ± 0.01 at S/N 40, 0.51 ± 0.04 at S/N 3.2']
 
 

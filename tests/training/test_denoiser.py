@@ -19,7 +19,12 @@ from astro_denoise import denoise, load_model, train_denoiser
 from astro_denoise.models.blind_spot import BlindSpotDenoiser
 from astro_denoise.models.denoiser import CCDDenoiser
 from astro_denoise.models.registry import Model
-from astro_denoise.training import datasets, denoiser, methods
+from astro_denoise.training import (
+    datasets,
+    denoiser,
+    judgement,
+    methods,
+)
 from astro_denoise.training.batches import BatchPlan, recorrupted
 from astro_denoise.training.frame_store import FrameFolder, open_images
 from astro_denoise.training.methods import METHODS, fitting_kernels
@@ -47,6 +52,8 @@ def _small(monkeypatch, small_network):
         methods, 'load_model',
         lambda name, **options: model if name == 'ccd'
         else load_model(name, **options))
+    monkeypatch.setattr(judgement, 'load_model',
+                        lambda name, **options: model)
     for method in METHODS.values():
         if method.is_blind:
             monkeypatch.setitem(method.network, 'widths', (6, 8))
