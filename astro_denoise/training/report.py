@@ -114,6 +114,9 @@ def write_figure(rows, model, path):
         flux.errorbar(*([row[name] for row in known] for name in
                         ('snr', 'kept', 'error')), fmt='o', color='C2')
         flux.set(xscale='log')
+        flux.set_xticks([], minor=True)
+        flux.set_xticks([row['snr'] for row in known],
+                        [f'{row["snr"]:.2g}' for row in known])
     for ax in (loss, score, flux):
         ax.grid(alpha=0.3)
     with atomic_output(path, overwrite=True) as temporary:
