@@ -245,7 +245,7 @@ def _from_table(table, wcs, theta_sign):
         x = number_column(table, 'aperture_x', unit=u.pix)
         y = number_column(table, 'aperture_y', unit=u.pix)
     else:
-        x, y = _sky_positions(table, wcs)
+        x, y = sky_positions(table, wcs)
 
     angular = [hasattr(table[column], 'unit') and table[column].unit
                is not None and table[column].unit.is_equivalent(u.arcsec)
@@ -277,7 +277,10 @@ def _from_table(table, wcs, theta_sign):
     return apertures
 
 
-def _sky_positions(table, wcs):
+def sky_positions(table, wcs):
+    """
+    Positions on the frame of a table with positions on the sky.
+    """
     sky = [name for name in table.colnames
            if isinstance(table[name], SkyCoord)]
     if sky:

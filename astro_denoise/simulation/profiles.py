@@ -16,7 +16,7 @@ __all__ = ['moffat_image', 'render_sources', 'sersic_b', 'sersic_profile']
 
 # Points per full width at half maximum: aliasing of a Moffat sampled
 # this finely is below 1e-4 of its peak.
-_POINTS_PER_FWHM = 4.0
+POINTS_PER_FWHM = 4.0
 
 # Stars are drawn out to at least so many full widths at half maximum.
 _LEAST_FWHM = 6.0
@@ -160,29 +160,31 @@ def sersic_transform(wavenumber, r50, sersic_n):
                      right=0.0)
 
 
-def _wavenumbers(size, oversampling):
-    """Compute radians per pixel in y (a column) and x, ordered as by rfft2."""
+def wavenumbers(size, oversampling):
+    """
+    Compute radians per pixel in y (a column) and x, ordered as by rfft2.
+    """
     return (2.0 * np.pi * fft.fftfreq(size, 1.0 / oversampling)[:, None],
             2.0 * np.pi * fft.rfftfreq(size, 1.0 / oversampling))
 
 
 @lru_cache(maxsize=64)
-def _psf_transform(size, oversampling, fwhm, beta):
+def psf_transform(size, oversampling, fwhm, beta):
     """
     Compute the Fourier transform of the PSF integrated over the pixels.
     """
-    k_y, k_x = _wavenumbers(size, oversampling)
+    k_y, k_x = wavenumbers(size, oversampling)
     transform = moffat_transform(np.hypot(k_y, k_x), fwhm, beta)
     # The integral over a pixel is a convolution with a box of one pixel.
     pixel = np.sinc(k_y / (2.0 * np.pi)) * np.sinc(k_x / (2.0 * np.pi))
     return (transform * pixel).astype(np.float32)
 
 
-def _galaxy_transform(size, oversampling, r50, sersic_n, axis_ratio, theta):
+def galaxy_transform(size, oversampling, r50, sersic_n, axis_ratio, theta):
     """
     Compute the Fourier transform of an elliptical Sérsic galaxy of unit flux.
     """
-    k_y, k_x = _wavenumbers(size, oversampling)
+    k_y, k_x = wavenumbers(size, oversampling)
     cos, sin = np.cos(theta), np.sin(theta)
     # Squared wave number of the round galaxy; since r50 is that of the
     # circularized profile, the axes change by the root of their ratio.
@@ -220,14 +222,14 @@ def _stamp(radius, x_offset, y_offset, psf_fwhm, psf_beta, galaxy=None):
     half : int
         Row and column of the central pixel.
     """
-    oversampling = max(1, int(np.ceil(_POINTS_PER_FWHM / psf_fwhm)))
-    size = _stamp_size(radius, oversampling)
+    oversampling = max(1, int(np.ceil(POINTS_PER_FWHM / psf_fwhm)))
+    size = stamp_size(radius, oversampling)
     half = size // (2 * oversampling)
-    transform = _psf_transform(size, oversampling, float(psf_fwhm),
+    transform = psf_transform(size, oversampling, float(psf_fwhm),
                                float(psf_beta))
     if galaxy is not None:
-        transform = transform * _galaxy_transform(size, oversampling, *galaxy)
-    k_y, k_x = _wavenumbers(size, oversampling)
+        transform = transform * galaxy_transform(size, oversampling, *galaxy)
+    k_y, k_x = wavenumbers(size, oversampling)
     shift_y = np.exp(-1j * k_y * (y_offset + half)).astype(np.complex64)
     shift_x = np.exp(-1j * k_x * (x_offset + half)).astype(np.complex64)
     stamp = fft.irfft2(transform * shift_y * shift_x, s=(size, size))
@@ -243,7 +245,7 @@ def _check_psf(fwhm, beta):
         raise ValueError(msg)
 
 
-def _stamp_size(radius, oversampling):
+def stamp_size(radius, oversampling):
     """Choose a fast FFT length, of few, so that transforms are shared."""
     pixels = 2 * int(np.ceil(radius)) + 2
     step = 8 if pixels <= 64 else 32

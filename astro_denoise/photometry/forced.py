@@ -1,0 +1,338 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Forced photometry: the fluxes of all sources of a catalog at once.
+"""
+
+from enum import IntFlag
+
+import numpy as np
+from astropy.table import MaskedColumn, QTable
+
+from ..frames.checks import warn_of_denoised
+from ..frames.provenance import table_meta
+from .calibration import _plain
+from .forced_errors import fit_errors
+from .forced_fit import Scene
+from .forced_passes import Passes, run_passes
+from .plane import ERROR_OF_RAW, open_plane, with_unit
+from .psf_fit import fit_psf
+from .psf_models import open_psf, shapes_from_apertures
+from .source_table import source_table
+
+__all__ = ['ForcedFlag', 'forced_photometry']
+
+# Sources per pixel above which small tiles are faster.
+_DENSE = 3e-3
+_TILES = (64, 128)
+
+_LEAST_VALID = 0.5
+_BLENDED = 0.9
+_POOR_FIT = 5.0  # standard deviations of chi2 above 1
+
+
+class ForcedFlag(IntFlag):
+    """
+    What is wrong with a forced flux, as bits of the ``flag`` column.
+    """
+
+    EDGE = 1  #: The profile reaches over the edge of the frame.
+    OFF_FRAME = 2  #: The source is not on the frame.
+    MASKED = 4  #: There are masked or non-finite pixels in the profile.
+    SATURATED = 8  #: There are saturated pixels in the profile.
+    FEW_VALID = 16  #: Less than half of the light is on valid pixels.
+    BLENDED = 32  #: The flux is correlated by more than 0.9 with another.
+    POOR_FIT = 64  #: The residual is larger than noise and profile allow.
+
+
+def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
+                      background_step=48, robust=True, shift=True,
+                      guide_flux=None, covariance=False, return_model=False,
+                      mask=None, wcs=None):
+    r"""
+    Fit the fluxes of all sources of a catalog and the background at once.
+
+    Positions and shapes are known, the fluxes are free: the frame is
+    :math:`\sum a_i p_i + \sum \beta_k h_k`, with :math:`p_i` the profile
+    of a source and :math:`h_k` bilinear hats. In blends and crowded
+    fields this has a smaller error than apertures and fits of one source
+    at a time, and no bias from neighbors; the error of an isolated source
+    is the Cramér-Rao bound.
+
+    Parameters
+    ----------
+    data : `~astropy.nddata.NDData`, `~astropy.units.Quantity` or 2D array
+        The frame, not denoised, background included or not.
+
+    catalog : table
+        Positions as ``x, y``, ``x_centroid, y_centroid`` or ``aperture_x,
+        aperture_y`` (pixels, 0 is the center of the first pixel), or a
+        `~astropy.coordinates.SkyCoord` column or ``ra`` and ``dec``.
+        Shapes as ``r50`` (half-light radius of the circularized profile
+        in pixels, or an angle), ``sersic_n``, ``q`` (or ``axis_ratio``)
+        and ``theta`` (degrees, counter-clockwise from the x axis); or as
+        ``aperture_a, aperture_b, aperture_theta`` of apertures with 62.5
+        per cent of the light, which are taken for those of exponential
+        profiles. A source without shape, or with an ``r50`` of 0 or NaN,
+        is a star.
+
+    psf : 'fit', `~astropy.modeling.Model` or 2D array, optional
+        A photutils PSF model, or an image with the pixels of the frame,
+        of odd size and centered. ``'fit'`` fits a Moffat profile to the
+        brightest sources.
+
+    error : array_like, `~astropy.units.Quantity` or uncertainty, optional
+        Standard deviation of the pixels. `None` takes the frame's own
+        uncertainty and, where there is none, the scatter of what the fit
+        leaves.
+
+    gain : float, `~astropy.units.Quantity` or str, optional
+        Electrons per unit of the frame, or a header keyword: the photon
+        noise of the sources is added to ``error``. Weights from errors
+        that hold the photons already, taken from the same pixels, make
+        fluxes of bright sources too small: give the noise of the sky and
+        the gain.
+
+    background_step : float, optional
+        Pixels between the nodes of the background.
+
+    robust : bool, optional
+        Give pixels that are off by more than 3 standard deviations less
+        weight (Huber), against cosmic rays that are not masked.
+
+    shift : bool, optional
+        Fit one shift common to all positions.
+
+    guide_flux : 1D array, `~astropy.units.Quantity` or str, optional
+        Fluxes expected, or the column of the catalog that holds them, from
+        which the weights follow. By default they follow from the fluxes
+        found.
+
+    covariance : bool, optional
+        Put the covariance of all fluxes in the ``meta`` of the table, as
+        `~scipy.sparse.csr_array`.
+
+    return_model : bool, optional
+        Return the fitted model of the frame too.
+
+    mask : bool or int array, optional
+        Pixels to leave out (not 0), added to the frame's own mask.
+
+    wcs : WCS object, optional
+        World coordinates, by default those of ``data``.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        A row per source:
+
+        * ``ref_id``
+        * ``flux``, all the light of the profile, and ``flux_error``
+        * ``floor_error``, the Cramér-Rao bound, background and neighbors
+          fitted
+        * ``blend_inflation``, the error over that without neighbors
+        * ``max_correlation``, the correlation with the flux of another
+          source, and ``max_correlation_id``, which one
+        * ``chi2``, mean square of the residual over its variance,
+          weighted with the profile: about 1, more for sources that moved
+        * ``fraction_valid``, the share of the profile on valid pixels
+        * ``flag``, bits of `ForcedFlag`
+
+        NaN for sources off the frame. ``meta`` holds ``shift`` (x and y,
+        pixels), ``psf`` and ``model_error``, the error of the profiles
+        relative to their values that bright sources show.
+
+    model : 2D `~numpy.ndarray` or `~astropy.units.Quantity`
+        Only with ``return_model=True``: sources and background.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument makes no sense; the message names it, and column
+        and row of the catalog.
+
+    Warns
+    -----
+    ProcessedFrameWarning
+        If the frame was denoised and ``error`` is not given.
+
+    NoiseEstimateWarning
+        If the uncertainty of finite pixels is NaN: they are left out.
+
+    Notes
+    -----
+    Fluxes may be negative: to cut them at 0 would bias faint ones. The
+    weights of a source are :math:`1/(\sigma^2 + V - V_i)`, with :math:`V`
+    the variance of the photons and of the errors of the profiles of all
+    sources and :math:`V_i` its own. With :math:`V_i` the response to
+    bright sources would be curved, and without :math:`V` errors of bright
+    profiles would get into their neighbors.
+
+    Fields are solved in tiles of 64 or 128 pixels with a halo, each pass
+    for what the last one left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.table import QTable
+    >>> from astro_denoise.photometry import forced_photometry
+    >>> from photutils.psf import CircularGaussianPRF
+    >>> yy, xx = np.mgrid[:60, :60]
+    >>> catalog = QTable({'ref_id': [7, 8], 'x': [30.3, 33.1],
+    ...                   'y': [29.8, 30.2]})
+    >>> image = np.random.default_rng(1).normal(100, 1, size=(60, 60))
+    >>> for x, y, flux in zip(catalog['x'], catalog['y'], [500, 300]):
+    ...     star = CircularGaussianPRF(flux=flux, x_0=x, y_0=y, fwhm=4)
+    ...     image += star(xx, yy)
+    >>> table = forced_photometry(image, catalog,
+    ...                           CircularGaussianPRF(fwhm=4))
+    >>> bool(np.all(abs(table['flux'] - [500, 300])
+    ...             < 3 * table['flux_error']))
+    True
+    >>> bool(np.all(table['blend_inflation'] > 1.05))
+    True
+    """
+    if not (np.isscalar(background_step) and np.isreal(background_step)
+            and 2 <= background_step < np.inf):
+        msg = ('background_step must be a number of pixels of at least 2, '
+               f'got {background_step!r}')
+        raise ValueError(msg)
+    psf = _checked_psf(psf)
+    if error is None:
+        warn_of_denoised(getattr(data, 'meta', {}), cure=ERROR_OF_RAW)
+    plane = open_plane(data, error=error, gain=gain, mask=mask, wcs=wcs)
+    sources = source_table(catalog, plane.wcs)
+    guide_flux = _guide(guide_flux, catalog, len(sources), plane.unit)
+    scene = _scene(plane, sources, background_step)
+    sources, off_frame = _on_frame(sources, scene.values.shape)
+    options = {'robust': robust, 'shift': shift, 'guide_flux': guide_flux}
+    knows_noise = plane.sigma is not None
+    start = (0.0, 0.0)
+    if psf is None:
+        psf, start = fit_psf(scene, sources, knows_noise=knows_noise,
+                             shift=shift)
+    passes = Passes(scene, shapes_from_apertures(sources, psf), psf,
+                    knows_noise, start)
+    run_passes(passes, **options)
+    errors = fit_errors(passes.scene, passes.stamps, passes.fit,
+                        passes.weights, covariance=covariance)
+    table = _table(plane, passes, errors, off_frame)
+    if covariance:
+        table.meta['covariance'] = errors.covariance
+    if not return_model:
+        return table
+    model = passes.scene.values - passes.fit.residual(passes.scene,
+                                                      passes.stamps)
+    return table, with_unit(model, plane.unit)
+
+
+def _checked_psf(psf):
+    """Open what was given; `None` for one that is to be fitted."""
+    if not isinstance(psf, str):
+        return open_psf(psf)
+    if psf != 'fit':
+        msg = ("psf must be 'fit', a photutils PSF model or an image, got "
+               f'{psf!r}')
+        raise ValueError(msg)
+    return None
+
+
+def _guide(guide_flux, catalog, n_sources, unit):
+    """Read the expected fluxes."""
+    if guide_flux is None:
+        return None
+    if isinstance(guide_flux, str):
+        guide_flux = catalog[guide_flux]
+    values = _plain(guide_flux, 'guide_flux')
+    if hasattr(values, 'unit'):
+        values = values.to_value(values.unit if unit is None else unit)
+    if values.shape != (n_sources,) or not np.all(np.isfinite(values)):
+        msg = (f'guide_flux must hold {n_sources} finite numbers, one a '
+               f'source, got shape {values.shape} with '
+               f'{np.count_nonzero(~np.isfinite(values))} not finite')
+        raise ValueError(msg)
+    return values
+
+
+def _scene(plane, sources, background_step):
+    """Make the scene of a frame."""
+    values = plane.values.astype(float)
+    valid = plane.valid & ~(plane.original >= plane.saturation)
+    if not valid.any():
+        msg = 'data has no valid pixel below the saturation level'
+        raise ValueError(msg)
+    if plane.sigma is None:
+        variance = np.full(values.shape, np.var(values[valid]) or 1.0)
+    else:
+        variance = np.where(valid, plane.sigma.astype(float), 1.0)**2
+    tile = _TILES[0 if len(sources) > _DENSE * values.size else 1]
+    return Scene(values, valid, variance, plane.gain, background_step, tile)
+
+
+def _on_frame(sources, shape):
+    """Take the positions off the frame from the sources."""
+    x, y = np.asarray(sources['x']), np.asarray(sources['y'])
+    off = ~((x > -0.5) & (x < shape[1] - 0.5)
+            & (y > -0.5) & (y < shape[0] - 0.5))
+    # Those a little off the frame have light on it.
+    margin = 10.0 + 2.0 * np.asarray(sources['r50'])
+    far = ~((x > -margin) & (x < shape[1] + margin)
+            & (y > -margin) & (y < shape[0] + margin))
+    sources = sources.copy()
+    sources['x'] = np.where(far, np.nan, x)
+    sources['y'] = np.where(far, np.nan, y)
+    return sources, off
+
+
+def _table(plane, passes, errors, off_frame):
+    """Make the table of the result."""
+    stamps, scene = passes.stamps, passes.scene
+    totals, squares = stamps.totals()
+    totals = np.where(totals > 0, totals, np.nan)
+    on_frame = stamps.sums(np.ones(scene.values.shape)) / totals
+    valid = stamps.sums(scene.valid.astype(float))
+    pull = (passes.fit.residual(scene, stamps)**2
+            / passes.weights.variance) * scene.valid
+    chi2 = stamps.sums(pull) / np.where(valid > 0, valid, np.nan)
+    n_pixels = totals**2 / np.where(squares > 0, squares, np.nan)
+    fraction = np.nan_to_num(valid / totals)
+    measured = ~off_frame & (fraction > 0.01)
+
+    flag = np.zeros(len(off_frame), dtype=int)
+    saturated = plane.original >= plane.saturation
+    if plane.saturated is not None:
+        saturated |= plane.saturated
+    for bit, bad in (
+            ('EDGE', on_frame < 0.99), ('OFF_FRAME', off_frame),
+            ('MASKED', on_frame - valid / totals > 0.01),
+            ('SATURATED', stamps.sums(saturated.astype(float)) > 0.01),
+            ('FEW_VALID', fraction < _LEAST_VALID),
+            ('BLENDED', np.abs(errors.correlation) > _BLENDED),
+            ('POOR_FIT', chi2 > 1 + _POOR_FIT * np.sqrt(2 / n_pixels))):
+        flag[bad] |= ForcedFlag[bit]
+    return _columns(plane, passes, errors, measured, chi2, fraction, flag)
+
+
+def _columns(plane, passes, errors, measured, chi2, fraction, flag):
+    """Put the columns together, NaN where nothing was measured."""
+    table = QTable()
+    ref_id = passes.sources['ref_id']
+    table['ref_id'] = ref_id
+    for name, values in (('flux', passes.fit.flux),
+                         ('flux_error', errors.error),
+                         ('floor_error', errors.floor)):
+        table[name] = with_unit(np.where(measured, values, np.nan),
+                                plane.unit)
+    for name, values in (('blend_inflation', errors.inflation),
+                         ('max_correlation', errors.correlation)):
+        table[name] = np.where(measured, values, np.nan)
+    table['max_correlation_id'] = MaskedColumn(
+        ref_id[np.maximum(errors.partner, 0)],
+        mask=(errors.partner < 0) | ~measured)
+    table['chi2'] = np.where(measured, chi2, np.nan)
+    table['fraction_valid'] = fraction
+    table['flag'] = flag
+    table.meta.update(
+        table_meta(), shift=tuple(passes.shift), psf=passes.psf.describe(),
+        model_error=passes.fit.model_error,
+        flags={flag.name: int(flag) for flag in ForcedFlag})
+    return table

@@ -1,0 +1,227 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+From one pass of the joint fit to the next: noise, weights, positions.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from astropy.stats import SigmaClip
+from photutils.background import Background2D, MADStdBackgroundRMS
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+
+from .forced_fit import Fit, Scene, Weights, improved
+from .source_stamps import SourceStamps, render_stamps, stamp_radius
+
+__all__ = ['Passes', 'residual_noise', 'run_passes']
+
+_NOISE_BOX = 64
+
+# Sources closer than this, in units of the FWHM, are one to the weights.
+_TWIN_DISTANCE = 0.25
+
+# Sources as bright as this say how well the profiles are known.
+_BRIGHT_SNR = 20.0
+_MOST_MODEL_ERROR = 0.3
+
+# A shift is believed if its error is below, and as far as this, in pixels.
+_MOST_SHIFT_ERROR, _MOST_STEP = 0.1, 1.0
+
+
+@dataclass
+class Passes:
+    """
+    A fit on its way.
+
+    Attributes
+    ----------
+    scene : `~astro_denoise.photometry.forced_fit.Scene`
+        The plane.
+
+    sources : `~astropy.table.QTable`
+        Positions and shapes.
+
+    psf : object
+        The point-spread function.
+
+    knows_noise : bool
+        Whether the noise of the scene was given; else it is taken from
+        what a pass leaves.
+
+    shift : tuple of float
+        Added to the positions, x and y.
+    """
+
+    scene: Scene
+    sources: object
+    psf: object
+    knows_noise: bool
+    shift: tuple = (0.0, 0.0)
+    stamps: SourceStamps | None = None
+    fit: Fit | None = None
+    weights: Weights | None = None
+    group: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        self.group = _twins(self.sources, _TWIN_DISTANCE * self.psf.fwhm)
+
+    def render(self):
+        """
+        Draw the sources where they are now.
+        """
+        snr = np.ones(len(self.sources)) if self.fit is None else self.snr()
+        self.stamps = render_stamps(
+            self.psf, self.sources, stamp_radius(self.psf, self.sources, snr),
+            shift=self.shift)
+
+    def snr(self):
+        """
+        Compute the signal-to-noise ratios of isolated point sources.
+        """
+        noise = np.sqrt(np.median(self.scene.variance[self.scene.valid]))
+        flux = np.maximum(self.fit.flux, 0.0)
+        variance = (4 * np.pi * (self.psf.fwhm / 2.355)**2 * noise**2
+                    + self.scene.photon_variance(flux))
+        return flux / np.sqrt(variance)
+
+    def improve(self):
+        """
+        Make a step of least squares with the weights of the moment.
+        """
+        self.fit = improved(self.scene, self.stamps, self.fit, self.weights)
+
+    def measure_noise(self):
+        """
+        Take the noise from the residual, unless it was given.
+        """
+        if not self.knows_noise:
+            residual = self.fit.residual(self.scene, self.stamps)
+            self.scene = replace(self.scene, variance=residual_noise(
+                residual, self.scene.valid)**2)
+
+    def measure_model_error(self):
+        """
+        Take the error of the profiles from what bright sources leave.
+        """
+        residual = self.fit.residual(self.scene, self.stamps)
+        shape = residual.shape
+        photons = self.stamps.image(
+            shape, self.scene.photon_variance(self.fit.flux))
+        excess = np.where(self.scene.valid, residual**2 - photons
+                          - self.scene.variance, 0.0)
+        fourth = self.stamps.sums(self.stamps.image(
+            shape, np.maximum(self.fit.flux, 0.0)**2, power=2)
+            * self.scene.valid)
+        bright = np.flatnonzero((self.snr() > _BRIGHT_SNR) & (fourth > 0))
+        if not len(bright):
+            self.fit.model_error = 0.0
+            return
+        squared = self.stamps.sums(excess)[bright] / fourth[bright]
+        # The noise of the squares of noise: what does not exceed it is 0.
+        noise = (np.median(self.scene.variance) * np.sqrt(
+            2 * self.stamps.totals()[1][bright])) / fourth[bright]
+        least = 1.25 * np.median(noise) / np.sqrt(len(bright))
+        self.fit.model_error = float(np.sqrt(np.clip(
+            np.median(squared) - least, 0.0, _MOST_MODEL_ERROR**2)))
+
+    def improve_shift(self):
+        """
+        Make a Gauss-Newton step of the shift common to all sources.
+        """
+        bright = self.snr() > 5.0
+        if not bright.any():
+            return
+        moving = self.sources.copy()
+        moving['x'][~bright] = np.nan
+        radius = stamp_radius(self.psf, moving, self.snr())
+        slopes = np.stack([render_stamps(
+            self.psf, moving, radius, shift=self.shift, derivative=axis).image(
+                self.scene.values.shape, self.fit.flux) for axis in 'xy'])
+        weighted = slopes * (self.weights.share / self.weights.variance)
+        matrix = np.einsum('iyx,jyx->ij', weighted, slopes)
+        if not np.linalg.det(matrix) > 0:
+            return
+        inverse = np.linalg.inv(matrix)
+        if np.sqrt(np.diag(inverse)).max() > _MOST_SHIFT_ERROR:
+            return
+        step = inverse @ np.einsum(
+            'iyx,yx->i', weighted,
+            self.fit.residual(self.scene, self.stamps))
+        step = np.clip(step, -_MOST_STEP, _MOST_STEP)
+        self.shift = (self.shift[0] + float(step[0]),
+                      self.shift[1] + float(step[1]))
+
+
+def _twins(sources, distance):
+    """Number the sources so that those at one place have one number."""
+    n_sources = len(sources)
+    place = np.stack([sources['x'], sources['y']], axis=1)
+    on_plane = np.flatnonzero(np.isfinite(place).all(axis=1))
+    if not len(on_plane):
+        return np.arange(n_sources)
+    pairs = on_plane[KDTree(place[on_plane]).query_pairs(
+        distance, output_type='ndarray')]
+    graph = coo_array((np.ones(len(pairs)), pairs.T), (n_sources, n_sources))
+    return connected_components(graph, directed=False)[1]
+
+
+def residual_noise(residual, valid):
+    """
+    Measure the noise of a plane without sources, smooth over the plane.
+
+    Parameters
+    ----------
+    residual, valid : 2D `~numpy.ndarray`
+        The plane, and which of its pixels count.
+
+    Returns
+    -------
+    noise : 2D `~numpy.ndarray`
+        Standard deviation of every pixel.
+    """
+    box = tuple(min(_NOISE_BOX, n_pixels) for n_pixels in residual.shape)
+    mesh = Background2D(residual, box, mask=~valid, exclude_percentile=95,
+                        filter_size=3, sigma_clip=SigmaClip(3.0),
+                        bkg_rms_estimator=MADStdBackgroundRMS(
+                            sigma_clip=None))
+    noise = mesh.background_rms
+    typical = np.median(noise[valid])
+    if not typical > 0:
+        msg = ('error must be given for data without noise, got None and a '
+               'residual of 0')
+        raise ValueError(msg)
+    return np.maximum(noise, 0.1 * typical)
+
+
+def run_passes(passes, *, robust=True, shift=True, guide_flux=None):
+    """
+    Fit in passes until weights and positions have settled.
+
+    Parameters
+    ----------
+    passes : `Passes`
+        The fit, changed in place.
+
+    robust, shift, guide_flux : bool, bool, 1D `~numpy.ndarray`
+        As for `~astro_denoise.photometry.forced_photometry`.
+    """
+    passes.render()
+    n_sources = len(passes.sources)
+    if passes.fit is None:
+        passes.fit = Fit.empty(passes.scene, n_sources)
+    passes.weights = Weights.uniform(passes.scene, n_sources)
+    passes.improve()
+    for number in range(3):
+        passes.measure_noise()
+        if number:
+            passes.measure_model_error()
+        passes.weights = Weights.of(
+            passes.scene, passes.stamps, passes.fit, passes.group,
+            guide_flux=guide_flux, robust=robust)
+        if number < 2:
+            if shift:
+                passes.improve_shift()
+            passes.render()
+        passes.improve()

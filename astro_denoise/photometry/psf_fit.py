@@ -1,0 +1,198 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The point-spread function from the sources themselves.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from .forced_passes import Passes, run_passes
+from .psf_models import MoffatPsf, shapes_from_apertures
+from .source_stamps import render_stamps, stamp_radius
+
+__all__ = ['fit_psf']
+
+_START = MoffatPsf(3.5, 3.5)
+_LEAST_SOURCES, _ENOUGH_STARS, _MOST_SOURCES = 3, 5, 40
+_LEAST_SNR = 10.0
+_ROUNDS = 2
+_MODEL_ERROR = 0.05  # of the profile of a bright source
+_FWHM_LIMITS, _BETA_LIMITS = (1.0, 15.0), (1.6, 8.0)
+
+
+def fit_psf(scene, sources, *, knows_noise, shift):
+    """
+    Fit a Moffat profile, with the neighbors of each source subtracted.
+
+    Parameters
+    ----------
+    scene : `~astro_denoise.photometry.forced_fit.Scene`
+        The plane.
+
+    sources : `~astropy.table.QTable`
+        Positions and shapes.
+
+    knows_noise : bool
+        Whether the noise of the scene was given.
+
+    shift : bool
+        Fit a shift common to all positions too.
+
+    Returns
+    -------
+    psf : `~astro_denoise.photometry.psf_models.MoffatPsf`
+        The profile.
+
+    shift : tuple of float
+        To be added to the positions.
+
+    Raises
+    ------
+    ValueError
+        If there are too few sources.
+    """
+    psf, place = _START, (0.0, 0.0)
+    for number in range(_ROUNDS):
+        passes = Passes(scene, shapes_from_apertures(sources, psf), psf,
+                        knows_noise, place)
+        run_passes(passes, shift=False)
+        psf, place = _fit_moffat(passes, shift=shift, widely=number == 0)
+    return psf, place
+
+
+@dataclass
+class _Cutouts:
+    """
+    The brightest sources, with all others subtracted.
+
+    Attributes
+    ----------
+    sources : `~astropy.table.QTable`
+        Positions and shapes.
+
+    radius : 1D `~numpy.ndarray`
+        How far their stamps reach.
+
+    shape : tuple of int
+        Of the plane.
+
+    windows : list of tuple of slice
+        The pixels around each source.
+
+    pixels : list of tuple of 2D `~numpy.ndarray`
+        Values and weights on them.
+    """
+
+    sources: object
+    radius: np.ndarray
+    shape: tuple
+    windows: list
+    pixels: list
+
+    @classmethod
+    def of(cls, passes):
+        """Cut the brightest sources out of a fit."""
+        rows = _brightest(passes)
+        scene, chosen = passes.scene, passes.sources[rows]
+        residual = passes.fit.residual(scene, passes.stamps)
+        weight = scene.valid / scene.variance
+        radius = stamp_radius(MoffatPsf(1.5 * passes.psf.fwhm, 3.0), chosen,
+                              np.ones(len(rows)))
+        windows = [_window(source, reach, residual.shape)
+                   for source, reach in zip(chosen, radius, strict=True)]
+        pixels = []
+        for row, window in zip(rows, windows, strict=True):
+            values = residual[window].copy()
+            edges = (window[0].start, window[0].stop, window[1].start,
+                     window[1].stop)
+            profile = passes.stamps.matrix(np.array([row]), edges)
+            values.ravel()[profile.indices] += (passes.fit.flux[row]
+                                                * profile.data)
+            pixels.append((values, weight[window]))
+        return cls(chosen, radius, residual.shape, windows, pixels)
+
+    def gain(self, psf, shift):
+        """How much a profile sees of all sources."""
+        stamps = render_stamps(psf, self.sources, self.radius, shift=shift)
+        return sum(_information(part, here, self.windows[row],
+                                *self.pixels[row])
+                   for row, part, here in stamps.parts(self.shape))
+
+
+def _fit_moffat(passes, *, shift, widely):
+    """Fit FWHM, exponent and shift to the brightest sources."""
+    cutouts = _Cutouts.of(passes)
+
+    def loss(parameters):
+        psf = MoffatPsf(np.exp(parameters[0]), 1 + np.exp(parameters[1]))
+        return -cutouts.gain(psf, tuple(parameters[2:]) if shift
+                             else passes.shift)
+
+    start = [np.log(passes.psf.fwhm), np.log(passes.psf.beta - 1)]
+    steps = [0.25 if widely else 0.08, 0.3]
+    limits = [np.log(_FWHM_LIMITS), np.log(np.subtract(_BETA_LIMITS, 1))]
+    if shift:
+        start += passes.shift
+        steps += [0.3, 0.3]
+        limits += [(-3, 3), (-3, 3)]
+    if widely:
+        start[0] = min(np.log(np.geomspace(*_FWHM_LIMITS, 14)),
+                       key=lambda fwhm: loss([fwhm, *start[1:]]))
+    start = np.array(start)
+    simplex = start + np.vstack([np.zeros(len(start)), np.diag(steps)])
+    best = minimize(loss, start, method='Nelder-Mead', bounds=limits,
+                    options={'initial_simplex': simplex, 'xatol': 2e-3,
+                             'fatol': 1e-4, 'maxfev': 150}).x
+    place = tuple(map(float, best[2:])) if shift else passes.shift
+    return MoffatPsf(float(np.exp(best[0])), float(1 + np.exp(best[1]))), place
+
+
+def _brightest(passes):
+    """Choose the sources that the profile is fitted to."""
+    valid = passes.stamps.sums(passes.scene.valid.astype(float))
+    totals = passes.stamps.totals()[0]
+    snr = np.where(valid > 0.98 * totals, passes.snr(), 0.0)
+    bright = np.flatnonzero(snr > _LEAST_SNR)
+    if len(bright) < _LEAST_SOURCES:
+        msg = (f"psf='fit' needs {_LEAST_SOURCES} sources of a "
+               f'signal-to-noise ratio above {_LEAST_SNR:g} whose pixels '
+               f'are valid, got {len(bright)}: give a photutils PSF model or '
+               f'an image')
+        raise ValueError(msg)
+    # Stars say more than galaxies, whose shapes the catalog may not know.
+    stars = bright[np.asarray(passes.sources['r50'])[bright] == 0]
+    if len(stars) >= _ENOUGH_STARS:
+        bright = stars
+    return np.sort(bright[np.argsort(-snr[bright])][:_MOST_SOURCES])
+
+
+def _window(source, radius, shape):
+    """Slices of the pixels around a source."""
+    return tuple(
+        slice(max(int(np.rint(source[name]) - radius), 0),
+              min(int(np.rint(source[name]) + radius) + 1, n_pixels))
+        for name, n_pixels in zip('yx', shape, strict=True))
+
+
+def _information(part, here, window, values, weight):
+    """
+    Logarithmic gain of a source by a profile, its background free.
+
+    No profile fits a bright source exactly: none decides alone.
+    """
+    profile = np.zeros(values.shape)
+    rows, columns = (
+        slice(max(one.start, other.start), min(one.stop, other.stop))
+        for one, other in zip(here, window, strict=True))
+    profile[rows.start - window[0].start:rows.stop - window[0].start,
+            columns.start - window[1].start:
+            columns.stop - window[1].start] = part[
+        rows.start - here[0].start:rows.stop - here[0].start,
+        columns.start - here[1].start:columns.stop - here[1].start]
+    total = weight.sum()
+    profile -= np.sum(weight * profile) / total
+    power = (max(np.sum(weight * profile * values), 0.0)**2
+             / np.sum(weight * profile**2))
+    return np.log1p(_MODEL_ERROR**2 * power)

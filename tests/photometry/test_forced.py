@@ -1,0 +1,405 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tests for the forced module.
+"""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.modeling.models import Gaussian1D
+from astropy.nddata import CCDData
+from astropy.table import QTable
+from numpy.testing import assert_allclose
+from photutils.psf import CircularGaussianPRF, ImagePSF
+
+from astro_denoise.photometry import (
+    ForcedFlag,
+    forced,
+    forced_photometry,
+    light_fraction_apertures,
+)
+from astro_denoise.simulation import SurveySimulator, moffat_image
+from astro_denoise.simulation.profiles import render_sources
+
+FWHM, BETA, SCALE = 3.8, 3.5, 0.263
+SKY = np.sqrt(1.70 * 110 + 1 / 3600 * 110 + 81)
+PSF = moffat_image(81, FWHM, BETA)
+
+
+def simulate(density, *, n=2, seed=3, shape=(320, 320), stars=1.0, rays=0,
+             magnitudes=(18.0, 22.5)):
+    """Exposures in electrons, and their catalog."""
+    simulator = SurveySimulator(
+        shape=shape, density=density, psf_fwhm=FWHM * SCALE, psf_beta=BETA,
+        n_cosmic_rays=rays, n_bad_columns=0, star_fraction=stars,
+        magnitude_range=magnitudes, unit='electron')
+    catalog = simulator.catalog(seed=seed)
+    catalog['bulge_fraction'] = 0.0
+    frames, catalog, truth = simulator.exposures(
+        n, seed=seed, catalog=catalog, return_truth=True)
+    return frames, catalog, truth
+
+
+def fit(frame, catalog, psf=PSF, **options):
+    options = {'error': SKY * u.electron, 'gain': 1, **options}
+    return forced_photometry(frame, catalog, psf, **options)
+
+
+def pulls(tables, catalog):
+    """Deviations over errors, of the sources with a measurement."""
+    found = np.array([
+        ((table['flux'] - catalog['flux']) / table['flux_error']).value
+        for table in tables])
+    return found[np.isfinite(found)]
+
+
+@pytest.fixture(scope='module')
+def crowded():
+    """Stars of which most overlap, and their fluxes."""
+    frames, catalog, _ = simulate(5000)
+    return frames, catalog, [fit(frame, catalog) for frame in frames]
+
+
+class TestErrors:
+    def test_isolated(self):
+        frames, catalog, _ = simulate(400, n=3, shape=(512, 512))
+        tables = [fit(frame, catalog) for frame in frames]
+        found = pulls(tables, catalog)
+        assert len(found) > 150
+        assert 0.9 < found.std() < 1.1
+        assert abs(found.mean()) < 0.2
+        ratio = tables[0]['flux_error'] / tables[0]['floor_error']
+        assert np.all(ratio > 0.999)
+        assert_allclose(np.median(ratio), 1, atol=5e-3)
+
+    def test_crowded(self, crowded):
+        _, catalog, tables = crowded
+        found = pulls(tables, catalog)
+        assert len(found) > 900
+        assert 0.9 < found.std() < 1.1
+        assert abs(found.mean()) < 0.12
+        blends = tables[0]['blend_inflation'] > 1.2
+        assert np.count_nonzero(blends) > 40
+        blended = pulls([table[blends] for table in tables], catalog[blends])
+        assert 0.8 < blended.std() < 1.2
+        # relative to the bound, not to its own errors
+        floor = np.concatenate([
+            (table['flux'] - catalog['flux']) / table['floor_error']
+            for table in tables])
+        assert np.nanstd(floor) < 1.12
+
+    def test_response(self, crowded):
+        _, catalog, tables = crowded
+        for table in tables:
+            weight = 1 / table['flux_error']**2
+            good = np.isfinite(table['flux'])
+            response = (np.sum((weight * table['flux']
+                                * catalog['flux'])[good])
+                        / np.sum((weight * catalog['flux']**2)[good]))
+            assert abs(response - 1) < 0.015
+
+    def test_no_source(self):
+        frames, catalog, _ = simulate(100, n=1)
+        rng = np.random.default_rng(5)
+        empty = QTable({'x': rng.uniform(20, 300, 300),
+                        'y': rng.uniform(20, 300, 300)})
+        near = np.hypot(empty['x'][:, np.newaxis] - catalog['x_centroid'],
+                        empty['y'][:, np.newaxis] - catalog['y_centroid'])
+        blank = np.flatnonzero(near.min(axis=1) > 25)
+        both = QTable({'x': [*catalog['x_centroid'], *empty['x'][blank]],
+                       'y': [*catalog['y_centroid'], *empty['y'][blank]]})
+        table = fit(frames[0], both)[len(catalog):]
+        pull = (table['flux'] / table['flux_error']).value
+        assert abs(pull.mean()) < 3.5 / np.sqrt(len(pull))
+        assert np.any(pull < -1)
+
+    def test_galaxies(self):
+        frames, catalog, _ = simulate(600, n=2, stars=0.2)
+        found = pulls([fit(frame, catalog) for frame in frames], catalog)
+        assert len(found) > 80
+        assert 0.85 < found.std() < 1.15
+        stars_only = catalog['x_centroid', 'y_centroid', 'flux']
+        wrong = pulls([fit(frame, stars_only) for frame in frames], catalog)
+        assert wrong.std() > 2 * found.std()
+
+
+@pytest.fixture(scope='module')
+def small():
+    """A pair and a neighbor on a frame with three by three nodes."""
+    catalog = QTable({'ref_id': ['a', 'b', 'c'], 'x': [40.2, 43.1, 55.0],
+                      'y': [40.4, 41.0, 60.3],
+                      'flux': [2000.0, 1000.0, 500.0]})
+    image = 100 + render_sources((81, 81), catalog, FWHM, BETA,
+                                 dtype=float)
+    columns = [render_sources((81, 81), {
+        name: catalog[name][[row]] * (1 if name != 'flux' else
+                                      1 / catalog['flux'][row])
+        for name in ('x', 'y', 'flux')}, FWHM, BETA, dtype=float).ravel()
+        for row in range(3)]
+    line = np.arange(81.0)
+    hats = [np.maximum(0, 1 - np.abs(line - node) / 40)
+            for node in (0, 40, 80)]
+    columns += [np.outer(first, second).ravel()
+                for first in hats for second in hats]
+    return catalog, image, np.array(columns)
+
+
+class TestBounds:
+    def test_floor_is_the_inverse_of_the_fisher_matrix(self, small):
+        catalog, image, columns = small
+        table = forced_photometry(image, catalog, PSF, error=5.0, gain=2.0,
+                                  background_step=40, shift=False)
+        sources = np.array([2000.0, 1000, 500]) @ columns[:3]
+        fisher = columns / (25 + sources / 2) @ columns.T
+        floor = np.sqrt(np.diag(np.linalg.inv(fisher)))[:3]
+        assert_allclose(table['floor_error'], floor, rtol=2e-3)
+
+    def test_covariance(self, small):
+        catalog, image, columns = small
+        table = forced_photometry(image, catalog, PSF, error=5.0,
+                                  background_step=40, shift=False,
+                                  covariance=True)
+        expected = 25 * np.linalg.inv(columns @ columns.T)[:3, :3]
+        found = table.meta['covariance'].toarray()
+        assert_allclose(found[:2, :2], expected[:2, :2], rtol=5e-3)
+        assert_allclose(np.sqrt(np.diag(found)), table['flux_error'])
+        assert found[0, 1] < 0
+        correlation = expected[0, 1] / np.sqrt(expected[0, 0]
+                                               * expected[1, 1])
+        assert_allclose(table['max_correlation'][:2], correlation, atol=0.02)
+        assert list(table['max_correlation_id'][:2]) == ['b', 'a']
+        assert_allclose(table['blend_inflation'][:2],
+                        1 / np.sqrt(1 - correlation**2), rtol=0.02)
+        assert_allclose(table['blend_inflation'][2], 1, atol=1e-3)
+
+    def test_model(self, small):
+        catalog, image, _ = small
+        ccd = CCDData(image, unit='adu')
+        table, model = forced_photometry(ccd, catalog, PSF, error=5 * u.adu,
+                                         return_model=True)
+        assert model.unit == u.adu
+        assert_allclose(model.value, image, atol=0.5)
+        assert_allclose(table['flux'].value, catalog['flux'], rtol=3e-3)
+        assert table['flux'].unit == table['floor_error'].unit == u.adu
+
+
+class TestFit:
+    def test_tiles_equal_the_whole(self, crowded, monkeypatch):
+        frames, catalog, tables = crowded
+        monkeypatch.setattr(forced, '_TILES', (1000, 1000))
+        whole = fit(frames[0], catalog)
+        parts = tables[0]
+        good = np.isfinite(whole['flux'])
+        assert np.max(np.abs(whole['flux'] - parts['flux'])[good]
+                      / whole['flux_error'][good]) < 0.01
+        for name in ('flux_error', 'floor_error', 'blend_inflation'):
+            assert_allclose(parts[name][good], whole[name][good], rtol=2e-3)
+
+    def test_shift(self):
+        frames, catalog, _ = simulate(1500, n=1)
+        moved = catalog.copy()
+        moved['x_centroid'] += 0.4
+        moved['y_centroid'] -= 0.3
+        table = fit(frames[0], moved)
+        assert_allclose(table.meta['shift'], (-0.4, 0.3), atol=0.03)
+        right = fit(frames[0], catalog, shift=False)
+        assert right.meta['shift'] == (0, 0)
+        assert_allclose(table['flux'], right['flux'],
+                        atol=0.5 * np.nanmax(right['flux_error']).value)
+        without = fit(frames[0], moved, shift=False)
+        bright = catalog['flux'] > 3000 * u.electron
+        assert np.nanmean((without['flux'] / right['flux'])[bright]) < 0.985
+        assert_allclose(np.nanmean((table['flux'] / right['flux'])[bright]),
+                        1, atol=2e-3)
+
+    def test_cosmic_rays(self):
+        frames, catalog, _ = simulate(400, n=1)
+        frame = frames[0]
+        struck = frame.copy()
+        x, y = (np.rint(catalog[name]).astype(int)
+                for name in ('x_centroid', 'y_centroid'))
+        inside = (x > 3) & (x < 316) & (y > 3) & (y < 316)
+        struck.data[y[inside] + 2, x[inside] + 1] += 2000
+        struck.data[y[inside] + 2, x[inside] + 2] += 2000
+        clean = fit(frame, catalog)['flux'][inside]
+        plain = fit(struck, catalog, robust=False)['flux'][inside] - clean
+        robust = fit(struck, catalog)['flux'][inside] - clean
+        assert np.median(robust) < np.median(plain) / 8
+
+    def test_linear_where_the_psf_is_wrong(self):
+        wrong = moffat_image(81, 1.1 * FWHM, BETA)
+        ratios = []
+        for flux in (1e4, 1e5, 1e6, 1e7):
+            catalog = {'x': np.array([50.3, 150.1, 100.2]),
+                       'y': np.array([49.8, 60.2, 140.0]),
+                       'flux': np.full(3, flux)}
+            image = 250 + render_sources((200, 200), catalog, FWHM, BETA,
+                                         dtype=float)
+            noisy = np.random.default_rng(1).poisson(image).astype(float)
+            table = forced_photometry(noisy, QTable(catalog), wrong,
+                                      error=np.sqrt(250), gain=1)
+            ratios.append(np.mean(table['flux'] / flux))
+        assert_allclose(ratios, np.mean(ratios), rtol=0.015)
+
+    def test_bad_pixels(self):
+        frames, catalog, _ = simulate(1500, n=1)
+        frame = frames[0]
+        bad = np.random.default_rng(3).random(frame.shape) < 0.05
+        frame.data[bad] = 1e7
+        masked = fit(frame, catalog, mask=bad)
+        found = pulls([masked], catalog)
+        assert 0.8 < found.std() < 1.2
+        assert np.mean(masked['flag'] & ForcedFlag.MASKED > 0) > 0.8
+        assert 0.92 < np.mean(masked['fraction_valid']) < 0.97
+        frame.data[bad] = np.nan
+        assert_allclose(fit(frame, catalog)['flux'].value,
+                        masked['flux'].value, rtol=1e-9)
+
+    def test_noise_of_the_frame(self):
+        frames, catalog, _ = simulate(1500, n=1)
+        given = fit(frames[0], catalog)
+        found = fit(frames[0], catalog, error=None)
+        ratio = found['flux_error'] / given['flux_error']
+        assert_allclose(np.nanmedian(ratio), 1, atol=0.03)
+
+    def test_movers_have_a_large_chi2(self):
+        frames, catalog, _ = simulate(300, n=1, magnitudes=(18.0, 20.0))
+        moved = catalog.copy()
+        moved['x_centroid'][::4] += 2.5
+        table = fit(frames[0], moved)
+        poor = table['flag'] & ForcedFlag.POOR_FIT > 0
+        assert np.mean(poor[::4]) > 0.5
+        still = np.arange(len(table)) % 4 > 0
+        assert np.mean(poor[still]) < 0.1
+
+
+class TestPsf:
+    def test_fit(self):
+        frames, catalog, _ = simulate(1500, n=1)
+        table = fit(frames[0], catalog, 'fit')
+        assert_allclose(table.meta['psf']['fwhm'], FWHM, rtol=0.04)
+        known = fit(frames[0], catalog)
+        bright = catalog['flux'] > 2000 * u.electron
+        ratio = (table['flux'] / known['flux'])[bright]
+        assert_allclose(np.nanmedian(ratio), 1, atol=0.03)
+
+    def test_model_and_image_agree(self):
+        frames, catalog, _ = simulate(400, n=1)
+        table = fit(frames[0], catalog)
+        image = fit(frames[0], catalog, ImagePSF(PSF, flux=17.0))
+        assert_allclose(image['flux'].value, table['flux'].value, rtol=0.01,
+                        atol=3)
+        oversampled = ImagePSF(moffat_image(161, 2 * FWHM, BETA) * 4,
+                               oversampling=2)
+        assert_allclose(fit(frames[0], catalog, oversampled)['flux'].value,
+                        table['flux'].value, rtol=0.03, atol=15)
+
+    def test_undersampled(self):
+        yy, xx = np.mgrid[:80, :80]
+        image = np.full((80, 80), 10.0)
+        catalog = QTable({'x': [20.4, 40.1, 42.6, 60.5],
+                          'y': [30.2, 41.5, 41.0, 20.0]})
+        for x, y in catalog:
+            image += CircularGaussianPRF(flux=1000, x_0=x, y_0=y,
+                                         fwhm=1.4)(xx, yy)
+        table = forced_photometry(image, catalog,
+                                  CircularGaussianPRF(fwhm=1.4), error=1.0)
+        assert_allclose(table['flux'], 1000, rtol=0.01)
+
+    @pytest.mark.parametrize(('psf', 'error', 'match'), [
+        ('gauss', ValueError, "got 'gauss'"),
+        (Gaussian1D(), ValueError, 'Gaussian1D without'),
+        (np.ones(5), ValueError, r'shape \(5,\)'),
+        (np.zeros((5, 5)), ValueError, 'sum 0'),
+        (np.full((5, 5), np.nan), ValueError, 'finite 2D'),
+        (object(), TypeError, "'fit', a photutils"),
+        (CircularGaussianPRF(fwhm=90), ValueError, 'sampled as the frame')])
+    def test_bad(self, psf, error, match):
+        with pytest.raises(error, match=match):
+            forced_photometry(np.ones((50, 50)), QTable({'x': [9], 'y': [9]}),
+                              psf)
+
+    def test_too_few_sources(self):
+        image = np.random.default_rng(1).normal(size=(60, 60))
+        with pytest.raises(ValueError, match='needs 3 sources'):
+            forced_photometry(image, QTable({'x': [30.0], 'y': [30.0]}))
+
+
+class TestCatalog:
+    def test_apertures(self):
+        frames, catalog, _ = simulate(1000, n=1, stars=0.3)
+        apertures = light_fraction_apertures(
+            catalog['r50'], np.maximum(catalog['sersic_n'], 0.5),
+            catalog['axis_ratio'], catalog['theta'], psf_fwhm=FWHM)
+        apertures['aperture_x'] = catalog['x_centroid']
+        apertures['aperture_y'] = catalog['y_centroid']
+        table = fit(frames[0], apertures)
+        shapes = fit(frames[0], catalog)
+        bright = ((catalog['flux'] > 1500 * u.electron)
+                  & (catalog['sersic_n'] < 2))
+        ratio = (table['flux'] / shapes['flux'])[bright]
+        assert np.count_nonzero(bright) > 3
+        assert_allclose(np.nanmedian(ratio), 1, atol=0.05)
+
+    def test_sky_positions(self):
+        frames, catalog, _ = simulate(400, n=1)
+        table = fit(frames[0], catalog['ref_id', 'sky_centroid'])
+        expected = fit(frames[0], catalog['ref_id', 'x_centroid',
+                                          'y_centroid'])
+        assert_allclose(table['flux'].value, expected['flux'].value,
+                        rtol=1e-5, atol=1e-2)
+
+    def test_off_frame_and_doubled(self):
+        frames, _, _ = simulate(10, n=1)
+        catalog = QTable({'x': [50.0, -2.0, 1e6, 0.2, 100.0, 100.0],
+                          'y': [50.0, 50.0, 50.0, 60.0, 80.0, 80.0]})
+        table = fit(frames[0], catalog)
+        assert list(np.isfinite(table['flux'])) == [True, False, False, True,
+                                                    True, True]
+        flag = table['flag']
+        assert np.all(flag[1:3] & ForcedFlag.OFF_FRAME)
+        assert flag[3] & ForcedFlag.EDGE
+        assert np.all(flag[4:] & ForcedFlag.BLENDED)
+        assert_allclose(np.abs(table['max_correlation'][4:]), 1, atol=1e-3)
+        # what two at one place share is known, and goes to both
+        single = fit(frames[0], catalog[:5])
+        assert_allclose(np.sum(table['flux'][4:]), single['flux'][4],
+                        rtol=1e-3)
+        assert flag[0] == 0
+
+    def test_guide_flux(self):
+        frames, catalog, _ = simulate(400, n=1)
+        table = fit(frames[0], catalog, guide_flux='flux')
+        same = fit(frames[0], catalog, guide_flux=catalog['flux'])
+        assert_allclose(table['flux'], same['flux'])
+        without = fit(frames[0], catalog)
+        assert np.nanmax(np.abs(table['flux'] - without['flux'])
+                         / table['flux_error']) < 0.2
+
+    def test_does_not_change_its_input(self):
+        frames, catalog, _ = simulate(100, n=1)
+        before = catalog.copy()
+        fit(frames[0], catalog)
+        assert np.all(before['x_centroid'] == catalog['x_centroid'])
+
+    @pytest.mark.parametrize(('columns', 'match'), [
+        ({'ra_deg': [1.0]}, 'must have the columns x, y or x_centroid'),
+        ({'x': [np.nan], 'y': [1.0]}, "'x' must be finite.*row 0"),
+        ({'x': [1.0], 'y': [1.0], 'r50': [-1.0]}, "'r50' must be not neg"),
+        ({'x': [1.0], 'y': [1.0], 'r50': [2.0], 'q': [1.5]},
+         "'q' must be 0.01 to 1.0"),
+        ({'x': [1.0], 'y': [1.0], 'r50': [2.0] * u.arcsec}, 'wcs must be'),
+        ({'x': [], 'y': []}, 'at least one row')])
+    def test_bad(self, columns, match):
+        with pytest.raises(ValueError, match=match):
+            forced_photometry(np.ones((50, 50)), QTable(columns), PSF)
+
+    @pytest.mark.parametrize(('options', 'match'), [
+        ({'background_step': 0}, 'background_step'),
+        ({'background_step': '48'}, 'background_step'),
+        ({'guide_flux': [1.0, 2.0]}, 'guide_flux must hold 1 finite'),
+        ({'guide_flux': [np.nan]}, '1 not finite')])
+    def test_bad_options(self, options, match):
+        with pytest.raises(ValueError, match=match):
+            forced_photometry(np.ones((50, 50)), QTable({'x': [9], 'y': [9]}),
+                              PSF, **options)
