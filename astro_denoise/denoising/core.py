@@ -208,7 +208,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
                     average=average,
                     **_electrons(reader, gain, read_noise))
                 warn_of(measurements, header=reader.header)
-                noise = measurements[0].describe() if measurements else {}
+                noise = _described(measurements, network)
                 if average > 1:
                     noise['average'] = average
         return writer.wrap(log=log_cards(add_keyword, model, noise),
@@ -294,6 +294,24 @@ def _denoise_planes(reader, network, writer, **options):
     if not all(each.n_valid for each in measurements):
         _warn_of_dead_planes(reader, measurements)
     return [each for each in measurements if each.n_valid]
+
+
+def _described(measurements, network):
+    """Describe the noise of the first plane, and how it was filtered."""
+    if not measurements:
+        return {}
+    first = measurements[0]
+    described = first.describe()
+    # The pixels of a mosaic are filtered by themselves; the planes of a stack
+    # may have kernels of their own.
+    if not first.is_mosaic and len({each.fwhm for each in measurements}) == 1:
+        described['kernel'] = _kernel_of(network, first)
+    return described
+
+
+def _kernel_of(network, measurement):
+    find = getattr(network, 'restoring_kernel', None)
+    return None if find is None else find(measurement.fwhm)
 
 
 def _warn_of_dead_planes(reader, measurements):

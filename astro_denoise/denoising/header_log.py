@@ -14,6 +14,7 @@ import numpy as np
 from astropy.io import fits
 
 from .. import __version__
+from ..frames.kernel_card import KERNEL_CARD, kernel_to_text
 
 __all__ = ['log_cards', 'read_cards']
 
@@ -177,7 +178,7 @@ def log_cards(add_keyword, model, noise):
 
     noise : dict
         What `~astro_denoise.noise.Measurement.describe` gives, or a part
-        of it.
+        of it, and the restoring ``kernel`` if there is one.
 
     Returns
     -------
@@ -196,6 +197,9 @@ def log_cards(add_keyword, model, noise):
             if not isinstance(value, str | int):
                 value = float(f'{value:.6g}')
             cards[keyword] = (value, comment)
+    if noise.get('kernel') is not None:
+        cards[KERNEL_CARD] = (kernel_to_text(noise['kernel']),
+                              'octant of the restoring kernel')
     for keyword, card in wanted.items():
         cards[keyword] = _Card(
             model.name if card.value is None else card.value, card.comment)

@@ -296,6 +296,27 @@ class CCDDenoiser(nn.Module):
         return variance_correction(signal, self.calibration,
                                    self.calibration_scale)
 
+    def restoring_kernel(self, fwhm=None):
+        """
+        Compute the kernel that a faint source is filtered with.
+
+        Parameters
+        ----------
+        fwhm : float, optional
+            Full width at half maximum of the point-spread function in
+            pixels, if it is known.
+
+        Returns
+        -------
+        kernel : 2D `~numpy.ndarray` or `None`
+            Of sum 1; `None` for a network without kernels.
+        """
+        if not self.config['kernel_fwhms']:
+            return None
+        context = torch.tensor([psf_context(fwhm)],
+                               device=self.kernels.device)
+        return self._kernel(context)[0].cpu().numpy()
+
     def _kernel(self, context):
         """Interpolate the kernel for each frame."""
         # Unknown widths are taken to be small: a narrow kernel keeps flux.

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'calibration': [
         'bootstrap_error', 'calibrate_flux', 'normalized_difference',
         'sigma68'],
+    'denoised_errors': ['denoised_flux_error'],
     'forced': ['ForcedFlag', 'forced_photometry'],
     'injection': ['measure_response'],
     'light_fraction': ['light_fraction_apertures'],

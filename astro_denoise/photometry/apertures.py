@@ -11,7 +11,6 @@ from astropy import units as u
 from astropy.table import QTable
 from photutils.geometry import elliptical_overlap_grid
 
-from ..frames.checks import warn_of_denoised
 from ..frames.provenance import table_meta
 from .annulus import (
     SIGMA_CLIP,
@@ -20,7 +19,8 @@ from .annulus import (
     pixel_noise,
     within,
 )
-from .plane import ERROR_OF_RAW, open_plane, with_unit
+from .correlated_noise import FilteredNoise, frame_kernel, refusal
+from .plane import open_plane, with_unit
 from .tables import aperture_table
 
 __all__ = ['ApertureFlag', 'annulus_photometry']
@@ -235,17 +235,15 @@ def annulus_photometry(data, catalog, *, r_in=30, r_out=45,
     ------
     ValueError
         If a column is missing, has the wrong unit or a bad value (column
-        and row are named), or another argument makes no sense.
+        and row are named), or another argument makes no sense; or if the
+        frame was denoised by a model without restoring kernel, such as
+        ``'ccd-mmse'``, and ``error`` is not given.
 
     TypeError
         If data or catalog are of an unknown kind.
 
     Warns
     -----
-    ProcessedFrameWarning
-        If the frame was denoised and ``error`` is not given: the errors
-        of the frame itself take pixels for independent.
-
     NoiseEstimateWarning
         If the uncertainty of finite pixels is NaN: they are left out.
 
@@ -259,8 +257,14 @@ def annulus_photometry(data, catalog, *, r_in=30, r_out=45,
     standard deviation in the annulus before clipping, which for a normal
     distribution and ``SigmaClip(3)`` is ``annulus_sigma / 0.985``) and,
     for a ``gain``, the photon noise of the source. The pixels' noise is
-    taken as independent, which that of a denoised frame is not: errors of
-    denoised fluxes come from
+    taken as independent.
+
+    That of a denoised frame is not. If the header has the kernel of the
+    model that denoised it (``'ccd'``), the error is that of
+    `~astro_denoise.photometry.denoised_flux_error`, annulus included, and
+    ``error`` is the noise of the raw pixels. Otherwise ``error`` must be
+    given and makes the errors those of the raw fluxes; errors of the
+    denoised ones come from
     `~astro_denoise.photometry.recalibrate_errors` or
     `~astro_denoise.photometry.measure_response`.
 
@@ -281,12 +285,79 @@ def annulus_photometry(data, catalog, *, r_in=30, r_out=45,
     True
     """
     check_annulus(r_in, r_out, sigma_clip)
-    if error is None:
-        warn_of_denoised(getattr(data, 'meta', {}), cure=ERROR_OF_RAW)
+    header = getattr(data, 'meta', None) or {}
+    kernel = frame_kernel(header) if 'DNMODEL' in header else None
+    if 'DNMODEL' in header and kernel is None and error is None:
+        raise ValueError(refusal(header))
     plane = open_plane(data, error=error, gain=gain, mask=mask, wcs=wcs,
                        saturation=saturation)
     apertures = aperture_table(catalog, wcs=plane.wcs, theta_sign=theta_sign)
-    return measure(plane, apertures, r_in, r_out, sigma_clip)
+    table = measure(plane, apertures, r_in, r_out, sigma_clip)
+    if kernel is not None:
+        noise = FilteredNoise.of(plane, header, kernel,
+                                 knows_noise=error is not None)
+        variance = filtered_variance(plane, apertures, noise, (r_in, r_out),
+                                     np.asarray(table['annulus_samples']))
+        measured = np.isfinite(np.asarray(table['flux']))
+        table['flux_error'] = with_unit(
+            np.where(measured, np.sqrt(variance), np.nan), plane.unit)
+    return table
+
+
+def filtered_variance(plane, apertures, noise, annulus=None, samples=None):
+    """
+    Variances of the fluxes in apertures on a frame that was filtered.
+
+    Parameters
+    ----------
+    plane : `Plane`
+        The frame.
+
+    apertures : `~astropy.table.QTable`
+        From `~astro_denoise.photometry.tables.aperture_table`.
+
+    noise : `~astro_denoise.photometry.correlated_noise.FilteredNoise`
+        The noise of the raw pixels, and the kernel.
+
+    annulus : tuple of float, optional
+        Its inner and outer radius, if the background was subtracted.
+
+    samples : 1D int `~numpy.ndarray`, optional
+        Pixels of each annulus; by default all that it can have.
+
+    Returns
+    -------
+    variance : 1D `~numpy.ndarray`
+        NaN where an aperture is not on the frame.
+    """
+    variance = np.full(len(apertures), np.nan)
+    correlated = noise.of_mean(*annulus) if annulus is not None else 0.0
+    reach = 2 * (noise.kernel.shape[0] // 2)
+    columns = [np.asarray(apertures[name], dtype=float).tolist()
+               for name in ('x', 'y', 'a', 'b', 'theta')]
+    for row, (x, y, a, b, theta) in enumerate(zip(*columns, strict=True)):
+        if not np.isfinite(x + y):
+            continue
+        weights, box = ellipse_weights(x, y, a, b, theta)
+        here, part = plane.cutout(*box)
+        if here is None:
+            continue
+        inside = np.zeros(weights.shape)
+        inside[part] = weights[part] * plane.valid[here]
+        variance[row] = noise.of_sum(plane, inside, box)
+        if annulus is None:
+            continue
+        sky = np.mean(noise.sky[here])
+        area, n_pixels = inside.sum(), np.pi * (annulus[1]**2
+                                                - annulus[0]**2)
+        if samples is not None:
+            n_pixels = max(samples[row], 1)
+        variance[row] += area**2 * sky * correlated / n_pixels
+        if max(a, b) + reach > annulus[0]:
+            variance[row] -= 2 * area * sky * noise.of_both(
+                inside, x - (box[0] + box[1] - 1) / 2,
+                y - (box[2] + box[3] - 1) / 2, *annulus)
+    return variance
 
 
 def measure(plane, apertures, r_in, r_out, sigma_clip):

@@ -21,6 +21,8 @@ from scipy.ndimage import gaussian_filter
 
 from astro_denoise.cli import main
 from astro_denoise.data.examples import load_example_pair
+from astro_denoise.frames.kernel_card import kernel_to_text
+from astro_denoise.photometry import denoised_flux_error
 from astro_denoise.photometry.apertures import ApertureFlag, annulus_photometry
 from astro_denoise.photometry.repeatability import check_repeatability
 
@@ -364,3 +366,23 @@ def test_nothing_is_loaded_in_vain(folder):
             "assert 'matplotlib' not in sys.modules\n")
     subprocess.run([sys.executable, '-W', 'error', '-c', code], check=True,
                    capture_output=True)
+
+
+def test_denoised_frames(folder, capsys):
+    frame = CCDData.read('raw/a.fits')
+    frame.header.update(DNMODEL='ccd', DNSIGMA=3.0,
+                        DNKERNEL=kernel_to_text(np.full((5, 5), 0.04)))
+    frame.write('denoised.fits', overwrite=True)
+    run('photometry denoised.fits catalog.ecsv -o denoised.ecsv', capsys)
+    found = QTable.read('denoised.ecsv')
+    expected = denoised_flux_error(frame, QTable.read('catalog.ecsv'),
+                                   annulus=(30, 45))
+    good = np.isfinite(found['flux'])
+    assert_allclose(found['flux_error'][good].value, expected[good].value,
+                    rtol=0.1)
+    frame.header['DNMODEL'] = 'ccd-mmse'
+    del frame.header['DNKERNEL']
+    frame.write('mmse.fits')
+    message = fails('photometry mmse.fits catalog.ecsv -o mmse.ecsv', capsys)
+    assert message.startswith("mmse.fits: data was denoised by 'ccd-mmse'")
+    assert not (folder / 'mmse.ecsv').exists()

@@ -11,6 +11,7 @@ import pytest
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import QTable
 from astropy.wcs import WCS
+from photutils.psf import CircularGaussianPRF
 
 from astro_denoise import (
     denoise,
@@ -31,7 +32,11 @@ from astro_denoise.frames.checks import (
     warn_of_optical,
 )
 from astro_denoise.noise import sampling
-from astro_denoise.photometry import annulus_photometry, profile_photometry
+from astro_denoise.photometry import (
+    annulus_photometry,
+    forced_photometry,
+    profile_photometry,
+)
 from astro_denoise.simulation import GalacticCenterSimulator
 
 CATALOG = QTable({name: [value] for name, value in (
@@ -94,7 +99,10 @@ def test_frame_that_was_denoised(exact):
         assert record[0].filename == __file__
 
 
-@pytest.mark.parametrize('measure', [annulus_photometry, profile_photometry])
+@pytest.mark.parametrize('measure', [
+    profile_photometry,
+    lambda *args, **options: forced_photometry(
+        *args, psf=CircularGaussianPRF(fwhm=3), **options)])
 def test_photometry_of_a_frame_that_was_denoised(measure):
     frame = CCDData(np.random.default_rng(1).normal(100, 1, (150, 150)),
                     unit='adu', meta={'DNMODEL': 'ccd'})

@@ -1,0 +1,224 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The noise of a denoised frame whose pixels were filtered by a kernel.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from photutils.background import Background2D, MedianBackground
+from scipy.signal import fftconvolve
+
+from ..frames.kernel_card import KERNEL_CARD, kernel_from_text
+
+__all__ = ['FilteredNoise', 'frame_kernel', 'refusal']
+
+_BOX = 64
+
+
+def frame_kernel(header):
+    """
+    Read the kernel that a frame was filtered with.
+
+    Parameters
+    ----------
+    header : mapping
+        Of the frame.
+
+    Returns
+    -------
+    kernel : 2D `~numpy.ndarray` or `None`
+        `None` if the header has none.
+    """
+    text = header.get(KERNEL_CARD)
+    return None if text is None else kernel_from_text(text)
+
+
+def refusal(header):
+    """
+    Say why there is no error of a sum over a frame, and what to do.
+
+    Parameters
+    ----------
+    header : mapping
+        Of the frame.
+
+    Returns
+    -------
+    message : str
+        For an exception.
+    """
+    cure = ('measure the raw frame (forced_photometry where positions are '
+            "known), or denoise with model='ccd', or give error, the noise "
+            'of the raw frame, to have the errors of the raw fluxes')
+    if 'DNMODEL' not in header:
+        return ('data must be a frame that was denoised by a model with a '
+                'restoring kernel, got no DNMODEL in its header')
+    model = header['DNMODEL']
+    if model == 'ccd-mmse':
+        return ("data was denoised by 'ccd-mmse' (DNMODEL), whose fluxes "
+                'have no error: it takes most of the light of a faint source '
+                'or leaves it, and a source of a signal-to-noise ratio of 2 '
+                f'to 8 is seen or not seen; {cure}')
+    return (f'data was denoised by {model!r} (DNMODEL), and its header has no '
+            f'restoring kernel ({KERNEL_CARD}) to compute errors of sums '
+            f'from; {cure}')
+
+
+@dataclass
+class FilteredNoise:
+    """
+    Noise of raw pixels, and the kernel that filtered it.
+
+    Attributes
+    ----------
+    kernel : 2D `~numpy.ndarray`
+        Of odd size, symmetric.
+
+    variance : 2D `~numpy.ndarray`
+        Of the raw pixels, 0 where they are not valid.
+
+    sky : 2D `~numpy.ndarray`
+        The same without the photons of sources.
+    """
+
+    kernel: np.ndarray
+    variance: np.ndarray
+    sky: np.ndarray
+
+    @classmethod
+    def of(cls, plane, header, kernel, *, knows_noise):
+        """
+        Find the noise of the raw pixels.
+
+        Parameters
+        ----------
+        plane : `~astro_denoise.photometry.plane.Plane`
+            The denoised frame.
+
+        header : mapping
+            Its header.
+
+        kernel : 2D `~numpy.ndarray`
+            As in the attributes.
+
+        knows_noise : bool
+            Whether ``plane.sigma`` is that of the raw pixels, and not of
+            the denoised ones.
+
+        Returns
+        -------
+        noise : `FilteredNoise`
+            Of the frame.
+
+        Raises
+        ------
+        ValueError
+            If the header does not say what the noise was.
+        """
+        gain = plane.gain
+        if knows_noise:
+            sky = np.where(plane.valid, plane.sigma.astype(float), 1.0)**2
+        else:
+            level = header.get('DNSIGMA')
+            if not isinstance(level, int | float) or not level > 0:
+                msg = ('error must be given, the noise of the raw pixels: '
+                       f'DNSIGMA of the header is {level!r}')
+                raise ValueError(msg)
+            sky = np.full(plane.values.shape, float(level)**2)
+            if plane.sigma is not None:
+                relative = _smooth(plane.sigma, plane.valid)
+                sky *= (relative / np.median(relative[plane.valid]))**2
+            gain = header.get('DNGAIN') if gain is None else gain
+        variance = sky
+        if gain is not None:
+            light = plane.values - _smooth(plane.values, plane.valid)
+            variance = sky + np.maximum(light, 0.0) / gain
+        return cls(kernel, variance * plane.valid, sky)
+
+    def of_sum(self, plane, weights, box):
+        """
+        Compute the variance of a weighted sum of denoised pixels.
+
+        Parameters
+        ----------
+        plane : `~astro_denoise.photometry.plane.Plane`
+            The frame.
+
+        weights : 2D `~numpy.ndarray`
+            Of the pixels of a box.
+
+        box : tuple of int
+            ``(x_low, x_high, y_low, y_high)``.
+
+        Returns
+        -------
+        variance : float
+            Of the sum; NaN if the box is not on the frame.
+        """
+        filtered = fftconvolve(weights, self.kernel)
+        half = self.kernel.shape[0] // 2
+        here, part = plane.cutout(box[0] - half, box[1] + half,
+                                  box[2] - half, box[3] + half)
+        if here is None:
+            return np.nan
+        return np.sum(filtered[part]**2 * self.variance[here])
+
+    def of_mean(self, r_in, r_out):
+        """
+        Compute how correlated the mean over an annulus is.
+
+        Parameters
+        ----------
+        r_in, r_out : float
+            Radii of the annulus, in pixels.
+
+        Returns
+        -------
+        factor : float
+            The variance of the mean over that of as many raw pixels.
+        """
+        reach = int(np.ceil(r_out))
+        annulus = _annulus(reach, 0.0, 0.0, r_in, r_out)
+        return np.sum(fftconvolve(annulus, self.kernel)**2) / annulus.sum()
+
+    def of_both(self, weights, x_offset, y_offset, r_in, r_out):
+        """
+        Compute the covariance of a sum with the mean of its annulus.
+
+        Parameters
+        ----------
+        weights : 2D `~numpy.ndarray`
+            Of the sum, around its middle.
+
+        x_offset, y_offset : float
+            From the middle of the weights to the center of the annulus.
+
+        r_in, r_out : float
+            Radii of the annulus, in pixels.
+
+        Returns
+        -------
+        covariance : float
+            In units of the variance of a raw pixel.
+        """
+        filtered = fftconvolve(fftconvolve(weights, self.kernel), self.kernel)
+        y, x = (np.arange(n) - (n - 1) / 2 for n in filtered.shape)
+        square = ((y[:, np.newaxis] - y_offset)**2 + (x - x_offset)**2)
+        inside = (square >= r_in**2) & (square < r_out**2)
+        return filtered[inside].sum() / (np.pi * (r_out**2 - r_in**2))
+
+
+def _annulus(reach, x, y, r_in, r_out):
+    line = np.arange(-reach, reach + 1)
+    square = (line[:, np.newaxis] - y)**2 + (line - x)**2
+    return ((square >= r_in**2) & (square < r_out**2)).astype(float)
+
+
+def _smooth(values, valid):
+    """Compute the median in boxes, smooth over the plane."""
+    box = tuple(min(_BOX, n) for n in values.shape)
+    return Background2D(values, box, mask=~valid, exclude_percentile=99,
+                        filter_size=1,
+                        bkg_estimator=MedianBackground(sigma_clip=None)
+                        ).background
