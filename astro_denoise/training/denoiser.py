@@ -9,7 +9,7 @@ import secrets
 import torch
 
 from .. import __version__
-from ..inference.devices import resolve_device, resolve_precision
+from ..inference.devices import Runtime
 from ..inference.shield import shielded
 from ..io.output import check_output
 from ..models.registry import Model
@@ -280,12 +280,12 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
 
 def _run(device, precision, seed, checkpoint, **options):
     """Choose device, precision, and the seed: given, resumed, or new."""
-    device = resolve_device(device)
+    runtime = Runtime.resolve(device, precision)
     if seed is None:
         seed = checkpoint.configuration().get('seed')
     seed = secrets.randbelow(2**31) if seed is None else int(seed)
-    return Run(options['processes'].agree(seed), device,
-               resolve_precision(precision, device), checkpoint, **options)
+    return Run(options['processes'].agree(seed), runtime, checkpoint,
+               **options)
 
 
 def _schedule(epochs, minutes, learning_rate, patience):
@@ -304,7 +304,7 @@ def _reading_plan(images, chosen, run, plan, epochs, minutes):
     n_images = count_images(images)
     n_pixels = usable_pixels(
         epochs=epochs, minutes=minutes, patch=plan.patch,
-        n_patches=plan.n_patches, epoch=EPOCH, device=run.device)
+        n_patches=plan.n_patches, epoch=EPOCH, device=run.runtime.device)
     if chosen.pairs and n_images is not None:
         # Of exposures of a field, none is left out.
         n_pixels = max(n_pixels, n_images * smallest**2)
@@ -314,7 +314,7 @@ def _reading_plan(images, chosen, run, plan, epochs, minutes):
 def _fit(network, loss_function, data, run, settings, schedule):
     """Train a network, alike in all processes, and calibrate it."""
     def to_tensors(batch):
-        return {name: torch.from_numpy(plane).to(run.device)
+        return {name: torch.from_numpy(plane).to(run.runtime.device)
                 for name, plane in batch.items()}
 
     validation = to_tensors(data.validation())
@@ -329,7 +329,7 @@ def _fit(network, loss_function, data, run, settings, schedule):
                        'network': network.config})
     network, rows = run.processes.same(network, rows)
     data.calibrate(network, to_tensors)
-    network = network.to(run.device)
+    network = network.to(run.runtime.device)
     figures = {'score': min(row['score'] for row in rows),
                'score_kind': data.score_kind,
                'squared_errors': judge(network, validation, seed=run.seed),

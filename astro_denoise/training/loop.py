@@ -79,13 +79,13 @@ def train(model, make_batch, loss_function, schedule, run=None, *,
     training = _Training(model, schedule, run)
     configuration = {**(configuration or {}), **schedule.configuration,
                      'seed': run.seed}
-    training.load(checkpoint.read(configuration, run.device))
+    training.load(checkpoint.read(configuration, run.runtime.device))
     network = processes.together(model)
     due = time.monotonic() + checkpoint.pause(first=True)
     with training.progress_bar() as bar, deferred_interrupts() as interrupts:
         spent = training.spent()
         while not training.is_over(spent):
-            batch = {name: torch.from_numpy(plane).to(run.device) for
+            batch = {name: torch.from_numpy(plane).to(run.runtime.device) for
                      name, plane in make_batch([run.seed,
                                                 training.step]).items()}
             with processes.watched(checkpoint.path):
@@ -137,7 +137,7 @@ class _Training:
     def __init__(self, model, schedule, run):
         self.schedule = schedule
         self.run = run
-        self.model = model.to(device=run.device,
+        self.model = model.to(device=run.runtime.device,
                               memory_format=torch.channels_last).train()
         self.averaged = AveragedModel(
             model, multi_avg_fn=_moving_average(schedule)).eval()
@@ -206,7 +206,7 @@ class _Training:
         for group in self.optimizer.param_groups:
             group['lr'] = self.schedule.rate(self.step, spent)
         loss, numbers = loss_function(network, batch, self.step,
-                                      self.run.dtype)
+                                      self.run.runtime.dtype)
         self.optimizer.zero_grad(set_to_none=True)
         self.run.processes.weighted(loss, batch).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

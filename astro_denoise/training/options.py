@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from ..inference.devices import Runtime
 from .checkpoints import Checkpoint
 from .distributed import Processes
 
@@ -145,11 +146,8 @@ class Run:
     seed : int, optional
         Seed of all that is drawn.
 
-    device : str or `torch.device`, optional
-        Device to train on.
-
-    dtype : `torch.dtype`, optional
-        Precision of the convolutions.
+    runtime : `~astro_denoise.inference.Runtime`, optional
+        Device to train on, and precision of the convolutions.
 
     checkpoint : `~astro_denoise.training.checkpoints.Checkpoint`, optional
         File to resume from, and to write to every few minutes.
@@ -166,8 +164,8 @@ class Run:
     """
 
     seed: int = 0
-    device: torch.device | str = 'cpu'
-    dtype: torch.dtype = torch.float32
+    runtime: Runtime = field(
+        default_factory=lambda: Runtime(torch.device('cpu')))
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     progress_bar: bool = False
     processes: Processes = field(default_factory=Processes)

@@ -90,7 +90,7 @@ def train_epochs(model, training, validation, loss_function, run=None, *,
                      'learning_rate': learning_rate}
     worker = _Worker(model, loss_function, run, corrupt, learning_rate)
     log, best = [], BestWeights(patience)
-    state = run.checkpoint.read(configuration, run.device)
+    state = run.checkpoint.read(configuration, run.runtime.device)
     if state is not None:
         worker.load(state)
         best.load(state['best'])
@@ -136,7 +136,7 @@ class _Worker:
     """
 
     def __init__(self, model, loss_function, run, corrupt, learning_rate):
-        self.device = torch.device(run.device)
+        self.device = run.runtime.device
         self.model = model.to(device=self.device,
                               memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(model.parameters(),
@@ -167,8 +167,9 @@ class _Worker:
             if self.corrupt is not None:
                 images = self.corrupt(images, generator)
             images = images.contiguous(memory_format=torch.channels_last)
+            fast = self.run.runtime.dtype == torch.bfloat16
             with torch.autocast(self.device.type, dtype=torch.bfloat16,
-                                enabled=self.run.dtype == torch.bfloat16):
+                                enabled=fast):
                 output = self.model(images)
             loss, numbers = self.loss_function(output.float(),
                                                targets.to(self.device))

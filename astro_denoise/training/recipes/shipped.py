@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ...inference.devices import resolve_device, resolve_precision
+from ...inference.devices import Runtime
 from ...inference.shield import shielded
 from ..checkpoints import Checkpoint
 from ..options import Run
@@ -115,13 +115,12 @@ def train_shipped(name, output, *, seed=1, checkpoint=None, n_steps=None,
         raise ValueError(msg)
     files = output_files(recipe, output, overwrite=overwrite)
     started = time.monotonic()
-    device = resolve_device(device)
+    runtime = Runtime.resolve(device)
     if checkpoint is not None:
         checkpoint = Path(checkpoint) / f'{name}.pt'
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    run = Run(seed=seed, device=device,
-              dtype=resolve_precision('auto', device),
-              checkpoint=Checkpoint(checkpoint), progress_bar=progress_bar)
+    run = Run(seed=seed, runtime=runtime, checkpoint=Checkpoint(checkpoint),
+              progress_bar=progress_bar)
     with shielded(), torch.random.fork_rng([]):
         torch.manual_seed(seed)
         trained = recipe.train(run, **numbers)
