@@ -3,6 +3,7 @@
 Judge the score of a training by what costs nothing.
 """
 
+import copy
 import warnings
 
 import numpy as np
@@ -65,7 +66,9 @@ def judge(network, batch, *, seed=0):
     brightness = surroundings(batch['x'] * batch['log_sigma'].exp(),
                               batch['valid'])[counts].cpu().numpy()
     networks = {_TRAINED: network, 'raw': _Share(0.0), 'sky': _Share(1.0),
-                **{name: load_model(name, task='denoise').network
+                # Copies: models that are loaded are shared.
+                **{name: copy.deepcopy(load_model(name, task='denoise'
+                                                  ).network)
                    for name in _SHIPPED}}
     judged = {}
     for name, each in networks.items():
