@@ -109,7 +109,7 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
 
     covariance : bool, optional
         Put the covariance of all fluxes in the ``meta`` of the table, as
-        `~scipy.sparse.csr_array`.
+        ``scipy.sparse.csr_array``.
 
     return_model : bool, optional
         Return the fitted model of the frame too.

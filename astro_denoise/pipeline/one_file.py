@@ -101,7 +101,7 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
     good_bits : int, str, list or `None`, optional
         Flags of integer masks that do not say that a pixel is bad, as
         ``ignore_flags`` of
-        `~astropy.nddata.bitmask.bitfield_to_boolean_mask`: a sum of flags,
+        ``astropy.nddata.bitmask.bitfield_to_boolean_mask``: a sum of flags,
         a list, or a string such as ``'DETECTED,INTRP'`` or ``'~4,8'``, with
         the names of the cards ``MP_...``, or of Webb's. `None` ignores all,
         and 0 none. ``'auto'`` ignores ``DETECTED`` and
