@@ -361,13 +361,13 @@ class Design:
     cores : `~scipy.sparse.csr_array`
         The same without the faint wings, which have no part in weights.
 
-    hats : 2D `~numpy.ndarray`
+    hats : `~scipy.sparse.csr_array`
         A column a node of the background.
     """
 
     profiles: sparse.csr_array
     cores: sparse.csr_array
-    hats: np.ndarray
+    hats: sparse.csr_array
 
     @classmethod
     def of(cls, scene, stamps, tile):
@@ -396,8 +396,9 @@ class Design:
         cores = sparse.csr_array(
             (profiles.data[kept], profiles.indices[kept], ends),
             shape=profiles.shape)
-        hats = np.kron(*(line[pixels, part] for line, pixels, part in zip(
-            scene.hats, tile.pixels, tile.nodes, strict=True)))
+        hats = sparse.kron(*(
+            sparse.csr_array(line[pixels, part]) for line, pixels, part in
+            zip(scene.hats, tile.pixels, tile.nodes, strict=True)), 'csr')
         return cls(profiles, cores, hats)
 
     def with_values(self, values):
@@ -438,10 +439,12 @@ class Design:
             Of sources and nodes, solvable where something has no valid
             pixel.
         """
-        third = self.profiles @ (self.hats * hat_weights[:, np.newaxis])
+        third = self.profiles.copy()
+        third.data = third.data * hat_weights[third.indices]
         matrix = np.block([
             [(weighted @ self.profiles.T.tocsr()).toarray(),
-             weighted @ self.hats], [third.T, hat_products]])
+             (weighted @ self.hats).toarray()],
+            [(third @ self.hats).toarray().T, hat_products]])
         diagonal = np.einsum('ii->i', matrix)
         empty = ~(diagonal > 0)
         diagonal *= 1.0 + _RIDGE

@@ -16,8 +16,8 @@ __all__ = ['fit_psf']
 
 _START = MoffatPsf(3.5, 3.5)
 _LEAST_SOURCES, _ENOUGH_STARS, _MOST_SOURCES = 3, 5, 40
-_LEAST_SNR = 10.0
-_ROUNDS = 2
+# Of the sources that count, with the first guess of the profile and then.
+_LEAST_SNR = (3.0, 5.0)
 _MODEL_ERROR = 0.05  # of the profile of a bright source
 _FWHM_LIMITS, _BETA_LIMITS = (1.0, 15.0), (1.6, 8.0)
 
@@ -54,11 +54,12 @@ def fit_psf(scene, sources, *, knows_noise, shift):
         If there are too few sources.
     """
     psf, place = _START, (0.0, 0.0)
-    for number in range(_ROUNDS):
+    for number, least in enumerate(_LEAST_SNR):
         passes = Passes(scene, shapes_from_apertures(sources, psf), psf,
                         knows_noise, place)
         run_passes(passes, shift=False)
-        psf, place = _fit_moffat(passes, shift=shift, widely=number == 0)
+        psf, place = _fit_moffat(passes, least, shift=shift,
+                                 widely=number == 0)
     return psf, place
 
 
@@ -92,9 +93,9 @@ class _Cutouts:
     pixels: list
 
     @classmethod
-    def of(cls, passes):
+    def of(cls, passes, least_snr):
         """Cut the brightest sources out of a fit."""
-        rows = _brightest(passes)
+        rows = _brightest(passes, least_snr)
         scene, chosen = passes.scene, passes.sources[rows]
         residual = passes.fit.residual(scene, passes.stamps)
         weight = scene.valid / scene.variance
@@ -121,9 +122,9 @@ class _Cutouts:
                    for row, part, here in stamps.parts(self.shape))
 
 
-def _fit_moffat(passes, *, shift, widely):
+def _fit_moffat(passes, least_snr, *, shift, widely):
     """Fit FWHM, exponent and shift to the brightest sources."""
-    cutouts = _Cutouts.of(passes)
+    cutouts = _Cutouts.of(passes, least_snr)
 
     def loss(parameters):
         psf = MoffatPsf(np.exp(parameters[0]), 1 + np.exp(parameters[1]))
@@ -149,15 +150,15 @@ def _fit_moffat(passes, *, shift, widely):
     return MoffatPsf(float(np.exp(best[0])), float(1 + np.exp(best[1]))), place
 
 
-def _brightest(passes):
+def _brightest(passes, least_snr):
     """Choose the sources that the profile is fitted to."""
     valid = passes.stamps.sums(passes.scene.valid.astype(float))
     totals = passes.stamps.totals()[0]
     snr = np.where(valid > 0.98 * totals, passes.snr(), 0.0)
-    bright = np.flatnonzero(snr > _LEAST_SNR)
+    bright = np.flatnonzero(snr > least_snr)
     if len(bright) < _LEAST_SOURCES:
         msg = (f"psf='fit' needs {_LEAST_SOURCES} sources of a "
-               f'signal-to-noise ratio above {_LEAST_SNR:g} whose pixels '
+               f'signal-to-noise ratio above {least_snr:g} whose pixels '
                f'are valid, got {len(bright)}: give a photutils PSF model or '
                f'an image')
         raise ValueError(msg)

@@ -1,0 +1,408 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Forced photometry beside apertures and fits of one source at a time.
+
+Run as ``python benchmarks/forced_photometry.py``; ``--m13 FOLDER`` adds five
+exposures of M13. Simulated exposures are of
+`~astro_denoise.simulation.SurveySimulator`, with the point-spread function
+known to all methods but ``forced, fitted``.
+
+For each method and bin of true signal-to-noise ratio (of a matched filter
+without neighbors): ``R``, the slope of the measured against the true flux;
+``scatter``, sigma68 of the difference over the Cramér-Rao bound with all
+neighbors and the background free, over R; ``pull``, sigma68 of the difference
+over the stated error. Aperture fluxes are divided by the share of a star's
+light in the aperture.
+
+On M13 the sources are found on the mean of three exposures and measured on the
+other two. ``R`` is the covariance of the fluxes in one with the raw aperture
+fluxes in the other over that of the raw fluxes; ``scatter`` is sigma68 of the
+differences between both, over R and over that of the raw aperture.
+"""
+
+import argparse
+import time
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.stats import mad_std
+from astropy.table import QTable
+from astropy.utils.exceptions import AstropyUserWarning
+from photutils.detection import DAOStarFinder
+
+from astro_denoise import denoise
+from astro_denoise.photometry import (
+    annulus_photometry,
+    forced_photometry,
+    profile_photometry,
+    sigma68,
+)
+from astro_denoise.simulation import SurveySimulator, moffat_image
+
+SEED = 20150212_97  # used by no other script and no training
+
+M13_RADIUS = 2.0
+M13_FWHM = 2.2  # about, to find the sources with
+SCALE, FWHM, BETA = 0.263, 3.8, 3.5
+SKY = np.sqrt(1.70 * 110 + 110 / 3600 + 81)
+RADIUS, SHARE = 0.72 * FWHM, 0.625
+BINS = (1.5, 5.0, 15.0, 50.0, 500.0)
+METHODS = ('aperture', 'ccd aperture', 'one at a time', 'forced',
+           'forced, fitted')
+# Density per 10^6 pixels, and share of stars.
+SCENES = {'isolated stars': (400, 1.0), 'crowded stars': (5000, 1.0),
+          'galaxies': (1000, 0.2)}
+
+
+def apertures_of(catalog, radius):
+    """
+    Circles around sources.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+        With ``x_centroid`` and ``y_centroid``.
+
+    radius : float
+        In pixels.
+
+    Returns
+    -------
+    apertures : `~astropy.table.QTable`
+        For `~astro_denoise.photometry.annulus_photometry`.
+    """
+    n_sources = len(catalog)
+    return QTable({
+        'ref_id': np.arange(n_sources), 'aperture_x': catalog['x_centroid'],
+        'aperture_y': catalog['y_centroid'],
+        'aperture_a': np.full(n_sources, radius),
+        'aperture_b': np.full(n_sources, radius),
+        'aperture_theta': np.zeros(n_sources)})
+
+
+def measure_all(frame, catalog, psf, noise, stars):
+    """
+    Fluxes and errors of a simulated frame by all methods.
+
+    Parameters
+    ----------
+    frame : `~astropy.nddata.CCDData`
+        In electrons.
+
+    catalog : `~astropy.table.QTable`
+        The sources.
+
+    psf : 2D `~numpy.ndarray`
+        The point-spread function.
+
+    noise : float
+        Of the sky.
+
+    stars : bool
+        Whether all sources are stars: else only the fits that know their
+        shapes are tried.
+
+    Returns
+    -------
+    tables : dict of `~astropy.table.QTable`
+        With ``flux`` and ``flux_error``.
+    """
+    noise = noise * u.electron
+    tables = {}
+    if stars:
+        circles = apertures_of(catalog, RADIUS)
+        tables['aperture'] = annulus_photometry(frame, circles, gain=1,
+                                                error=noise)
+        denoised = denoise(frame, gain=1, read_noise=9)
+        tables['ccd aperture'] = annulus_photometry(denoised, circles)
+        for name in tables:
+            for column in ('flux', 'flux_error'):
+                tables[name][column] /= SHARE
+        stamps = np.array([moffat_image(
+            31, FWHM, BETA, x_offset=x - np.rint(x), y_offset=y - np.rint(y))
+            for x, y in zip(catalog['x_centroid'], catalog['y_centroid'],
+                            strict=True)])
+        tables['one at a time'] = profile_photometry(
+            frame, circles, stamps, gain=1, error=noise)
+    tables['forced'] = forced_photometry(frame, catalog, psf, gain=1,
+                                         error=noise)
+    tables['forced, fitted'] = forced_photometry(frame, catalog, gain=1,
+                                                 error=noise)
+    return tables
+
+
+def simulate(name, settings, seed):
+    """
+    Fluxes of all methods on one kind of scene.
+
+    Parameters
+    ----------
+    name : str
+        One of `SCENES`.
+
+    settings : dict
+        Pixels per side and number of exposures.
+
+    seed : sequence of int
+        Same seed, same scene.
+
+    Returns
+    -------
+    truth, snr, floor : 1D `~numpy.ndarray`
+        Of all sources in all exposures.
+
+    fluxes, errors : dict of 1D `~numpy.ndarray`
+        Of each method.
+    """
+    density, stars = SCENES[name]
+    simulator = SurveySimulator(
+        shape=(settings['size'],) * 2, density=density, star_fraction=stars,
+        psf_fwhm=FWHM * SCALE, psf_beta=BETA, n_cosmic_rays=20,
+        n_bad_columns=0, magnitude_range=(17.0, 22.5), unit='electron')
+    catalog = simulator.catalog(seed=seed)
+    catalog['bulge_fraction'] = 0.0
+    frames, catalog = simulator.exposures(settings['n_exposures'], seed=seed,
+                                          catalog=catalog)
+    psf = moffat_image(81, FWHM, BETA)
+    alone = 1 / np.sqrt(np.sum(psf**2)) * SKY
+    parts = {'truth': [], 'snr': [], 'floor': []}
+    fluxes, errors = {}, {}
+    for frame in frames:
+        tables = measure_all(frame, catalog, psf, SKY, stars == 1.0)
+        truth = catalog['flux'].value
+        parts['truth'].append(truth)
+        parts['snr'].append(truth / np.hypot(alone, np.sqrt(truth)))
+        parts['floor'].append(tables['forced']['floor_error'].value)
+        for method, table in tables.items():
+            fluxes.setdefault(method, []).append(table['flux'].value)
+            errors.setdefault(method, []).append(table['flux_error'].value)
+    joined = [np.concatenate(part) for part in parts.values()]
+    return (*joined, {key: np.concatenate(part)
+                      for key, part in fluxes.items()},
+            {key: np.concatenate(part) for key, part in errors.items()})
+
+
+def report_simulated(settings):
+    """
+    Print the figures of all scenes.
+
+    Parameters
+    ----------
+    settings : dict
+        As for `simulate`.
+    """
+    for number, name in enumerate(SCENES):
+        start = time.perf_counter()
+        truth, snr, floor, fluxes, errors = simulate(name, settings,
+                                                     [SEED, number])
+        print(f'\n{name}: {len(truth)} fluxes')
+        print(f'{"":16s}' + ''.join(
+            f'{f"S/N {low:g}-{high:g}":>22s}' for low, high in pairwise(BINS)))
+        print(f'{"":16s}' + 4 * f'{"R":>8s}{"scatter":>8s}{"pull":>6s}')
+        for method in METHODS:
+            if method not in fluxes:
+                continue
+            print(f'{method:16s}', end='')
+            for low, high in pairwise(BINS):
+                use = ((snr >= low) & (snr < high)
+                       & np.isfinite(fluxes[method]) & np.isfinite(floor))
+                if np.count_nonzero(use) < 20:
+                    print(f'{"-":>8s}{"-":>8s}{"-":>6s}', end='')
+                    continue
+                flux, true = fluxes[method][use], truth[use]
+                slope = np.sum(flux * true) / np.sum(true**2)
+                difference = flux - true
+                print(f'{slope:8.3f}'
+                      f'{sigma68(difference / floor[use]) / slope:8.2f}'
+                      f'{sigma68(difference / errors[method][use]):6.2f}',
+                      end='')
+            print()
+        note(f'{name}: {time.perf_counter() - start:.0f} s')
+
+
+def read_m13(folder):
+    """
+    The five exposures of M13.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where they are.
+
+    Returns
+    -------
+    frames : list of `~astropy.nddata.CCDData`
+        Banding of rows removed.
+    """
+    frames = []
+    for path in sorted(Path(folder).glob('*.fits')):
+        data = fits.getdata(path).astype(float)
+        data -= np.median(data, axis=1, keepdims=True)
+        frames.append(CCDData(data, unit='adu'))
+    return frames
+
+
+def report_m13(folder):
+    """
+    Print the figures of M13.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the exposures are.
+    """
+    frames = read_m13(folder)
+    methods = ('aperture', 'ccd aperture', 'one at a time', 'forced')
+    found = {method: [] for method in methods}
+    snr, psfs = [], []
+    for pair in ((0, 1),):
+        others = [frame.data for number, frame in enumerate(frames)
+                  if number not in pair]
+        mean = np.mean(others, axis=0)
+        catalog = DAOStarFinder(3 * mad_std(mean), M13_FWHM)(mean)
+        circles = apertures_of(catalog, M13_RADIUS)
+        tables = {method: [] for method in methods}
+        for number in pair:
+            frame = frames[number]
+            tables['aperture'].append(annulus_photometry(
+                frame, circles, r_in=10, r_out=20))
+            tables['ccd aperture'].append(annulus_photometry(
+                denoise(frame), circles, r_in=10, r_out=20))
+            tables['one at a time'].append(profile_photometry(
+                frame, circles, r_in=10, r_out=20))
+            tables['forced'].append(forced_photometry(
+                frame, catalog['x_centroid', 'y_centroid'],
+                background_step=40))
+            meta = tables['forced'][-1].meta
+            psfs.append((meta['psf']['fwhm'], meta['psf']['beta'],
+                         *meta['shift'], meta['model_error']))
+        for method in methods:
+            found[method].append(np.array(
+                [table['flux'].value for table in tables[method]]))
+        raw = tables['aperture'][0]
+        snr.append(np.asarray(mean_snr(catalog, mean, raw)))
+    print('\nM13, pairs of exposures; fitted FWHM, beta, shift and error of '
+          'the profile:')
+    for each in psfs:
+        print('   ' + ' '.join(f'{value:7.3f}' for value in each))
+    fluxes = {method: np.concatenate(parts, axis=1)
+              for method, parts in found.items()}
+    print_pairs(fluxes, np.concatenate(snr))
+
+
+def mean_snr(catalog, mean, table):
+    """
+    Signal-to-noise ratio of a single exposure, from the mean of others.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+        The sources.
+
+    mean : 2D `~numpy.ndarray`
+        Mean of the exposures that they were found on.
+
+    table : `~astropy.table.QTable`
+        Aperture fluxes of one exposure.
+
+    Returns
+    -------
+    snr : 1D `~numpy.ndarray`
+        Of each source.
+    """
+    flux = annulus_photometry(mean, apertures_of(catalog, M13_RADIUS),
+                              r_in=10, r_out=20)['flux']
+    return flux / table['flux_error'].value
+
+
+def print_pairs(fluxes, snr):
+    """
+    Print scatter and response of fluxes measured twice.
+
+    Parameters
+    ----------
+    fluxes : dict of 2D `~numpy.ndarray`
+        Shape (2, n_sources).
+
+    snr : 1D `~numpy.ndarray`
+        Of the sources.
+    """
+    bins = (1.5, 3.0, 5.0, 10.0, 30.0)
+    good = np.all([np.isfinite(flux).all(axis=0)
+                   for flux in fluxes.values()], axis=0)
+    print(f'{"":16s}' + ''.join(f'{f"S/N {low:g}-{high:g}":>18s}'
+                                for low, high in pairwise(bins)))
+    print(f'{"sources":16s}' + ''.join(
+        f'{np.count_nonzero(good & (snr >= low) & (snr < high)):18d}'
+        for low, high in pairwise(bins)))
+    raw = fluxes['aperture']
+    for method, flux in fluxes.items():
+        print(f'{method:16s}', end='')
+        for low, high in pairwise(bins):
+            use = good & (snr >= low) & (snr < high)
+            if np.count_nonzero(use) < 20:
+                print(f'{"-":>10s}{"-":>8s}', end='')
+                continue
+            mine, other = flux[:, use], raw[:, use]
+            response = (np.sum(np.cov(mine, other)[[0, 1], [3, 2]])
+                        / (2 * np.cov(other)[0, 1]))
+            scatter = (sigma68(mine[0] - mine[1])
+                       / sigma68(other[0] - other[1]))
+            print(f'{response:10.2f}{scatter / response:8.2f}', end='')
+        print()
+
+
+def report_speed(settings):
+    """
+    Print the time of a large frame.
+
+    Parameters
+    ----------
+    settings : dict
+        As for `simulate`.
+    """
+    for shape, n_sources in settings['speed']:
+        rng = np.random.default_rng(SEED)
+        catalog = QTable({'x': rng.uniform(0, shape[1] - 1, n_sources),
+                          'y': rng.uniform(0, shape[0] - 1, n_sources)})
+        image = rng.normal(100, 5, shape)
+        start = time.perf_counter()
+        forced_photometry(image, catalog, moffat_image(61, FWHM, BETA),
+                          error=5.0, gain=1)
+        print(f'{n_sources} sources on {shape[0]}x{shape[1]}: '
+              f'{time.perf_counter() - start:.1f} s')
+
+
+def note(text):
+    """Print how long a part took, which is no result."""
+    print(f'# {text}')
+
+
+def main():
+    """
+    Print all figures.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[1])
+    parser.add_argument('--size', type=int, default=512)
+    parser.add_argument('--n-exposures', type=int, default=2)
+    parser.add_argument('--m13', metavar='FOLDER')
+    parser.add_argument('--speed', action='store_true')
+    options = parser.parse_args()
+    warnings.simplefilter('ignore', AstropyUserWarning)
+    settings = {'size': options.size, 'n_exposures': options.n_exposures,
+                'speed': [((1024, 1024), 1000), ((4096, 2048), 10000)]}
+    if options.speed:
+        report_speed(settings)
+        return
+    report_simulated(settings)
+    if options.m13:
+        report_m13(options.m13)
+
+
+if __name__ == '__main__':
+    main()
