@@ -16,8 +16,9 @@ __all__ = ['fit_psf']
 
 _START = MoffatPsf(3.5, 3.5)
 _LEAST_SOURCES, _ENOUGH_STARS, _MOST_SOURCES = 3, 5, 40
-# Of the sources that count, with the first guess of the profile and then.
-_LEAST_SNR = (3.0, 5.0)
+# Of the sources that count, in each round. Fitted to fainter ones, the
+# profile may become that of the unresolved light around them.
+_LEAST_SNR = (10.0, 10.0)
 _MODEL_ERROR = 0.05  # of the profile of a bright source
 _FWHM_LIMITS, _BETA_LIMITS = (1.0, 15.0), (1.6, 8.0)
 
