@@ -384,7 +384,8 @@ class AutoencoderRecipe(PaperRecipe):
 
     def train(self, run, *, n_steps=None, n_skies=None):
         """Train in single precision, and measure the network."""
-        return super().train(replace(run, dtype=torch.float32),
+        runtime = replace(run.runtime, dtype=torch.float32)
+        return super().train(replace(run, runtime=runtime),
                              n_steps=n_steps, n_skies=n_skies)
 
 
