@@ -59,6 +59,8 @@ import threading
 import time
 
 import numpy as np
+import astropy.nddata  # a fork amid imports of others is not ours
+import numpy.fft
 import astro_denoise
 from astro_denoise.models import registry
 
