@@ -47,8 +47,8 @@ from zoo_frames import KINDS, draw
 from astro_denoise import denoise
 from astro_denoise.frames.scaling import Scale, single_precision
 from astro_denoise.noise import estimate_background
-from astro_denoise.noise.block_map import map_on_pixels
 from astro_denoise.noise.findings import measure_noise
+from astro_denoise.noise.model import relative_mesh
 from astro_denoise.noise.supplied import compare_supplied
 
 SEED = 20220131_22  # used by no other script and no training
@@ -119,8 +119,8 @@ def map_range(frame, found, exponent):
         for i, level in enumerate(found.phase_levels):
             plane[i // 2::2, i % 2::2] = level
     elif found.block_map is not None:
-        plane = map_on_pixels(found.block_map, shape,
-                              found.block_size).numpy()
+        whole = tuple(slice(0, n) for n in shape)
+        plane = found.level * relative_mesh(found).over(whole, float)
     else:
         plane = np.full(shape, found.level)
     ratio = np.ldexp(plane, exponent) / frame.sigma

@@ -30,7 +30,6 @@ from .route import denoise_plane
 
 __all__ = ['denoise']
 
-_MOST_VERSIONS = 32  # of a frame; those of ``inference.averaging``
 
 _PROGRESS = ('{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} '
              '[{elapsed}<{remaining}]')
@@ -83,8 +82,9 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     average : int, optional
         Denoise so many versions of the frame, turned and shifted by one
         pixel, and take their mean, up to 32. The models do not know which
-        way is up: the results of two versions differ by 0.05 sigma (rms),
-        those of means of 8 by less than 0.02. Takes as many times as long.
+        way is up: the results of two versions differ by 0.05 sigma (rms).
+        Means of 8 do not depend on turns, and differ by less than half as
+        much for a shift by one pixel. Takes as many times as long.
 
     device : str or `torch.device`, optional
         Default: a CUDA device where there is one, else the processor.
@@ -217,12 +217,14 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
 
 def _check_average(average):
     """Refuse numbers of versions that there are not."""
+    from ..inference.averaging import MOST_VERSIONS
+
     if isinstance(average, bool) or not isinstance(average,
                                                    int | np.integer):
         msg = f'average must be an integer, got {average!r}'
         raise TypeError(msg)
-    if not 1 <= average <= _MOST_VERSIONS:
-        msg = f'average must be from 1 to {_MOST_VERSIONS}, got {average}'
+    if not 1 <= average <= MOST_VERSIONS:
+        msg = f'average must be from 1 to {MOST_VERSIONS}, got {average}'
         raise ValueError(msg)
 
 
@@ -274,7 +276,7 @@ def _arrays(reader, array, uncertainty, return_uncertainty):
     shape, dtype = reader.pixels.shape, result_type(reader.pixels.dtype)
     array, uncertainty = (
         each if each is None else without_axes(each, reader.n_empty)
-        if reader.n_empty else each for each in (array, uncertainty))
+        for each in (array, uncertainty))
     wanted = return_uncertainty or (array is None
                                     and isinstance(reader.data, NDData))
     if wanted and uncertainty is None:

@@ -413,7 +413,7 @@ def without_axes(array, number):
     """
     Leave out the first axes of an array that has axes.
     """
-    return array[(0,) * number] if array.ndim else array
+    return array[(0,) * number] if number and array.ndim else array
 
 
 def working_type(dtype):

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 
 from .block_levels import BLOCK, block_table, lower_mode
 
-__all__ = ['BlockLevels', 'blank_blocks', 'block_levels', 'block_map',
-           'map_on_pixels', 'relative_map']
+__all__ = ['BlockLevels', 'blank_blocks', 'block_levels', 'relative_map']
 
 _LARGE = 2**22      # pixels of a plane above which the map is coarser
 _FINE = 32          # pixels a side of a block of other maps
@@ -21,42 +20,6 @@ _MANY = 0.03     # of the blocks that must differ
 _DIFFERENT = 3.0  # errors
 _ALIKE = 2.0      # errors, within which blocks are averaged
 _REACH = 2        # blocks
-
-
-def block_map(levels, errors, index, grid):
-    """
-    Noise of each block, where there is more than one level.
-
-    Parameters
-    ----------
-    levels, errors : 1D `~torch.Tensor`
-        Noise of each block and its error, NaN where unknown.
-
-    index : 1D `~torch.Tensor`
-        Which of all blocks they are, counted row by row.
-
-    grid : tuple of int
-        Rows and columns of blocks.
-
-    Returns
-    -------
-    plane : 2D `~torch.Tensor` or `None`
-        Noise of all blocks, the mean of each and those near it that are
-        alike; `None` where one level is enough.
-    """
-    known = torch.isfinite(levels) & (levels > 0)
-    if int(known.sum()) < 4:
-        return None
-    logs, log_errors = levels[known].log(), (errors / levels)[known]
-    mode, *_ = lower_mode(logs, log_errors)
-    far = (logs - mode).abs() > _DIFFERENT * log_errors
-    if float(far.double().mean()) <= _MANY:
-        return None
-    plane = torch.full((grid[0] * grid[1],), math.nan, dtype=logs.dtype,
-                       device=logs.device)
-    error = torch.full_like(plane, math.inf)
-    plane[index[known]], error[index[known]] = logs, log_errors.to(plane)
-    return _of_alike(plane.reshape(grid), error.reshape(grid)).exp()
 
 
 def _of_alike(plane, error):
@@ -186,45 +149,23 @@ def relative_map(blocks, level, sky, slope):
     Returns
     -------
     relative : 2D `~torch.Tensor` or `None`
-        1 where the noise is that of the level; `None` where one level is
-        enough.
+        1 where the noise is that of the level, the mean of each block and
+        those near it that are alike; `None` where one level is enough.
     """
-    logs, errors = blocks.logs.flatten(), blocks.errors.flatten()
-    known = torch.isfinite(logs)
-    if not known.any():
+    known = torch.isfinite(blocks.logs)
+    if int(known.sum()) < 4:
         return None
+    # Of the noise, half of what they are of the variance.
+    errors = torch.where(known, blocks.errors / 2, math.inf)
+    mode = lower_mode(blocks.logs[known], blocks.errors[known])[0]
+    light = (blocks.dark - sky).clamp(0).nan_to_num(0.0)
+    logs = torch.where(known, (blocks.logs - mode - torch.log1p(
+        slope * light / level**2)) / 2, math.nan)
     mode = lower_mode(logs[known], errors[known])[0]
-    levels = ((logs - mode) / 2).exp()
-    light = (blocks.dark.flatten() - sky).clamp(0).nan_to_num(0.0)
-    levels = levels / torch.sqrt(1 + slope * light / level**2)
-    return block_map(levels, levels * errors / 2,
-                     torch.arange(len(logs), device=logs.device),
-                     tuple(blocks.logs.shape))
-
-
-def map_on_pixels(plane, shape, size):
-    """
-    Interpolate a map of blocks to the pixels.
-
-    Parameters
-    ----------
-    plane : 2D `~torch.Tensor`
-        One value a block.
-
-    shape : tuple of int
-        Rows and columns of pixels.
-
-    size : int
-        Pixels per side of a block.
-
-    Returns
-    -------
-    pixels : 2D `~torch.Tensor`
-        Linear between the middles of the blocks (float32).
-    """
-    wide = F.interpolate(plane[None, None].float(), scale_factor=size,
-                         mode='bilinear', align_corners=False)[0, 0]
-    return wide[:shape[0], :shape[1]]
+    far = (logs - mode).abs()[known] > _DIFFERENT * errors[known]
+    if float(far.double().mean()) <= _MANY:
+        return None
+    return _of_alike(logs, errors).exp()
 
 
 def _near(plane):

@@ -135,7 +135,7 @@ def _correlation(found):
             f'each of the {lines} before')))
         return doubts
     if found.verdict == 'correlated':
-        rho = max(found.correlation, key=abs)
+        rho = found.largest_correlation
         cause = ('as in resampled frames' if rho > 0 else
                  'as after sharpening or differences of neighbours')
         doubts.append(Doubt('correlated', CorrelatedNoiseWarning, (

@@ -175,6 +175,13 @@ class NoiseFindings:
     pedestal: float = 0.0
 
     @property
+    def largest_correlation(self):
+        """
+        That of the axis along which it is farther from 0.
+        """
+        return max(self.correlation, key=abs)
+
+    @property
     def may_have_map(self):
         """
         Whether noise that differs from place to place can be told.

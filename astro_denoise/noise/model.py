@@ -159,7 +159,7 @@ def estimate_noise_level(values, valid):
     5.0 0.0
     """
     found = _findings(values, valid)
-    return found.pixel_level, _largest(found.correlation)
+    return found.pixel_level, found.largest_correlation
 
 
 def estimate_gain(values, valid):
@@ -203,13 +203,6 @@ def _findings(values, valid):
     return measure_noise(
         torch.from_numpy(single_precision(scaled, scale.pedestal)),
         torch.from_numpy(valid), mapped=False).times(2.0**scale.exponent)
-
-
-def _largest(correlation):
-    """
-    The one of both axes that is farther from 0.
-    """
-    return max(correlation, key=abs)
 
 
 def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
@@ -295,7 +288,7 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
         known_slope=lambda sky, level: _slope(
             sky + taken_off, level, **given)), pedestal=taken_off)
     shared = {'background': background, 'mesh': mesh, 'valid': valid,
-              'found': found, 'correlation': _largest(found.correlation)}
+              'found': found, 'correlation': found.largest_correlation}
     if known:
         return _known_noise(sky, sigma, given, shared)
     if not found.level > 0:

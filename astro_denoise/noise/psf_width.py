@@ -26,7 +26,6 @@ _ROUND = 0.08        # median of a locus of stars, knots of nebulae have more
 _SHARPEST = 0.42     # pixels: a star of 1.0 pixel; cosmic rays are sharper
 _SAME = 1.08         # stars agree in width within this factor
 _ENOUGH = 6          # sources that agree, fewer may be galaxies
-_CROWD = 3.0         # times what wider sources lie as dense
 
 _FWHM = 2.3548
 # A Gaussian fitted to a Moffat profile (beta = 3.5) is wider.

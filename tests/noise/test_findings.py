@@ -8,8 +8,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from astro_denoise.noise.block_map import map_on_pixels
 from astro_denoise.noise.findings import measure_noise
+from astro_denoise.noise.model import relative_mesh
 
 WHITE = [
     'blank, gain 0.3', 'blank, sky subtracted', 'gradient',
@@ -95,8 +95,8 @@ def test_map(zoo, name, tolerance):
     found = measure_noise(values, valid)
     plane = np.empty(values.shape)
     if found.phase_levels is None:
-        plane[...] = map_on_pixels(found.block_map, values.shape,
-                                   found.block_size)
+        whole = tuple(slice(0, n) for n in values.shape)
+        plane[...] = found.level * relative_mesh(found).over(whole, float)
     else:
         assert found.phases.found
         for i, level in enumerate(found.phase_levels):
