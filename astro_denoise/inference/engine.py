@@ -186,11 +186,10 @@ def _denoised_rows(answers, tile, planes, measurement, write, block):
         check_answers(noise)
         noise_map = planes.noise_map[done, core]
         denoised = planes.values[done, core] - noise_map * noise
-        if measurement.electrons is not None and (
-                measurement.relative is None):
+        if measurement.electrons is not None:
             noise_map = _with_photons(
                 noise_map, denoised, planes.background[done, core],
-                measurement.level, *measurement.electrons)
+                measurement, (done, core))
         write(done, core, denoised, noise_map * np.exp(0.5 * log_variance))
         yield n_done / height
 
@@ -226,8 +225,7 @@ def _in_blocks(answers, first, stop, block):
             held = [plane[:, :, max(cut - begin, 0):] for plane in answer]
 
 
-def _with_photons(noise_map, denoised, background, level, gain, read_noise,
-                  pedestal):
+def _with_photons(noise_map, denoised, background, measurement, window):
     """
     A noise map that has the photons of what was found, at least.
 
@@ -235,15 +233,18 @@ def _with_photons(noise_map, denoised, background, level, gain, read_noise,
     a few pixels tells it, which a compact one of a few sigmas does not.
     What is below 1 sigma may be noise itself.
     """
+    gain, read_noise, pedestal = measurement.electrons
     photons = (denoised - pedestal).astype(np.float32)
     np.maximum(photons, 0.0, out=photons)
     photons *= np.float32(1.0 / gain)
     photons += np.float32((read_noise / gain)**2)
     np.sqrt(photons, out=photons)
+    if measurement.relative is not None:
+        photons *= measurement.relative.over(window, np.float32)
     photons -= noise_map
     np.maximum(photons, 0.0, out=photons)
     found = (denoised - background).astype(np.float32)
-    found *= np.float32(1.0 / level)
+    found *= np.float32(1.0 / measurement.level)
     photons *= np.clip(found, 0.0, 1.0, out=found)
     photons += noise_map
     return photons

@@ -40,7 +40,7 @@ _FAINT = 4.0
 # Width of the point-spread function, in pixels, that the context is
 # relative to, and the one taken where none is known.
 _CONTEXT_FWHM = 3.5
-_UNKNOWN_FWHM = 2.2
+_UNKNOWN_FWHM = 2.6
 
 
 class CCDDenoiser(nn.Module):

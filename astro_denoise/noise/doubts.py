@@ -22,6 +22,12 @@ _LARGEST_READ_NOISE = 300.0
 # is none, or the light is no photons.
 _LARGEST_GAIN = 3.0
 
+# Noise of bright pixels that may be larger than it is taken by this factor.
+_LARGEST_BRIGHT = 1.2
+
+# Share of pixels of ten sigma and more of a frame that is full of structure.
+_FULL = 0.02
+
 # Cards that say that neighbouring pixels have filters of their own.
 _MOSAIC_CARDS = ('BAYERPAT', 'COLORTYP', 'CFA', 'CFAPAT', 'FILTER')
 
@@ -102,7 +108,8 @@ def doubts_of(model, *, exponent=0, header=None):
             f'read_noise, if you know better')))
     if 'DNMODEL' not in (header or {}):
         # What is left of noise in a denoised frame is not its error.
-        doubts += _supplied(model, in_unit)
+        doubts += (_supplied(model, in_unit) + _bright(model)
+                   + _structure(found))
     return doubts + _gain(model)
 
 
@@ -162,6 +169,31 @@ def _supplied(model, in_unit):
                  if supplied.fits_as in _ARTICLES else
                  '; leave it out to have the noise estimated')
     return [Doubt('supplied', NoiseEstimateWarning, text)]
+
+
+def _bright(model):
+    found = model.found
+    seen = model.gain is None or math.isclose(
+        model.gain * found.photon_slope, 1)
+    if model.origin != 'estimated' or not seen or (
+            found.bright_factor < _LARGEST_BRIGHT):
+        return []
+    largest = '' if math.isinf(found.bright_factor) else (
+        f' by a factor of up to {found.bright_factor:.2g}')
+    return [Doubt('bright', NoiseEstimateWarning, (
+        f'the frame does not tell how its noise grows with its light: the '
+        f'uncertainty of bright pixels may be too small{largest}; give '
+        f'gain'))]
+
+
+def _structure(found):
+    if found.seeing.verdict == 'locus' or found.bright_share < _FULL:
+        return []
+    return [Doubt('structure', UnusualImageWarning, (
+        f'{_percent(found.bright_share)} of the pixels are ten sigma above '
+        f'the sky, and there are too few stars that tell the seeing: where '
+        f'structure is sharp, the uncertainty of the result may be too '
+        f'small by a factor of up to 1.5'))]
 
 
 _ARTICLES = {

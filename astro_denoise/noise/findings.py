@@ -19,7 +19,7 @@ from .correlation import find_level, uncorrelated
 from .defects import find_defects
 from .lines import line_noise
 from .phases import PhasePattern, find_phases, split_phases
-from .photon_slope import photon_slope
+from .photon_slope import PhotonSlope, photon_slope
 from .psf_width import PsfWidth, psf_width
 from .quantization import dither, quantization_step, rounding_noise
 
@@ -33,6 +33,9 @@ _LOW_ORDERS = ((0, 2), (1, 2), (2, 2), (2, 1), (2, 0))
 _WIDE = 1.3          # range of a level, beyond which light is structure
 _COARSE = 0.75      # steps, below which rounding is most of the noise
 _NO_PATTERN = PhasePattern((0.0,) * 3, (0.0,) * 3, found=False)
+_SHARP = 2.0  # pixels: stars whose differences look like noise
+_MANY_BRIGHT = 100   # pixels
+_SMALL = 64**2       # pixels, of which too few are sky
 _FEW = 60_000      # fourth differences, below which second ones are used too
 
 
@@ -135,6 +138,16 @@ class NoiseFindings:
         Variance per unit of light above the sky; 0 where it is not
         significant.
 
+    photon_limit : float
+        What the slope may be; infinite where the plane does not tell.
+
+    bright_light : float
+        Median light above the sky of the pixels that have at least ten
+        times the level of it; 0 where there are few.
+
+    bright_share : float
+        Share of them in the valid pixels.
+
     seeing : `~astro_denoise.noise.psf_width.PsfWidth`
         Width of the point sources, and whether it is a locus, an upper
         limit, or unknown.
@@ -167,6 +180,9 @@ class NoiseFindings:
     defect_mask: torch.Tensor = field(repr=False)
     sky: float = 0.0
     photon_slope: float = 0.0
+    photon_limit: float = 0.0
+    bright_light: float = 0.0
+    bright_share: float = 0.0
     seeing: PsfWidth = field(
         default_factory=lambda: PsfWidth(None, 'unknown', 0))
     block_size: int = 64
@@ -188,6 +204,17 @@ class NoiseFindings:
         """
         return (self.level > 0 and not self.phases.found
                 and self.level >= _COARSE * self.step)
+
+    @property
+    def bright_factor(self):
+        """
+        Largest noise of bright pixels over that of the photon slope.
+        """
+        variance = self.level**2 + self.photon_slope * self.bright_light
+        if self.bright_light == 0 or variance == 0:
+            return 1.0
+        return math.sqrt((self.level**2 + self.photon_limit
+                          * self.bright_light) / variance)
 
     def with_map(self, blocks, *, slope=None):
         """
@@ -237,7 +264,8 @@ class NoiseFindings:
         return replace(
             self, **{name: factor * getattr(self, name) for name in (
                 'level', 'level_error', 'step', 'line_level', 'sky',
-                'photon_slope', 'pedestal')},
+                'photon_slope', 'photon_limit', 'bright_light',
+                'pedestal')},
             level_range=tuple(factor * one for one in self.level_range),
             phase_levels=self.phase_levels and tuple(
                 factor * one for one in self.phase_levels),
@@ -428,9 +456,10 @@ def measure_noise(values, valid, *, no_data=None, background=None,
         factor, poisson = _step_factor(values, valid, findings, table, step)
     sky = _sky_value(findings, table)
     seeing = _seeing(values, valid, background, findings.level)
-    slope = step if poisson else 0.0
+    slope = PhotonSlope(step, step) if poisson else PhotonSlope()
     low, high = findings.range
-    if not (pattern.found or poisson or high > _WIDE * low):
+    sharp = seeing.fwhm is not None and seeing.fwhm < _SHARP
+    if not (pattern.found or poisson or sharp or high > _WIDE * low):
         slope = photon_slope(
             plane, valid, findings.level, sky,
             white=findings.verdict == 'white',
@@ -444,7 +473,9 @@ def measure_noise(values, valid, *, no_data=None, background=None,
         found, step=step, phases=pattern, defects=no_data.defects,
         defect_mask=no_data.mask, phase_levels=phase_levels and tuple(
             factor * one for one in phase_levels), sky=sky,
-        photon_slope=slope, poisson=poisson, seeing=seeing)
+        photon_slope=slope.value, photon_limit=slope.limit,
+        poisson=poisson, seeing=seeing,
+        **_bright(values, valid, sky, found.level))
     if mapped and found.may_have_map:
         slope = known_slope and known_slope(found.sky, found.pixel_level)
         found = found.with_map(block_levels(plane, valid), slope=slope)
@@ -482,6 +513,17 @@ def _sky_value(findings, table):
     return float(table.dark[near].median())
 
 
+def _bright(values, valid, sky, level):
+    """
+    Light and share of the pixels that have ten times the level, if many do.
+    """
+    light = values[(values > sky + 10 * level) & valid] - sky
+    if light.numel() < _MANY_BRIGHT or valid.numel() < _SMALL:
+        return {}
+    return {'bright_light': float(light.median()),
+            'bright_share': light.numel() / int(valid.sum())}
+
+
 def _seeing(values, valid, background, level):
     """
     Width of the point sources, if the background is known.
@@ -510,13 +552,9 @@ def _line_pattern(plane, valid, findings, pattern, most):
     """
     if pattern.found:
         return None, 0.0
-    size = block_size(plane.shape)
-    found = [line_noise(plane, valid, axis=axis, size=size, most=most // 2)
-             for axis in (0, 1)]
-    if max(found) == 0:
-        return None, 0.0
-    axis = 0 if found[0] > found[1] else 1
-    return axis, found[axis] * findings.level
+    axis, share = line_noise(plane, valid, size=block_size(plane.shape),
+                             most=most // 2)
+    return axis, share * findings.level
 
 
 def _step_factor(values, valid, findings, table, step):

@@ -16,23 +16,24 @@ _SIGNIFICANT = 5.0
 _ORDERS = (4, 8)
 
 
-def line_noise(values, valid, *, axis, size=64, most=64):
+def line_noise(values, valid, *, size=64, most=64):
     """
-    Measure the noise that rows (or columns) have in common.
+    Measure the noise that rows or columns have in common.
 
     Parameters
     ----------
     values, valid : 2D `~torch.Tensor`
         The plane, and `False` where a pixel must not be used.
 
-    axis : {0, 1}
-        0 for rows, 1 for columns.
-
     size, most : int, optional
-        Pixels per side of a block, and blocks that are looked at.
+        Pixels per side of a block, and blocks that are looked at along
+        each axis.
 
     Returns
     -------
+    axis : {0, 1} or `None`
+        0 for rows, 1 for columns, `None` for neither.
+
     share : float
         Standard deviation that the lines have in common, over that of a
         pixel without it; 0 where it is not significant, or falls with the
@@ -43,27 +44,55 @@ def line_noise(values, valid, *, axis, size=64, most=64):
     Differences from line to line are averaged along the lines, block by
     block: what the means of neighbouring blocks have in common is the
     noise of the lines. Structure is not coherent over so many pixels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.noise.lines import line_noise
+    >>> generator = torch.Generator().manual_seed(1)
+    >>> values = torch.randn(256, 256, generator=generator)
+    >>> values += torch.randn(256, 1, generator=generator)
+    >>> axis, share = line_noise(values, values > -9)
+    >>> print(f'{axis} {share:.1f}')
+    0 1.1
     """
-    if axis == 1:
-        values, valid = values.T, valid.T
-    n_rows, n_columns = (-(-n // size) for n in values.shape)
-    every = max(1, -(-n_rows * n_columns // most))
-    parts = [slice(row * size, (row + 1) * size)
-             for row in range(0, n_rows, every)]
-    found = {order: [] for order in _ORDERS}
-    for rows in parts:
-        good = valid[rows]
-        if good.shape[0] < 2 * max(_ORDERS) or not good.any():
-            continue
-        height = good.shape[0]
-        blocks = without_spikes(cut_blocks(values[rows], good, size)[0])
-        for order in _ORDERS:
-            found[order].append(_line_means(blocks[:, :height], order))
+    grid = [-(-n // size) for n in values.shape]
+    every = max(1, -(-grid[0] * grid[1] // most))
+    along = _rows_of_blocks(values, valid, size, every)
+    shares = [_share(along)]
+    if every == 1 and along:
+        # the same blocks, turned
+        across = list(torch.stack(along).permute(1, 0, 3, 2).contiguous())
+    else:
+        across = _rows_of_blocks(values.T, valid.T, size, every)
+    shares.append(_share(across))
+    axis = 0 if shares[0] > shares[1] else 1
+    return (axis, shares[axis]) if shares[axis] else (None, 0.0)
+
+
+def _rows_of_blocks(values, valid, size, every):
+    """
+    The blocks side by side in some rows, without spikes.
+    """
+    found = []
+    for row in range(0, -(-values.shape[0] // size), every):
+        part = slice(row * size, (row + 1) * size)
+        if valid[part].any():
+            found.append(without_spikes(
+                cut_blocks(values[part], valid[part], size)[0]))
+    return found
+
+
+def _share(rows):
+    """
+    What the lines of blocks have in common, if all orders say it.
+    """
     shares = []
     for order in _ORDERS:
-        if not found[order]:
+        if not rows:
             return 0.0
-        share, error = _common(found[order])
+        share, error = _common([_line_means(blocks, order)
+                                for blocks in rows])
         if share < _SIGNIFICANT * error or share <= 0:
             return 0.0
         shares.append(math.sqrt(share))

@@ -5,11 +5,12 @@ How the noise of a plane grows with its light.
 
 import logging
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-__all__ = ['photon_slope']
+__all__ = ['PhotonSlope', 'photon_slope']
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,27 @@ _MISFIT = 3.0             # reduced chi-squared of a fit
 # over the mean of 3 x 3 pixels, at most.
 _LEFT_OF_STARS = ((2.0, 2.5, 3.0, 4.0),
                   (0.04, 0.015, 0.006, 0.0013))
+
+
+@dataclass(frozen=True)
+class PhotonSlope:
+    """
+    Growth of the variance of a plane with its light.
+
+    Attributes
+    ----------
+    value : float
+        Variance per unit of light above the sky, one error low, in the
+        unit of the plane: the inverse of a gain. 0 where it is not
+        significant.
+
+    limit : float
+        What it may be, one error high; infinite where the plane does not
+        tell.
+    """
+
+    value: float = 0.0
+    limit: float = math.inf
 
 
 def _binomial(plane, order):
@@ -99,10 +121,8 @@ def photon_slope(values, valid, level, sky, *, white=True, fwhm=None):
 
     Returns
     -------
-    slope : float
-        Variance per unit of light above the sky, one error low, in the
-        unit of the plane: the inverse of a gain. 0 where it is not
-        significant.
+    slope : `PhotonSlope`
+        The slope and its limit.
 
     Examples
     --------
@@ -113,12 +133,12 @@ def photon_slope(values, valid, level, sky, *, white=True, fwhm=None):
     >>> light = light.expand(300, 300)
     >>> values = torch.poisson(light, generator=generator)
     >>> slope = photon_slope(values, values > 0, 10.0, 100.0)
-    >>> print(f'{slope:.1f}')
-    0.9
+    >>> print(f'{slope.value:.1f} {slope.limit:.1f}')
+    0.9 0.9
     """
     n_rows, n_columns = values.shape
     if not level > 0 or min(n_rows, n_columns) < 16:
-        return 0.0
+        return PhotonSlope()
     every = max(1, values.numel() // _MOST_PIXELS)
     rows, dark = [], []
     for start in range(0, n_rows, _ROWS * every):
@@ -139,7 +159,7 @@ def photon_slope(values, valid, level, sky, *, white=True, fwhm=None):
     if dark.size > 500:
         points.insert(0, (0.0, _variance(dark), dark.size))
     if len(points) < 4:
-        return 0.0
+        return PhotonSlope()
     mean, variance, number = np.array(points).T
     # the brightest bins are left out until the terms fit the others
     for last in range(len(mean), 3, -1):
@@ -150,8 +170,9 @@ def photon_slope(values, valid, level, sky, *, white=True, fwhm=None):
             logger.debug('photon slope %s +- %s', slope, error)
             seen = slope > error * (
                 _SIGNIFICANT if structure == math.inf else _LIKELY)
-            return (slope - error) * level if seen else 0.0
-    return 0.0
+            return PhotonSlope((slope - error) * level if seen else 0.0,
+                               (max(slope, 0.0) + error) * level)
+    return PhotonSlope()
 
 
 def _most_structure(fwhm):

@@ -161,7 +161,8 @@ def warn_of_frames(folder, method, *, blind=False, stacklevel=3):
     """
     frames = folder.frames
     warn_of(folder.measurements, header=folder.header,
-            without=('correlated',), stacklevel=stacklevel + 1)
+            without=('correlated', 'bright', 'structure'),
+            stacklevel=stacklevel + 1)
     _warn_of_correlation(folder.measurements, method, blind=blind,
                          stacklevel=stacklevel + 1)
     filters = Counter(frame.filter for frame in frames

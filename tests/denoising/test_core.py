@@ -6,6 +6,7 @@ Tests of denoising frames: types, bad pixels, and how it runs.
 import copy
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import astropy.units as u
 import numpy as np
@@ -211,9 +212,10 @@ def test_same_result_again(ccd):
 
 def test_threads(ccd, sky):
     data = [sky((150, 100), seed=seed) for seed in range(8)]
-    expected = [denoise(one) for one in data]
+    denoise_one = partial(denoise, uncertainty=SIGMA)
+    expected = [denoise_one(one) for one in data]
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(denoise, data))
+        results = list(pool.map(denoise_one, data))
     for result, alone in zip(results, expected, strict=True):
         assert_allclose(result, alone, rtol=0, atol=1e-4 * SIGMA)
 

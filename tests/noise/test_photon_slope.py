@@ -14,7 +14,8 @@ def slopes(n):
     for seed in range(1, n + 1):
         values = torch.poisson(
             light, generator=torch.Generator().manual_seed(seed))
-        found.append(photon_slope(values, values > 0, 10.0, 100.0))
+        found.append(
+            photon_slope(values, values > 0, 10.0, 100.0).value)
     return found
 
 

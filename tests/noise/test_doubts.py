@@ -1,0 +1,67 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Tests of what is said of doubtful frames.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+from astro_denoise.noise import noise_model
+from astro_denoise.noise.doubts import doubts_of
+
+
+def kinds_of(model):
+    return {doubt.kind for doubt in doubts_of(model)}
+
+
+@pytest.mark.parametrize('seed', [2, 3])
+@pytest.mark.parametrize('name', [
+    'survey, PSF 1.0 px', 'survey, PSF 1.5 px', 'survey, PSF 3.0 px',
+    'crowded, 600 per Mpix', 'crowded, 6000 per Mpix',
+    'crowded, undersampled (1.5 px)', 'electrons', 'dead pixels 5 %',
+    '15 % masked, one by one', 'constant noise on structure of 4 px',
+    'galaxies only', 'steps of 16 (12 bits in 16)'])
+def test_noise_of_bright_pixels_is_right_or_doubtful(zoo, name, seed):
+    frame, values, valid = zoo(name, seed)
+    model = noise_model(values.numpy(), valid.numpy())
+    light = frame.truth - np.percentile(frame.truth, 5)
+    bright = frame.valid & frame.real & (light > 10 * frame.level)
+    sigma = frame.level if frame.sigma is None else frame.sigma
+    stated = np.median((model.sigma / sigma)[bright]) if (
+        bright.sum() > 100) else 1.0
+    assert stated < 1.2
+    assert stated > 1 / 1.2 or 'bright' in kinds_of(model)
+
+
+def test_gain_settles_the_noise_of_bright_pixels(zoo):
+    _, values, valid = zoo('crowded, undersampled (1.5 px)')
+    given = values.numpy(), valid.numpy()
+    model = noise_model(*given)
+    assert math.isinf(model.found.bright_factor)
+    assert 'bright' in kinds_of(model)
+    assert 'bright' not in kinds_of(noise_model(*given, gain=1.5))
+    assert 'bright' not in kinds_of(noise_model(
+        *given, sigma=np.full(values.shape, model.level, np.float32)))
+
+
+@pytest.mark.parametrize('factor', [1e-12, 1e9])
+def test_bright_factor_has_no_unit(zoo, factor):
+    _, values, valid = zoo('crowded, 6000 per Mpix')
+    found = noise_model(values.numpy(), valid.numpy()).found
+    times = found.times(factor)
+    assert 1 < found.bright_factor < 1.2
+    np.testing.assert_allclose(times.bright_factor, found.bright_factor)
+    np.testing.assert_allclose(times.bright_light,
+                               factor * found.bright_light)
+
+
+@pytest.mark.parametrize(('name', 'said'), [
+    ('nebula, structure of 8 px', True), ('filaments', True),
+    ('long slit', True), ('crowded, 20000 per Mpix', False),
+    ('blank, gain 1', False), ('survey, PSF 3.0 px', False)])
+def test_structure_without_stars(zoo, name, said):
+    _, values, valid = zoo(name)
+    model = noise_model(values.numpy(), valid.numpy())
+    assert ('structure' in kinds_of(model)) is said
