@@ -18,7 +18,7 @@ from astro_denoise import denoise, load_model, train_denoiser
 
 WORKER = Path(__file__).with_name('careamics_worker.py')
 
-OURS = ('noise2void', 'n2v2', 'pn2v', 'noise2noise', 'gr2r')
+OURS = ('noise2void', 'n2v2', 'pn2v', 'r2r', 'noise2noise', 'gr2r')
 THEIRS = {'careamics n2v': 'n2v', 'careamics n2v2': 'n2v2'}
 KNOWN = {'gain': 'GAIN', 'read_noise': 'RDNOISE'}
 

@@ -40,9 +40,36 @@ def _run_models(options):
             tell(f'  {name:16s} {model.hash[:8]}  ' + textwrap.fill(
                 model.metadata.get('summary', ''), 50,
                 subsequent_indent=29 * ' '))
+            if options.files:
+                for line in _facts(model):
+                    tell(f'{18 * " "}{line}')
     if any(tasks.values()):
         tell('The number begins the SHA-256 of the weights (DNHASH in '
              'headers).')
     for error in errors:
         print_error(describe_error(error))
     return int(bool(errors))
+
+
+def _facts(model):
+    """
+    What a model that was trained on frames says of these and of itself.
+    """
+    figures = model.metadata.get('figures', {})
+    training = model.metadata.get('training', {})
+    frames = training.get('frames', {})
+    if 'n_frames' in frames:
+        noise = ', '.join(
+            f'{name.replace("_", " ")} {frames[name]:g}'
+            for name in ('level', 'gain', 'read_noise', 'correlation')
+            if frames.get(name))
+        yield (f'{training["method"]} on {frames["n_frames"]} frames, noise: '
+               f'{" or ".join(frames.get("noise", []))} ({noise})')
+    if 'squared_errors' in figures:
+        from ..training.judgement import score_text
+
+        yield from score_text(figures['squared_errors']).splitlines()
+    if 'flux_kept' in figures:
+        from ..training.flux_kept import flux_kept_text
+
+        yield flux_kept_text(figures['flux_kept'])

@@ -5,15 +5,17 @@ The command ``astro-denoise train``.
 
 import argparse
 import os
+import textwrap
 from pathlib import Path
 
+from ..training.method_names import METHOD_NAMES
 from ..training.recipes.names import RECIPE_NAMES
 from .common import (
     add_command,
-    add_hdu,
     add_overwrite,
     add_progress,
     check_outputs,
+    hdu_place,
     number_or_keyword,
     shows_progress,
     tell,
@@ -21,11 +23,12 @@ from .common import (
 
 __all__ = ['add_train']
 
-_METHODS = ('noise2void', 'n2v2', 'pn2v', 'noise2noise', 'gr2r')
-
-# What the two kinds of training have no use for.
-_NOT_FOR_RECIPES = ('frames', 'method', 'minutes', 'gain', 'read_noise',
-                    'saturation', 'hdu', 'model', 'checkpoint_minutes')
+# Options of `train_denoiser`, of which recipes have no use.
+_OPTIONS = ('model', 'minutes', 'seed', 'gain', 'read_noise', 'saturation',
+            'hdu', 'checkpoint', 'checkpoint_minutes', 'device', 'psf_fwhm',
+            'patch', 'patience', 'folder')
+_NOT_FOR_RECIPES = ('frames', 'method', 'group_by', *(
+    name for name in _OPTIONS if name not in ('seed', 'checkpoint')))
 
 
 def add_train(commands):
@@ -35,12 +38,12 @@ def add_train(commands):
     parser = add_command(
         commands, 'train', _run_train,
         summary='Train a model on your frames, or a shipped model anew.',
-        usage='(FRAME... --method NAME | --recipe NAME) -o OUT',
-        example='*.fits --method gr2r -o survey.safetensors --minutes 15')
+        usage='(FRAME... [--method NAME] | --recipe NAME) -o OUT',
+        example='*.fits -o survey.safetensors --minutes 15')
     add = parser.add_argument
     add('frames', nargs='*', metavar='FRAME', help=argparse.SUPPRESS)
-    add('--method', choices=_METHODS, metavar='NAME',
-        help=f'{", ".join(_METHODS[:-1])} or {_METHODS[-1]}')
+    add('--method', choices=METHOD_NAMES, metavar='NAME',
+        help=f'{", ".join(METHOD_NAMES)} (default: {METHOD_NAMES[0]})')
     add('--recipe', choices=RECIPE_NAMES, metavar='NAME',
         help='a shipped model, such as ccd')
     add('-o', '--output', required=True, metavar='OUT',
@@ -48,20 +51,32 @@ def add_train(commands):
     add('--minutes', type=float, metavar='N', help='time for the training')
     add('--steps', type=int, metavar='N',
         help='default: 4000, or those of the recipe')
-    for name, what in (('gain', 'electron/adu'), ('read-noise', 'electron'),
-                       ('saturation', 'lowest bad value')):
+    for name, what in (('gain', 'electron/adu'), ('read-noise', 'electron')):
         add(f'--{name}', type=number_or_keyword, metavar='VALUE',
             help=f'{what}, or the header keyword')
-    add_hdu(parser)
-    add('--model', metavar='NAME', help='what to start from')
     add('--seed', type=int, metavar='N', help='same seed, same model')
     add('--checkpoint', metavar='PATH',
         help='resume from there: a file, of recipes a folder')
-    add('--checkpoint-minutes', type=float, metavar='N',
-        help=argparse.SUPPRESS)
-    add('--threads', type=int, metavar='N', help='processor threads')
+    add('--device', metavar='NAME', help='cpu, cuda, cuda:1 ...')
+    _add_rare(add)
     add_overwrite(parser)
     add_progress(parser)
+    parser.description = textwrap.fill(
+        f'{parser.description} Also: '
+        f'{", ".join(_RARE)}.', 79, break_on_hyphens=False)
+
+
+_RARE = {
+    '--model': None, '--group-by': None, '--patch': int, '--patience': int,
+    '--psf-fwhm': float, '--saturation': number_or_keyword,
+    '--hdu': hdu_place, '--folder': None, '--threads': int,
+    '--checkpoint-minutes': float}
+
+
+def _add_rare(add):
+    """Add the options that the help has no room for."""
+    for name, kind in _RARE.items():
+        add(name, type=kind, help=argparse.SUPPRESS)
 
 
 def _run_train(options):
@@ -98,11 +113,16 @@ def _is_first():
 
 def _check(options):
     if options.recipe is None:
-        for name, value in (('FRAME', options.frames),
-                            ('--method', options.method)):
-            if not value:
-                msg = f'{name} is needed (or --recipe)'
-                raise ValueError(msg)
+        simulated = options.method == 'supervised'
+        if simulated == bool(options.frames):
+            msg = ('FRAME is needed (or --recipe)' if not simulated else
+                   '--method supervised draws its skies and takes no FRAME, '
+                   f'got {options.frames[0]!r}')
+            raise ValueError(msg)
+        if options.group_by and options.method != 'noise2noise':
+            msg = (f'--group-by is for --method noise2noise, got '
+                   f'{options.group_by!r} for {options.method!r}')
+            raise ValueError(msg)
         return
     for name in _NOT_FOR_RECIPES:
         if getattr(options, name):
@@ -125,16 +145,35 @@ def _train_recipe(options, output, log):
 def _train_on_frames(options, output, log, figure):
     import astro_denoise
 
-    images = list(options.frames)
-    epochs = None if options.steps is None else -(-options.steps // 100)
-    minutes = options.checkpoint_minutes
+    images = None if options.method == 'supervised' else _grouped(
+        options.frames, options.group_by)
+    given = {name: getattr(options, name) for name in _OPTIONS
+             if getattr(options, name) is not None}
+    if options.steps is not None:
+        given['epochs'] = -(-options.steps // 100)
     model = astro_denoise.train_denoiser(
-        images, options.method, model=options.model, epochs=epochs,
-        minutes=options.minutes, seed=options.seed, gain=options.gain,
-        read_noise=options.read_noise, saturation=options.saturation,
-        hdu=options.hdu, checkpoint=options.checkpoint, name=output.stem,
-        progress_bar=shows_progress(options), log=log, figure=figure,
-        **({} if minutes is None else {'checkpoint_minutes': minutes}))
+        images, options.method or METHOD_NAMES[0], name=output.stem,
+        progress_bar=shows_progress(options), log=log, figure=figure, **given)
     if _is_first():
         model.save(output, overwrite=options.overwrite)
     return model
+
+
+def _grouped(paths, keyword):
+    """The frames of each field, where a keyword tells the fields."""
+    if not keyword:
+        return list(paths)
+    from astropy.io import fits
+
+    from ..io.fits_files import reading
+
+    fields = {}
+    for path in paths:
+        with reading(path), fits.open(path) as hdus:
+            values = [hdu.header[keyword] for hdu in hdus
+                      if keyword in hdu.header]
+        if not values:
+            msg = f'{path}: --group-by {keyword!r} is in none of its headers'
+            raise ValueError(msg)
+        fields.setdefault(values[0], []).append(path)
+    return list(fields.values())

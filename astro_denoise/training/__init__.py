@@ -7,5 +7,6 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'denoiser': ['train_denoiser'],
+    'methods': ['Method', 'MethodOptions'],
     'recipes.shipped': ['train_shipped'],
 })

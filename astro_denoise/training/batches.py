@@ -9,8 +9,8 @@ import numpy as np
 
 from ..models.denoiser import psf_context
 
-__all__ = ['BatchPlan', 'PatchSampler', 'blind_spots', 'pair', 'recorrupted',
-           'standardized']
+__all__ = ['BatchPlan', 'PatchSampler', 'blind_areas', 'blind_spots', 'pair',
+           'recorrupted', 'standardized']
 
 _HELD_OUT = 0.1  # share of the frames, or of the rows of a single one
 _LEAST_VALID = 0.2  # share of a patch
@@ -334,32 +334,102 @@ def blind_spots(fraction, radius, *, median=False):
     def prepare(maps, rng):
         signal = maps['signal']
         size = len(signal)
-        # One place in each box of a grid, so that they keep apart.
-        corner = np.arange(0.0, size, spacing)
-        places = np.stack(np.meshgrid(corner, corner, indexing='ij'),
-                          -1).reshape(-1, 2)
-        places = (places + spacing * rng.random(places.shape)).astype(int)
-        places = places[(places < size).all(1)
-                        & np.isfinite(signal[tuple(
-                            np.minimum(places, size - 1).T)])]
+        places = _scattered(signal, spacing, rng)
         if median:
             near = places[:, None] + offsets
         else:
             near = places[:, None] + offsets[
                 rng.integers(len(offsets), size=(len(places), 1))]
-        # Beyond the patch, neighbors are those on the other side.
-        near = np.where((near < 0) | (near >= size),
-                        2 * places[:, None] - near, near)
+        near = _inside(near, places[:, None], size)
         values = signal[near[..., 0], near[..., 1]]
         known = np.isfinite(values).any(1)
         places, values = places[known], values[known]
         replaced = signal.copy()
         rows, columns = places.T
         replaced[rows, columns] = np.nanmedian(values, axis=1)
-        batch = standardized({**maps, 'signal': replaced})
-        weight = np.zeros_like(batch['x'])
-        weight[0, 0, rows, columns] = 1.0
-        target = np.nan_to_num(signal)[None, None]
-        return {**batch, 'target': target, 'weight': weight}
+        return _to_be_predicted(maps, replaced, places)
 
     return prepare
+
+
+def blind_areas(fraction, span):
+    """
+    Make batches of structN2V.
+
+    Around pixels at random places, all within a span lose their values to
+    those of random pixels beyond it, so that nothing that shares the noise
+    of a pixel is left to predict it from (Broaddus et al. 2020, ISBI).
+
+    Parameters
+    ----------
+    fraction : float
+        Share of the pixels that are predicted, at most: areas keep apart.
+
+    span : tuple of int
+        Pixels along y and x to each side that are replaced too.
+
+    Returns
+    -------
+    prepare : callable
+        As from `blind_spots`.
+    """
+    area = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in span),
+                                indexing='ij'), -1).reshape(-1, 2)
+    reach = max(span) + 4
+    steps = np.arange(-reach, reach + 1)
+    offsets = np.stack(np.meshgrid(steps, steps, indexing='ij'),
+                       -1).reshape(-1, 2)
+    offsets = offsets[(abs(offsets) > np.add(span, 1)).any(1)]
+    spacing = max(fraction**-0.5, 2 * max(span) + 3)
+
+    def prepare(maps, rng):
+        signal = maps['signal']
+        size = len(signal)
+        places = _scattered(signal, spacing, rng)
+        covered = places[:, None] + area
+        chosen = rng.integers(len(offsets), size=covered.shape[:2])
+        near = _inside(places[:, None] + offsets[chosen], places[:, None],
+                       size)
+        values = signal[near[..., 0], near[..., 1]]
+        inside = ((covered >= 0) & (covered < size)).all(-1)
+        rows, columns = covered[inside].T
+        replaced = signal.copy()
+        known = np.isfinite(signal[rows, columns])
+        replaced[rows[known], columns[known]] = np.where(
+            np.isfinite(values[inside]), values[inside], 0.0)[known]
+        return _to_be_predicted(maps, replaced, places)
+
+    return prepare
+
+
+def _scattered(signal, spacing, rng):
+    """
+    Draw one place with data in each box of a grid, so that they keep apart.
+    """
+    size = len(signal)
+    corner = np.arange(0.0, size, spacing)
+    places = np.stack(np.meshgrid(corner, corner, indexing='ij'),
+                      -1).reshape(-1, 2)
+    places = (places + spacing * rng.random(places.shape)).astype(int)
+    return places[(places < size).all(1)
+                  & np.isfinite(signal[tuple(
+                      np.minimum(places, size - 1).T)])]
+
+
+def _inside(near, places, size):
+    """
+    Take, beyond the patch, the neighbors on the other side.
+    """
+    return np.where((near < 0) | (near >= size), 2 * places - near, near)
+
+
+def _to_be_predicted(maps, replaced, places):
+    """
+    Make a batch of a patch in which the pixels at some places are lost.
+    """
+    rows, columns = places.T
+    batch = standardized({**maps, 'signal': replaced})
+    weight = np.zeros_like(batch['x'])
+    weight[0, 0, rows, columns] = 1.0
+    target = np.nan_to_num(maps['signal'])[None, None]
+    return {**batch, 'target': target, 'weight': weight}

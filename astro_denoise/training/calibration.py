@@ -115,7 +115,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     network.eval()
     network.calibration.zero_()
     found, true, pulls, blank = _measured(network, scenes, n_batches, seed)
-    keeps_signal = bool(network.config['kernel_fwhms'])
+    keeps_signal = bool(network.config.get('kernel_fwhms'))
     if keeps_signal:
         signals, faint = true, np.zeros(len(true), bool)
         importance = np.where(true > _FAINT, 1.0, _STRIDE**2)

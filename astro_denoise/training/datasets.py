@@ -7,6 +7,7 @@ import hashlib
 
 import numpy as np
 
+from ..models.denoiser import CCDDenoiser
 from .batches import PatchSampler
 from .calibration import calibrate_uncertainty, level_pattern
 from .exposures import ExposureSampler
@@ -65,8 +66,7 @@ class SurveyFrames:
         Compare exposures of one field.
 
     with_skies : bool
-        Add simulated skies of the seeing of the frames to each batch,
-        and calibrate the errors on such skies.
+        Add simulated skies of the seeing of the frames to each batch.
 
     psf_fwhm : float, optional
         Width of the point-spread function in pixels, instead of those
@@ -85,8 +85,8 @@ class SurveyFrames:
         self.hash = folder.hash
         self._given_fwhm = psf_fwhm
         self._sky_sampler = None
+        self._psf_fwhm = self._seeing(psf_fwhm)
         if with_skies:
-            self._psf_fwhm = self._seeing(psf_fwhm)
             self._sky_sampler = ExposureSampler(
                 draw_scenes(_N_SKIES, seed=plan.seed,
                             size=max(plan.patch, min(4 * plan.patch,
@@ -144,6 +144,33 @@ class SurveyFrames:
         """
         Make the errors of a network as large as they say.
 
+        On simulated skies of the seeing of the frames: the truth tells more
+        than the noise that is left.
+
+        Parameters
+        ----------
+        network : `torch.nn.Module`
+            The network.
+
+        to_tensors : callable
+            Not used.
+        """
+        skies = draw_survey_scenes(
+            _N_SKIES, seed=self._seed, size=2 * _CALIBRATION_PATCH,
+            psf_fwhm=self._psf_fwhm)
+        network.cpu()
+        if isinstance(network, CCDDenoiser):
+            level_pattern(network, skies, seed=self._seed)
+        calibrate_uncertainty(network, skies, n_batches=_N_BATCHES,
+                              seed=self._seed)
+
+    def calibrate_from_noise(self, network, to_tensors):
+        """
+        Make the errors of a network as large as the noise left tells.
+
+        For noise that neighbors share, which the skies have not, and a
+        network that sees none of a pixel's own.
+
         Parameters
         ----------
         network : `torch.nn.Module`
@@ -152,18 +179,8 @@ class SurveyFrames:
         to_tensors : callable
             Turns a batch of arrays into one of tensors.
         """
-        if self._sky_sampler is None:
-            batch = self._sampler.validation(_N_CALIBRATION, seed=self._seed)
-            calibrate_from_noise(network, to_tensors(batch), seed=self._seed)
-            return
-        # The truth tells more than the noise that is left, and the skies
-        # are of the seeing of the frames.
-        skies = draw_survey_scenes(
-            _N_SKIES, seed=self._seed, size=2 * _CALIBRATION_PATCH,
-            psf_fwhm=self._psf_fwhm)
-        level_pattern(network.cpu(), skies, seed=self._seed)
-        calibrate_uncertainty(network, skies, n_batches=_N_BATCHES,
-                              seed=self._seed)
+        batch = self._sampler.validation(_N_CALIBRATION, seed=self._seed)
+        calibrate_from_noise(network, to_tensors(batch), seed=self._seed)
 
     def flux_kept(self, network, to_tensors):
         """

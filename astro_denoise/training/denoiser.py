@@ -22,7 +22,7 @@ from .frame_checks import warn_of_frames
 from .frame_store import FrameFolder, count_images, open_images
 from .judgement import judge, score_text, warn_of_score
 from .loop import train
-from .methods import METHODS, MethodOptions
+from .methods import METHODS, Method, MethodOptions
 from .options import Run, Schedule
 from .report import write_figure, write_log
 from .scores import squared_errors
@@ -38,7 +38,7 @@ _ENDLESS = 10**6  # epochs, where time is the limit
 _WARMUP = 100  # steps
 
 
-def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
+def train_denoiser(images, method='gr2r', *, model=None, epochs=None,
                    minutes=None, device=None, precision='auto', seed=None,
                    checkpoint=None, progress_bar=True, gain=None,
                    read_noise=None, saturation=None, hdu=None, patch=128,
@@ -65,26 +65,30 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         ``'supervised'``, noise-free ``Scene`` objects of
         ``astro_denoise.training.scenes``, or `None` to draw them.
 
-    method : str, optional
+    method : str or `~astro_denoise.training.Method`, optional
+        * ``'gr2r'``: trains ``ccd`` further, from recorrupted pairs in
+          which every pixel counts.
+        * ``'r2r'``: the same from scratch, with a small network.
         * ``'noise2void'``: pixels at random places lose their value to
-          that of a random neighbour, and are predicted.
+          that of a random neighbor, and are predicted.
         * ``'n2v2'``: the same without its checkerboard, by the median
-          of the neighbours, blur pooling and no outermost skip
+          of the neighbors, blur pooling and no outermost skip
           connection.
         * ``'pn2v'``: predicts a distribution, and combines it with the
           noise model and the pixel itself.
+        * ``'struct_n2v'``: for resampled frames; all pixels that share
+          noise with that to predict lose their value.
         * ``'noise2noise'``: predicts one exposure from another.
-        * ``'gr2r'``: trains ``ccd`` further, from recorrupted pairs in
-          which every pixel counts.
         * ``'supervised'``: on simulated skies.
 
-        The last three keep the flux of faint sources: its bias, that of
-        simulated ones of the seeing of the frames, is a part of what is
-        made small.
+        ``'gr2r'``, ``'noise2noise'`` and ``'supervised'`` keep the flux of
+        faint sources: its bias, that of simulated ones of the seeing of the
+        frames, is a part of what is made small. A ``Method`` of your own
+        is one more.
 
     model : str, path-like or `~astro_denoise.models.Model`, optional
-        What to start from: by default a new network for the first
-        three, ``'ccd'`` for the others.
+        What to start from: by default ``'ccd'`` for the methods that keep
+        flux, a new network for the others.
 
     epochs : int, optional
         Of 100 steps each; 40 by default, or as many as ``minutes``
@@ -128,11 +132,11 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         step.
 
     masked_fraction : float, optional
-        Share of the pixels that are predicted in a patch, for the first
-        three methods.
+        Share of the pixels that are predicted in a patch, for methods with
+        a blind spot.
 
     radius : int, optional
-        Their neighbours are at most so many pixels away.
+        Their neighbors are at most so many pixels away.
 
     noise_model : {'map', 'histogram'}, optional
         For ``'pn2v'``: Gaussian noise of the width that gain and read
@@ -140,8 +144,8 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         measured on blank sky as well.
 
     recorruption : float, optional
-        For ``'gr2r'``: how much noise is added, in units of that of the
-        frame.
+        For ``'gr2r'`` and ``'r2r'``: how much noise is added, in units of
+        that of the frame.
 
     psf_fwhm : float, optional
         Width of the point-spread function in pixels, for the restoring
@@ -191,8 +195,8 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
         As `~astro_denoise.denoise`, of what is found in the frames; of
         correlated noise, several filters, colors of a picture, and frames
         given twice; TrainingScoreWarning where the held-out score is not
-        better than that of the raw frame, ``ccd``, and, for the first
-        three methods, a constant sky and ``ccd-mmse``, or cannot be right.
+        better than that of the raw frame, ``ccd``, and, for methods that
+        keep no flux, a constant sky and ``ccd-mmse``, or cannot be right.
 
     Notes
     -----
@@ -208,9 +212,9 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
 
     A tenth of the frames (of the rows, where there is one frame) is not
     trained on. It tells when to stop, by Stein's unbiased risk estimate
-    or by the other exposures, and, for the first three methods,
-    calibrates the errors; those of the others are calibrated on simulated
-    skies. On it the flux is measured that the model keeps of sources, in
+    or by the other exposures. Errors are calibrated on simulated skies of
+    the seeing of the frames, for ``'struct_n2v'`` on what is held out. On
+    that the flux is measured that the model keeps of sources, in
     four bins of their signal-to-noise ratio: ``figures`` of the metadata,
     the log and the figure have it.
 
@@ -218,12 +222,13 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
     --------
     >>> from astro_denoise import train_denoiser
     >>> from astro_denoise.data import load_example_pair
-    >>> model = train_denoiser(load_example_pair(), epochs=1, seed=1,
-    ...                        patch=32, n_patches=1, progress_bar=False)
+    >>> model = train_denoiser(
+    ...     load_example_pair(), epochs=1, seed=1, patch=32, n_patches=1,
+    ...     progress_bar=False)  # doctest: +IGNORE_WARNINGS
     >>> print(model.name, model.task, model.metadata['training']['n_steps'])
-    noise2void denoise 100
+    gr2r denoise 100
     """
-    chosen = _checked(method, epochs=epochs, minutes=minutes,
+    method, chosen = _checked(method, epochs=epochs, minutes=minutes,
                       n_patches=n_patches, patch=patch,
                       checkpoint_minutes=checkpoint_minutes)
     options = MethodOptions(masked_fraction, radius, noise_model,
@@ -248,19 +253,21 @@ def train_denoiser(images, method='noise2void', *, model=None, epochs=None,
                 plan=_reading_plan(images, chosen, run, plan, epochs, minutes))
             frames.read(open_images(images, hdu=hdu, grouped=chosen.pairs,
                                     wants=frames.wants))
-            data = SurveyFrames(frames, chosen.prepare(options), plan,
+            data = SurveyFrames(frames, chosen.prepare(frames.frames,
+                                                       options), plan,
                                 pairs=chosen.pairs, psf_fwhm=psf_fwhm,
                                 with_skies=bool(chosen.bias_weight))
-            warn_of_frames(frames, method, blind=chosen.is_blind)
-        network, start, loss_function = chosen.build(
-            model, data.frames, options, seed=run.seed)
+            warn_of_frames(frames, method, blind=chosen.is_blind,
+                           correlated=getattr(chosen, 'structured', False))
+        network, start = chosen.build(model, data.frames, options,
+                                      seed=run.seed)
         settings = {
             'method': method, 'start': start, 'seed': run.seed,
             'patch': patch, 'n_patches': n_patches, 'epochs': epochs,
             'learning_rate': learning_rate or chosen.learning_rate,
             'bias_weight': chosen.bias_weight, **chosen.settings(options)}
         network, rows, figures = _fit(
-            network, loss_function, data, run, settings,
+            network, chosen, data, run, settings,
             _schedule(epochs, minutes, settings['learning_rate'], patience))
         trained = Model(network, {
             'name': name or method, 'task': 'denoise',
@@ -311,7 +318,7 @@ def _reading_plan(images, chosen, run, plan, epochs, minutes):
     return ReadingPlan(n_pixels, n_images, smallest)
 
 
-def _fit(network, loss_function, data, run, settings, schedule):
+def _fit(network, method, data, run, settings, schedule):
     """Train a network, alike in all processes, and calibrate it."""
     def to_tensors(batch):
         return {name: torch.from_numpy(plane).to(run.runtime.device)
@@ -324,11 +331,12 @@ def _fit(network, loss_function, data, run, settings, schedule):
         return {'score': float(errors.squared.mean())}
 
     network, rows = train(
-        network, data.batch, loss_function, schedule, run, evaluate=evaluate,
+        network, data.batch, method.loss(network), schedule, run,
+        evaluate=evaluate,
         configuration={**settings, 'frames': data.hash,
                        'network': network.config})
     network, rows = run.processes.same(network, rows)
-    data.calibrate(network, to_tensors)
+    method.finish(network, data, to_tensors)
     network = network.to(run.runtime.device)
     figures = {'score': min(row['score'] for row in rows),
                'score_kind': data.score_kind,
@@ -353,9 +361,14 @@ def _described(data, settings, rows):
 
 
 def _checked(method, *, patch, **numbers):
-    """Look up a method, and check the numbers that are for all."""
-    if method not in METHODS:
-        msg = f'method must be one of {sorted(METHODS)}, got {method!r}'
+    """Look up a method and its name, and check numbers that all have."""
+    if isinstance(method, Method):
+        chosen, method = method, type(method).__name__
+    elif method in METHODS:
+        chosen = METHODS[method]
+    else:
+        msg = (f'method must be one of {sorted(METHODS)}, or a Method '
+               f'object, got {method!r}')
         raise ValueError(msg)
     for name, value in numbers.items():
         if value is not None and not value > 0:
@@ -364,4 +377,4 @@ def _checked(method, *, patch, **numbers):
     if patch < 32 or patch % 16:
         msg = f'patch must be a multiple of 16 from 32 on, got {patch!r}'
         raise ValueError(msg)
-    return METHODS[method]
+    return method, chosen

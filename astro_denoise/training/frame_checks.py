@@ -133,7 +133,8 @@ def _check_noise(first, frame):
         raise ValueError(msg)
 
 
-def warn_of_frames(folder, method, *, blind=False, stacklevel=3):
+def warn_of_frames(folder, method, *, blind=False, correlated=False,
+                   stacklevel=3):
     """
     Warn of what was found in frames that a training does not expect.
 
@@ -147,6 +148,9 @@ def warn_of_frames(folder, method, *, blind=False, stacklevel=3):
 
     blind : bool, optional
         Whether it predicts pixels from those around them.
+
+    correlated : bool, optional
+        Whether the method is made for noise that neighbors share.
 
     stacklevel : int, optional
         Of the warnings.
@@ -163,8 +167,9 @@ def warn_of_frames(folder, method, *, blind=False, stacklevel=3):
     warn_of(folder.measurements, header=folder.header,
             without=('correlated', 'bright', 'structure'),
             stacklevel=stacklevel + 1)
-    _warn_of_correlation(folder.measurements, method, blind=blind,
-                         stacklevel=stacklevel + 1)
+    if not correlated:
+        _warn_of_correlation(folder.measurements, method, blind=blind,
+                             stacklevel=stacklevel + 1)
     filters = Counter(frame.filter for frame in frames
                       if frame.filter is not None)
     if len(filters) > 1:
@@ -205,7 +210,7 @@ def _warn_of_correlation(measurements, method, *, blind, stacklevel):
            f'autocorrelation up to {rho:.2f} in {len(found)} of '
            f'{len(measurements)} planes), as in resampled frames: '
            f'{method!r} {what}; train on the frames before they are '
-           f'resampled')
+           f"resampled, or take method='struct_n2v'")
     warnings.warn(msg, CorrelatedNoiseWarning, stacklevel=stacklevel)
 
 

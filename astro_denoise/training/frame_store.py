@@ -67,6 +67,9 @@ class TrainingFrame:
 
     digest : str
         SHA-256 of its pixels.
+
+    correlation : tuple of float
+        Lag-1 correlation of the noise along y and x, 0 where there is none.
     """
 
     name: str
@@ -78,6 +81,7 @@ class TrainingFrame:
     fwhm: float | None
     filter: str | None = None
     digest: str = ''
+    correlation: tuple = (0.0, 0.0)
 
     @property
     def shape(self):
@@ -363,7 +367,9 @@ class FrameFolder:
             self.frames.append(TrainingFrame(
                 label, self._planes.put(signal), self._planes.put(log_sigma),
                 group, self._flux_scale(signal, group), measurement.describe(),
-                measurement.fwhm, filter_of(reader.header), digest))
+                measurement.fwhm, filter_of(reader.header), digest,
+                (0.0, 0.0) if measurement.found is None
+                else measurement.found.correlation))
         if reader.pixels.ndim == 3 and len(reader.indices) > 1:
             self.stacks.append(range(first, len(self.frames)))
 

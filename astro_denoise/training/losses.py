@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from ..models.blind_spot import mixture_terms
 
 __all__ = ['blind_spot_loss', 'boxed_bias', 'flux_bias',
-           'heteroscedastic_loss', 'noisy_target_loss', 'supervised_loss']
+           'heteroscedastic_loss', 'noisy_target_loss', 'squared_loss',
+           'supervised_loss']
 
 _BOXES = (3, 5, 7, 9, 13, 17)  # pixels
 
@@ -204,6 +205,44 @@ def blind_spot_loss(mixture=((1.0, 0.0, 1.0),)):
         return loss, {}
 
     return loss_function
+
+
+def squared_loss(model, batch, step, dtype):
+    """
+    Square the difference to a noisy target, on all pixels.
+
+    Beyond five times the noise of the target, it counts linearly.
+
+    Parameters
+    ----------
+    model : `torch.nn.Module`
+        The network.
+
+    batch : dict of `torch.Tensor`
+        With ``target``, its ``target_variance`` and ``weight``.
+
+    step : int
+        Not used.
+
+    dtype : `torch.dtype`
+        Of the convolutions.
+
+    Returns
+    -------
+    loss : `torch.Tensor`
+        In units of the noise of the target.
+
+    numbers : dict
+        Empty.
+    """
+    noise, _ = model(batch['x'], batch['log_sigma'], batch['valid'],
+                     batch['context'], dtype=dtype)
+    pull = (batch['x'] - noise - batch['target']) * (
+        batch['target_variance'].rsqrt())
+    squared = 2.0 * F.huber_loss(pull, torch.zeros_like(pull), delta=5.0,
+                                 reduction='none')
+    weight = batch['weight']
+    return (squared * weight).sum() / weight.sum(), {}
 
 
 def noisy_target_loss(n_copies, bias_weight):

@@ -4,7 +4,8 @@ Methods of training: a batch, a loss and a network for each.
 """
 
 import copy
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,12 +13,18 @@ import torch
 from ..models.blind_spot import BlindSpotDenoiser
 from ..models.denoiser import CCDDenoiser
 from ..models.registry import load_model
-from .batches import blind_spots, pair, recorrupted
-from .losses import blind_spot_loss, noisy_target_loss, supervised_loss
+from .batches import blind_areas, blind_spots, pair, recorrupted
+from .losses import (
+    blind_spot_loss,
+    noisy_target_loss,
+    squared_loss,
+    supervised_loss,
+)
 from .noise_mixture import fit_noise_mixture
 from .restoration import design_kernels
 
-__all__ = ['METHODS', 'Method', 'MethodOptions', 'fitting_kernels']
+__all__ = ['METHODS', 'Method', 'MethodOptions', 'fitting_kernels',
+           'noise_span']
 
 _START = 'ccd'
 N_COPIES = 4
@@ -27,6 +34,10 @@ N_COPIES = 4
 # lose of a star.
 _AROUND = 1.19**np.arange(-3, 4)
 _FAITHFULNESS = 40.0
+
+# Correlation of noise from which on neighbors share it, and lags at most.
+_LEAST_SHARED = 0.05
+_MOST_LAGS = 4
 
 
 @dataclass(frozen=True)
@@ -84,49 +95,74 @@ class MethodOptions:
 @dataclass(frozen=True)
 class Method:
     """
-    A method of training.
+    A method of training, to be subclassed.
 
-    Attributes
+    A subclass overrides `prepare`, `build` and `loss`, and `finish` where
+    it calibrates errors in its own way.
+
+    Parameters
     ----------
     summary : str
         For the header of the model.
 
-    learning_rate : float
+    learning_rate : float, optional
         Peak of the schedule.
 
-    options : tuple of str
+    options : tuple of str, optional
         Names of the `MethodOptions` that its settings name.
 
-    network : dict or `None`
-        Arguments of a new `~astro_denoise.models.blind_spot.\
-BlindSpotDenoiser`; `None` trains a shipped model further.
+    bias_weight : float, optional
+        Weight of the bias of the flux of simulated sources in the loss.
+        Above 0, batches hold simulated skies of the seeing of the frames
+        too.
 
-    median : bool
-        Whether pixels are replaced by the median of their neighbors.
-
-    bias_weight : float
-        Weight of the bias of the flux of simulated sources; 0 for none.
-
-    pairs : bool
+    pairs : bool, optional
         Whether exposures of one field are compared.
 
-    simulated : bool
+    simulated : bool, optional
         Whether simulated skies take the place of frames.
+
+    is_blind : bool, optional
+        Whether pixels are predicted from their surroundings.
+
+    Examples
+    --------
+    Pixels that are predicted from the frame with more noise:
+
+    >>> from astro_denoise import train_denoiser
+    >>> from astro_denoise.data import load_example_pair
+    >>> from astro_denoise.models.blind_spot import BlindSpotDenoiser
+    >>> from astro_denoise.training import Method
+    >>> from astro_denoise.training.batches import recorrupted
+    >>> class MoreNoise(Method):
+    ...     def prepare(self, frames, options):
+    ...         return recorrupted(1.0)
+    ...
+    ...     def build(self, start, frames, options, *, seed):
+    ...         return BlindSpotDenoiser(widths=(4, 8)), None
+    ...
+    ...     def loss(self, network):
+    ...         def loss_function(model, batch, step, dtype):
+    ...             noise, _ = model(batch['x'], batch['log_sigma'],
+    ...                              batch['valid'], dtype=dtype)
+    ...             error = batch['x'] - noise - batch['target']
+    ...             return (error**2 * batch['weight']).mean(), {}
+    ...         return loss_function
+    >>> model = train_denoiser(
+    ...     load_example_pair(), MoreNoise('more noise'), epochs=1, seed=1,
+    ...     patch=32, n_patches=1,
+    ...     progress_bar=False)  # doctest: +IGNORE_WARNINGS
+    >>> print(model.name, model.metadata['summary'])
+    MoreNoise more noise
     """
 
     summary: str
-    learning_rate: float
+    learning_rate: float = 3e-4
     options: tuple = ()
-    network: dict | None = None
-    median: bool = False
     bias_weight: float = 0.0
     pairs: bool = False
     simulated: bool = False
-
-    @property
-    def is_blind(self):
-        """True if pixels are predicted from their surroundings."""
-        return self.network is not None
+    is_blind: bool = False
 
     def settings(self, options):
         """
@@ -144,28 +180,30 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
         """
         return {name: getattr(options, name) for name in self.options}
 
-    def prepare(self, options):
+    def prepare(self, frames, options):
         """
         Choose what is done to patches.
 
         Parameters
         ----------
+        frames : list of \
+                `~astro_denoise.training.frame_store.TrainingFrame`
+            The training frames; empty for simulated skies.
+
         options : `MethodOptions`
             Options of the method.
 
         Returns
         -------
         prepare : callable
-            For `~astro_denoise.training.batches.PatchSampler`.
+            ``prepare(maps, rng)`` makes the arrays of a batch of one
+            patch, see `~astro_denoise.training.batches.PatchSampler`.
         """
-        if self.is_blind:
-            return blind_spots(options.masked_fraction, options.radius,
-                               median=self.median)
-        return pair if self.pairs else recorrupted(options.recorruption)
+        raise NotImplementedError
 
     def build(self, start, frames, options, *, seed):
         """
-        Build the network to train, and its loss.
+        Build the network to train.
 
         Parameters
         ----------
@@ -184,50 +222,200 @@ BlindSpotDenoiser`; `None` trains a shipped model further.
         Returns
         -------
         network : `torch.nn.Module`
-            The network.
+            The network: a
+            `~astro_denoise.models.blind_spot.BlindSpotDenoiser` or a
+            `~astro_denoise.models.denoiser.CCDDenoiser`.
 
         name : str or `None`
             Of the model that it comes from.
-
-        loss_function : callable
-            For `~astro_denoise.training.loop.train`.
 
         Raises
         ------
         ValueError
             If the method cannot train ``start`` further.
         """
-        if self.is_blind and start is None:
-            network, name = self._new_network(frames, options, seed), None
-        else:
-            network, name = self._trained_network(start)
-        if self.is_blind:
-            return network, name, blind_spot_loss(
-                network.config['noise_mixture'])
-        if not (self.pairs or self.simulated):
-            network = fitting_kernels(network, frames, options.psf_fwhm)
-        loss = supervised_loss if self.simulated else noisy_target_loss
-        return network, name, loss(N_COPIES, self.bias_weight)
+        raise NotImplementedError
 
-    def _new_network(self, frames, options, seed):
-        """Make a network with new weights."""
+    def loss(self, network):
+        """
+        Make the loss.
+
+        Parameters
+        ----------
+        network : `torch.nn.Module`
+            The network to train.
+
+        Returns
+        -------
+        loss_function : callable
+            ``loss_function(model, batch, step, dtype)`` returns a tensor
+            and a dictionary of numbers for the log.
+        """
+        raise NotImplementedError
+
+    def finish(self, network, data, to_tensors):
+        """
+        Make the errors of a trained network as large as they say.
+
+        Parameters
+        ----------
+        network : `torch.nn.Module`
+            The network.
+
+        data : `~astro_denoise.training.datasets.SurveyFrames` or \
+                `~astro_denoise.training.datasets.SimulatedSkies`
+            What it was trained on.
+
+        to_tensors : callable
+            Turns a batch of arrays into one of tensors.
+        """
+        data.calibrate(network, to_tensors)
+
+
+@dataclass(frozen=True)
+class FromScratch(Method):
+    """
+    A method that trains a new, small network.
+
+    Parameters
+    ----------
+    network : dict
+        Arguments of `~astro_denoise.models.blind_spot.BlindSpotDenoiser`.
+    """
+
+    network: dict = field(default_factory=dict)
+
+    def build(self, start, frames, options, *, seed):
+        """Build the network to train; see `Method.build`."""
+        if start is not None:
+            return _trained_network(start, BlindSpotDenoiser)
         config = dict(self.network)
         if config.get('n_components') and options.noise_model == 'histogram':
             config['noise_mixture'] = fit_noise_mixture(frames)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return BlindSpotDenoiser(**config)
+            return BlindSpotDenoiser(**config), None
 
-    def _trained_network(self, start):
-        """Copy a network to be trained further, and name its model."""
-        model = load_model(_START if start is None else start,
-                           task='denoise')
-        network = copy.deepcopy(model.network).requires_grad_()
-        if isinstance(network, BlindSpotDenoiser) != self.is_blind:
-            msg = (f'model {model.name!r} cannot be trained by this method: '
-                   f'it is a {type(network).__name__}')
-            raise ValueError(msg)
-        return network, model.name
+
+@dataclass(frozen=True)
+class BlindSpots(FromScratch):
+    """
+    Predict pixels, or areas of correlated ones, from their surroundings.
+
+    Parameters
+    ----------
+    median : bool, optional
+        Whether pixels are replaced by the median of their neighbors.
+
+    structured : bool, optional
+        Whether neighbors that share noise with a pixel are replaced too.
+    """
+
+    is_blind: bool = True
+    median: bool = False
+    structured: bool = False
+
+    def prepare(self, frames, options):
+        """Choose what is done to patches; see `Method.prepare`."""
+        if self.structured:
+            return blind_areas(options.masked_fraction, noise_span(frames))
+        return blind_spots(options.masked_fraction, options.radius,
+                           median=self.median)
+
+    def loss(self, network):
+        """Make the loss; see `Method.loss`."""
+        return blind_spot_loss(network.config['noise_mixture'])
+
+    def finish(self, network, data, to_tensors):
+        """Calibrate the errors; see `Method.finish`."""
+        calibrate = (data.calibrate_from_noise if self.structured
+                     else data.calibrate)
+        calibrate(network, to_tensors)
+
+
+@dataclass(frozen=True)
+class Recorrupted(FromScratch):
+    """
+    Predict a frame of more noise from one of less, from scratch.
+    """
+
+    def prepare(self, frames, options):
+        """Choose what is done to patches; see `Method.prepare`."""
+        return recorrupted(options.recorruption)
+
+    def loss(self, network):
+        """Make the loss; see `Method.loss`."""
+        return squared_loss
+
+
+@dataclass(frozen=True)
+class FluxKeeping(Method):
+    """
+    Train a shipped network further so that flux is kept.
+    """
+
+    def prepare(self, frames, options):
+        """Choose what is done to patches; see `Method.prepare`."""
+        return pair if self.pairs else recorrupted(options.recorruption)
+
+    def build(self, start, frames, options, *, seed):
+        """Build the network to train; see `Method.build`."""
+        network, name = _trained_network(
+            _START if start is None else start, CCDDenoiser)
+        if not (self.pairs or self.simulated):
+            network = fitting_kernels(network, frames, options.psf_fwhm)
+        return network, name
+
+    def loss(self, network):
+        """Make the loss; see `Method.loss`."""
+        loss = supervised_loss if self.simulated else noisy_target_loss
+        return loss(N_COPIES, self.bias_weight)
+
+
+def _trained_network(start, kind):
+    """Copy a network to be trained further, and name its model."""
+    model = load_model(start, task='denoise')
+    if isinstance(model.network, kind):
+        return copy.deepcopy(model.network).requires_grad_(), model.name
+    msg = (f'model {model.name!r} cannot be trained by this method: it is a '
+           f'{type(model.network).__name__}, and not a {kind.__name__}')
+    raise ValueError(msg)
+
+
+def noise_span(frames):
+    """
+    Find how far pixels share noise.
+
+    Parameters
+    ----------
+    frames : list of `~astro_denoise.training.frame_store.TrainingFrame`
+        Frames whose lag-1 correlation was measured.
+
+    Returns
+    -------
+    span : tuple of int
+        Pixels along y and x: the lag up to which a Gaussian kernel of the
+        correlation measured leaves a tenth. At least 1 along one axis.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from astro_denoise.training.methods import noise_span
+    >>> frame = SimpleNamespace(correlation=(0.0, 0.5))
+    >>> noise_span([frame])
+    (0, 1)
+    """
+    span = tuple(_lags(max(abs(frame.correlation[axis]) for frame in frames))
+                 for axis in (0, 1))
+    return span if any(span) else (1, 1)
+
+
+def _lags(correlation):
+    """Count the lags at which more than a tenth is shared."""
+    if correlation < _LEAST_SHARED:
+        return 0
+    last = math.sqrt(math.log(0.1) / math.log(min(correlation, 0.95)))
+    return min(max(int(last), 1), _MOST_LAGS)
 
 
 def fitting_kernels(network, frames, psf_fwhm=None):
@@ -271,26 +459,32 @@ _MASKING = ('masked_fraction', 'radius')
 _LEVELS = (8, 16, 48, 96)
 
 METHODS = {
-    'noise2void': Method(
-        'Noise2Void: pulls faint flux down', 1.5e-3, _MASKING,
-        {'widths': _LEVELS}),
-    'n2v2': Method(
-        'N2V2, Noise2Void without checkerboard: pulls faint flux down',
-        1.5e-3, _MASKING,
-        {'widths': _LEVELS, 'top_skip': False, 'blur_pool': True},
-        median=True),
-    'pn2v': Method(
-        'probabilistic Noise2Void: pulls faint flux down',
-        1.5e-3, (*_MASKING, 'noise_model'),
-        {'widths': _LEVELS, 'n_components': 3, 'blur_pool': True}),
-    # The weight is that of ccd for 'supervised'; against a noisy target an
-    # error counts less, by the noise of the target.
-    'noise2noise': Method(
-        'Noise2Noise, from pairs of exposures', 3e-4, bias_weight=12.0,
-        pairs=True),
-    'gr2r': Method(
+    'gr2r': FluxKeeping(
         'ccd, trained further on frames of a survey', 3e-4,
         ('recorruption',), bias_weight=3.0),
-    'supervised': Method('trained on simulated skies', 6e-4,
-                         bias_weight=60.0, simulated=True),
+    'r2r': Recorrupted(
+        'recorrupted pairs, from scratch: pulls faint flux down',
+        1.5e-3, ('recorruption',), network={'widths': _LEVELS}),
+    'noise2void': BlindSpots(
+        'Noise2Void: pulls faint flux down', 1.5e-3, _MASKING,
+        network={'widths': _LEVELS}),
+    'n2v2': BlindSpots(
+        'N2V2, Noise2Void without checkerboard: pulls faint flux down',
+        1.5e-3, _MASKING, median=True,
+        network={'widths': _LEVELS, 'top_skip': False, 'blur_pool': True}),
+    'pn2v': BlindSpots(
+        'probabilistic Noise2Void: pulls faint flux down',
+        1.5e-3, (*_MASKING, 'noise_model'),
+        network={'widths': _LEVELS, 'n_components': 3, 'blur_pool': True}),
+    'struct_n2v': BlindSpots(
+        'structN2V, for noise that neighboring pixels share: pulls faint '
+        'flux down', 1.5e-3, ('masked_fraction',), structured=True,
+        network={'widths': _LEVELS}),
+    # The weight is that of ccd for 'supervised'; against a noisy target an
+    # error counts less, by the noise of the target.
+    'noise2noise': FluxKeeping(
+        'Noise2Noise, from pairs of exposures', 3e-4, bias_weight=12.0,
+        pairs=True),
+    'supervised': FluxKeeping('trained on simulated skies', 6e-4,
+                           bias_weight=60.0, simulated=True),
 }

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 import astro_denoise
 from astro_denoise.cli import main
 from astro_denoise.training import denoiser
+from astro_denoise.training.method_names import METHOD_NAMES
 from astro_denoise.training.methods import METHODS
 
 
@@ -97,7 +98,7 @@ def test_frames(tmp_path, capsys, trained):
                  '--hdu', 'SCI,2', '--checkpoint', 'state.pt', '--model',
                  'old.safetensors']) == 0
     assert trained == [((['a.fits', 'b.fits'], 'pn2v'), {
-        'model': 'old.safetensors', 'epochs': 3, 'minutes': None, 'seed': 3,
+        'model': 'old.safetensors', 'epochs': 3, 'seed': 3,
         'gain': 'GAIN', 'read_noise': 9.0, 'saturation': 60000.0,
         'hdu': ('SCI', 2), 'checkpoint': 'state.pt', 'name': 'survey',
         'progress_bar': False, 'log': tmp_path / 'survey.ecsv',
@@ -108,6 +109,45 @@ def test_frames(tmp_path, capsys, trained):
         'squared error      all   blank   faint  bright',
         'trained          0.051   0.020   0.400       -',
         'flux kept: 0.98 ± 0.01 at S/N 40, 0.51 ± 0.04 at S/N 3.2']
+
+
+def test_every_option_reaches_the_training(tmp_path, trained):
+    output = tmp_path / 'survey.safetensors'
+    assert main(['train', 'a.fits', '-o', str(output), '--device', 'cpu',
+                 '--psf-fwhm', '3.5', '--patch', '64', '--patience', '7',
+                 '--folder', str(tmp_path)]) == 0
+    (images, method), options = trained[0]
+    assert (images, method) == (['a.fits'], 'gr2r')
+    assert {name: options[name] for name in (
+        'device', 'psf_fwhm', 'patch', 'patience', 'folder')} == {
+        'device': 'cpu', 'psf_fwhm': 3.5, 'patch': 64, 'patience': 7,
+        'folder': str(tmp_path)}
+
+
+def test_skies_are_drawn(tmp_path, trained):
+    assert main(['train', '--method', 'supervised', '-o',
+                 str(tmp_path / 'new.safetensors')]) == 0
+    assert trained[0][0] == (None, 'supervised')
+
+
+def test_fields_are_told_by_a_keyword(tmp_path, monkeypatch, trained,
+                                      capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, field in (('a', 'M13'), ('b', 'M51'), ('c', 'M13')):
+        hdu = fits.ImageHDU(np.zeros((4, 4)), fits.Header({'OBJECT': field}))
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(f'{name}.fits')
+    args = ['train', 'a.fits', 'b.fits', 'c.fits', '--method', 'noise2noise',
+            '-o', 'new.safetensors', '--group-by']
+    assert main([*args, 'OBJECT']) == 0
+    assert trained[0][0] == ([['a.fits', 'c.fits'], ['b.fits']],
+                             'noise2noise')
+    capsys.readouterr()
+    assert "a.fits: --group-by 'FIELD'" in fails(
+        [*args, 'FIELD', '--overwrite'], capsys)
+
+
+def test_names_of_the_methods():
+    assert set(METHOD_NAMES) == set(METHODS)
 
 
 def test_only_the_first_process_writes(tmp_path, capsys, trained,
@@ -154,7 +194,9 @@ def test_what_exists_is_kept(tmp_path, trained, capsys, name, what):
 
 
 @pytest.mark.parametrize(('args', 'message'), [
-    (['a.fits'], '--method is needed'),
+    (['a.fits', '--method', 'supervised'], 'takes no FRAME'),
+    (['a.fits', '--group-by', 'OBJECT'], '--group-by is for --method noise2'),
+    (['--recipe', 'ccd', '--patch', '64'], '--recipe takes no patch'),
     (['--method', 'n2v2'], 'FRAME is needed'),
     (['a.fits', '--recipe', 'ccd'], '--recipe takes no frames'),
     (['--recipe', 'ccd', '--minutes', '3'], '--recipe takes no minutes'),

@@ -11,6 +11,7 @@ from astro_denoise.models.denoiser import psf_context
 from astro_denoise.training.batches import (
     BatchPlan,
     PatchSampler,
+    blind_areas,
     blind_spots,
     pair,
     recorrupted,
@@ -75,6 +76,30 @@ def test_bad_pixels_are_neither_targets_nor_seen(median):
     assert not batch['weight'][0, 0][bad].any()
     assert not batch['x'][0, 0][bad].any()
     assert batch['weight'].sum() > 50
+
+
+@pytest.mark.parametrize('span', [(1, 1), (0, 2), (3, 0), (4, 4)])
+def test_areas_that_share_noise_are_blind(span):
+    maps = make_maps(96)
+    signal = maps['signal']
+    batch = blind_areas(0.03, span)(maps, np.random.default_rng(2))
+    assert_array_equal(batch['target'][0, 0], signal)
+    seen = batch['x'][0, 0] * np.exp(batch['log_sigma'][0, 0])
+    kept = np.isclose(seen, signal, rtol=5e-7)
+    covered = np.zeros(signal.shape, bool)
+    places = np.argwhere(batch['weight'][0, 0] > 0)
+    assert len(places) > 30
+    for y, x in places:
+        rows, columns = (slice(max(at - n, 0), at + n + 1)
+                         for at, n in zip((y, x), span, strict=True))
+        assert not kept[rows, columns].any()
+        covered[rows, columns] = True
+    # Nothing else is touched, and what came in is from beyond the span.
+    assert kept[~covered].all()
+    y, x = places[len(places) // 2]
+    source = np.argwhere(np.isclose(signal, seen[y, x], rtol=5e-7))[0]
+    assert (abs(source - [y, x]) > np.add(span, 1)).any()
+    assert abs(source - [y, x]).max() <= max(span) + 4
 
 
 def test_recorrupted_pairs_share_no_noise():
