@@ -35,6 +35,9 @@ intersphinx_mapping = {
         ('astropy', 'https://docs.astropy.org/en/stable/'),
         ('photutils', 'https://photutils.readthedocs.io/en/stable/'),
         ('torch', 'https://docs.pytorch.org/docs/stable/'),
+        ('ccdproc', 'https://ccdproc.readthedocs.io/en/latest/'),
+        ('dask', 'https://docs.dask.org/en/stable/'),
+        ('reproject', 'https://reproject.readthedocs.io/en/stable/'),
     )
 }
 
@@ -49,10 +52,10 @@ sphinx_gallery_conf = {
     'remove_config_comments': True,
 }
 
-html_title = project
+html_title = f'{project} {release}'
 html_show_sourcelink = False
-# The pages of the guide show all others beside them.
-html_sidebars = {'index': [], '*': ['globaltoc.html']}
+# Pages show those of their section beside them.
+html_sidebars = {'index': [], '**': ['sidebar-nav-bs']}
 
 plot_formats = [('png', 120)]
 plot_html_show_formats = False

@@ -3,6 +3,7 @@
 Readers: a frame as the user gave it, checked at once, read window by window.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -448,6 +449,8 @@ def plain_parts(data):
     if not (isinstance(data, list | tuple) or hasattr(data, '__array__')):
         msg = ('data must be CCDData, NDData, Quantity or an array, got '
                f'{type(data).__name__} {data!r:.60}')
+        if isinstance(data, str | os.PathLike):
+            msg += ": read it with CCDData.read(path, unit='adu')"
         raise TypeError(msg)
     try:
         return np.asarray(data), mask, unit

@@ -68,6 +68,12 @@ class MethodOptions:
     ------
     ValueError
         If one of them makes no sense.
+
+    Examples
+    --------
+    >>> from astro_denoise.training import MethodOptions
+    >>> MethodOptions(recorruption=0.3).recorruption
+    0.3
     """
 
     masked_fraction: float = 0.03
@@ -97,8 +103,9 @@ class Method:
     """
     A method of training, to be subclassed.
 
-    A subclass overrides `prepare`, `build` and `loss`, and `finish` where
-    it calibrates errors in its own way.
+    As it is, it trains a shipped model further with recorrupted pairs and
+    the squared error. A subclass overrides ``prepare``, ``build`` or
+    ``loss``, and ``finish`` where it calibrates errors in its own way.
 
     Parameters
     ----------
@@ -140,14 +147,6 @@ class Method:
     ...
     ...     def build(self, start, frames, options, *, seed):
     ...         return BlindSpotDenoiser(widths=(4, 8)), None
-    ...
-    ...     def loss(self, network):
-    ...         def loss_function(model, batch, step, dtype):
-    ...             noise, _ = model(batch['x'], batch['log_sigma'],
-    ...                              batch['valid'], dtype=dtype)
-    ...             error = batch['x'] - noise - batch['target']
-    ...             return (error**2 * batch['weight']).mean(), {}
-    ...         return loss_function
     >>> model = train_denoiser(
     ...     load_example_pair(), MoreNoise('more noise'), epochs=1, seed=1,
     ...     patch=32, n_patches=1,
@@ -186,9 +185,10 @@ class Method:
 
         Parameters
         ----------
-        frames : list of \
-                `~astro_denoise.training.frame_store.TrainingFrame`
-            The training frames; empty for simulated skies.
+        frames : list
+            The training frames (``TrainingFrame`` of
+            ``astro_denoise.training.frame_store``); empty for simulated
+            skies.
 
         options : `MethodOptions`
             Options of the method.
@@ -197,9 +197,9 @@ class Method:
         -------
         prepare : callable
             ``prepare(maps, rng)`` makes the arrays of a batch of one
-            patch, see `~astro_denoise.training.batches.PatchSampler`.
+            patch; see ``astro_denoise.training.batches``.
         """
-        raise NotImplementedError
+        return recorrupted(options.recorruption)
 
     def build(self, start, frames, options, *, seed):
         """
@@ -222,9 +222,8 @@ class Method:
         Returns
         -------
         network : `torch.nn.Module`
-            The network: a
-            `~astro_denoise.models.blind_spot.BlindSpotDenoiser` or a
-            `~astro_denoise.models.denoiser.CCDDenoiser`.
+            The network: a ``BlindSpotDenoiser`` or a ``CCDDenoiser`` of
+            ``astro_denoise.models``.
 
         name : str or `None`
             Of the model that it comes from.
@@ -234,7 +233,8 @@ class Method:
         ValueError
             If the method cannot train ``start`` further.
         """
-        raise NotImplementedError
+        return _trained_network(_START if start is None else start,
+                                CCDDenoiser)
 
     def loss(self, network):
         """
@@ -251,7 +251,7 @@ class Method:
             ``loss_function(model, batch, step, dtype)`` returns a tensor
             and a dictionary of numbers for the log.
         """
-        raise NotImplementedError
+        return squared_loss
 
     def finish(self, network, data, to_tensors):
         """
@@ -262,9 +262,9 @@ class Method:
         network : `torch.nn.Module`
             The network.
 
-        data : `~astro_denoise.training.datasets.SurveyFrames` or \
-                `~astro_denoise.training.datasets.SimulatedSkies`
-            What it was trained on.
+        data : object
+            The frames or skies that it was trained on, whose
+            ``calibrate`` does it.
 
         to_tensors : callable
             Turns a batch of arrays into one of tensors.
@@ -275,7 +275,7 @@ class Method:
 @dataclass(frozen=True)
 class FromScratch(Method):
     """
-    A method that trains a new, small network.
+    Train a new, small network.
 
     Parameters
     ----------
@@ -334,21 +334,6 @@ class BlindSpots(FromScratch):
 
 
 @dataclass(frozen=True)
-class Recorrupted(FromScratch):
-    """
-    Predict a frame of more noise from one of less, from scratch.
-    """
-
-    def prepare(self, frames, options):
-        """Choose what is done to patches; see `Method.prepare`."""
-        return recorrupted(options.recorruption)
-
-    def loss(self, network):
-        """Make the loss; see `Method.loss`."""
-        return squared_loss
-
-
-@dataclass(frozen=True)
 class FluxKeeping(Method):
     """
     Train a shipped network further so that flux is kept.
@@ -356,12 +341,11 @@ class FluxKeeping(Method):
 
     def prepare(self, frames, options):
         """Choose what is done to patches; see `Method.prepare`."""
-        return pair if self.pairs else recorrupted(options.recorruption)
+        return pair if self.pairs else super().prepare(frames, options)
 
     def build(self, start, frames, options, *, seed):
         """Build the network to train; see `Method.build`."""
-        network, name = _trained_network(
-            _START if start is None else start, CCDDenoiser)
+        network, name = super().build(start, frames, options, seed=seed)
         if not (self.pairs or self.simulated):
             network = fitting_kernels(network, frames, options.psf_fwhm)
         return network, name
@@ -462,7 +446,7 @@ METHODS = {
     'gr2r': FluxKeeping(
         'ccd, trained further on frames of a survey', 3e-4,
         ('recorruption',), bias_weight=3.0),
-    'r2r': Recorrupted(
+    'r2r': FromScratch(
         'recorrupted pairs, from scratch: pulls faint flux down',
         1.5e-3, ('recorruption',), network={'widths': _LEVELS}),
     'noise2void': BlindSpots(

@@ -51,6 +51,10 @@ MODULES = {
     'torch': (
         'generated/{full}.html',
         ['torch', 'torch.nn', 'torch.nn.functional', 'torch.optim']),
+    'ccdproc': ('api/{full}.html', ['ccdproc']),
+    'dask': ('generated/{full}.html', ['dask', 'dask.array']),
+    'reproject': (
+        'api/{full}.html', ['reproject', 'reproject.mosaicking']),
 }
 
 ROLES = ((inspect.isclass, 'class'), (callable, 'function'))

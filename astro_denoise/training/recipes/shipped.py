@@ -26,7 +26,8 @@ def find_recipe(name):
     Parameters
     ----------
     name : str
-        One of `~astro_denoise.training.recipes.names.RECIPE_NAMES`.
+        One of ``RECIPE_NAMES`` of
+        ``astro_denoise.training.recipes.names``.
 
     Returns
     -------
@@ -54,7 +55,8 @@ def train_shipped(name, output, *, seed=1, checkpoint=None, n_steps=None,
     Parameters
     ----------
     name : str
-        One of `~astro_denoise.training.recipes.names.RECIPE_NAMES`.
+        One of ``RECIPE_NAMES`` of
+        ``astro_denoise.training.recipes.names``.
 
     output : path-like
         The ``.safetensors`` file; the training log is written beside it
@@ -101,6 +103,19 @@ def train_shipped(name, output, *, seed=1, checkpoint=None, n_steps=None,
 
     OSError
         If the weights or the log exist, or cannot be written.
+
+    Examples
+    --------
+    One epoch on few images, for a first look:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from astro_denoise.training import train_shipped
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = train_shipped('gc-gaussian', Path(folder) /
+    ...                           'new.safetensors', n_steps=1, n_skies=20)
+    >>> print(model.name, model.task)
+    gc-gaussian denoise
     """
     recipe = find_recipe(name)
     numbers = {key: value for key, value in (
