@@ -54,7 +54,7 @@ def included(extra):
 REQUIRED = requirements(PROJECT['dependencies'])
 # What users choose to have.
 OPTIONAL = {extra: requirements(EXTRAS[extra])
-            for extra in ('plot', 'galactic', 'dask', 'parquet')}
+            for extra in ('plot', 'galactic', 'dask', 'parquet', 'onnx')}
 
 
 @pytest.fixture(scope='module')

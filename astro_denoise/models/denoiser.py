@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from .error_calibration import calibration_knots, variance_correction
 from .layers import (
+    all_count,
     asinh,
     convolution_block,
     mean_of_nine,
@@ -335,7 +336,7 @@ def _detail(x, valid):
     nothing of the noise any more; this plane does.
     """
     surroundings = mean_of_nine(mean_of_nine(x))
-    if not valid.min():
+    if not all_count(valid):
         surroundings = surroundings / mean_of_nine(
             mean_of_nine(valid)).clamp_min(1e-3)
     return (x - surroundings) * valid

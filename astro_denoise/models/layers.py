@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ['Pointwise', 'Standardized', 'asinh', 'box_matrix', 'box_sum',
-           'convolution_block', 'mean_around', 'mean_of_nine', 'shuffled',
-           'squashed', 'unshuffled']
+__all__ = ['Pointwise', 'Standardized', 'all_count', 'asinh', 'box_matrix',
+           'box_sum', 'convolution_block', 'exporting', 'mean_around',
+           'mean_of_nine', 'shuffled', 'squashed', 'unshuffled']
 
 # Share of a batch in the running means of `Standardized`.
 _SHARE = 0.01
@@ -37,7 +37,10 @@ def asinh(plane):
     [-0.8814  0.      1.8184]
     """
     root = torch.sqrt(plane * plane + 1.0)
-    return torch.copysign(torch.log(root + plane.abs()), plane)
+    size = torch.log(root + plane.abs())
+    # ONNX has no copysign
+    return (size * torch.sign(plane) if exporting()
+            else torch.copysign(size, plane))
 
 
 def box_sum(plane, size):
@@ -116,6 +119,37 @@ def mean_of_nine(plane):
     return mean
 
 
+def exporting():
+    """
+    Tell if a network is being exported or compiled.
+
+    No branch may then depend on the values of a tensor.
+
+    Returns
+    -------
+    exporting : bool
+        `True` if it is.
+    """
+    return torch.compiler.is_compiling()
+
+
+def all_count(valid):
+    """
+    Tell if all pixels count, so that there is less to compute.
+
+    Parameters
+    ----------
+    valid : `torch.Tensor`
+        1 for pixels that count, else 0.
+
+    Returns
+    -------
+    all_count : bool
+        `False` while a network is exported, as both cases are then.
+    """
+    return not exporting() and bool(valid.min() == 1.0)
+
+
 def mean_around(plane, valid):
     """
     Compute the mean of the eight pixels around each, weighted by validity.
@@ -139,7 +173,7 @@ def mean_around(plane, valid):
     >>> print(mean_around(plane, torch.ones(1, 1, 3, 3))[0, 0, 1, 1])
     tensor(1.)
     """
-    if valid.min() == 1.0:
+    if all_count(valid):
         return torch.sub(mean_of_nine(plane).mul_(9 / 8), plane, alpha=1 / 8)
     plane = plane * valid
     total = mean_of_nine(plane) * 9.0 - plane
