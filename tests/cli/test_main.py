@@ -21,7 +21,7 @@ from astro_denoise.cli import main
 from astro_denoise.data.examples import get_example_path
 from astro_denoise.exceptions import NoiseEstimateWarning
 from astro_denoise.io.output import atomic_output
-from astro_denoise.models import load_model, registry
+from astro_denoise.models import Model, load_model, registry
 from astro_denoise.pipeline import one_file as pipeline
 from astro_denoise.pipeline.status import STATUS_NAME
 
@@ -509,3 +509,23 @@ def test_simulate_bad_option(tmp_path, capsys, options, message):
     assert simulate(tmp_path / 'new', *options) == 1
     assert message in capsys.readouterr().err
     assert names(tmp_path) == []
+
+
+def test_models_says_what_a_model_learnt_from(small_network, tmp_path,
+                                              capsys):
+    groups = dict.fromkeys(('all', 'blank', 'faint', 'bright'), 0.25)
+    path = tmp_path / 'survey.safetensors'
+    Model(small_network((6, 8)), {
+        'name': 'survey', 'task': 'denoise', 'summary': 'of a survey',
+        'training': {'method': 'gr2r', 'frames': {
+            'n_frames': 12, 'noise': ['gain'], 'gain': 1.5, 'level': 9.25,
+            'read_noise': None, 'correlation': None}},
+        'figures': {'squared_errors': {'trained': groups, 'ccd': groups},
+                    'flux_kept': [{'snr': 5.0, 'kept': 0.97, 'error': 0.02,
+                                   'number': 40}]}}).save(path)
+    assert main(['models', str(path)]) == 0
+    text = capsys.readouterr().out
+    for line in ('gr2r on 12 frames, noise: gain (level 9.25, gain 1.5)',
+                 'trained          0.250', 'ccd              0.250',
+                 'flux kept: 0.97 ± 0.02 at S/N 5'):
+        assert line in text

@@ -6,11 +6,15 @@ Tests of networks that others than torch run.
 import numpy as np
 import pytest
 import torch
+from astropy.utils import minversion
 from onnxruntime import InferenceSession
 
 from astro_denoise import load_model
 from astro_denoise.models import Model, export_onnx
 from astro_denoise.models.onnx_export import INPUTS, exported_program
+
+pytestmark = pytest.mark.skipif(
+    not minversion(torch, '2.7'), reason='the exporter of torch needs 2.7')
 
 
 def planes(shape, *, seed=1, known=True):
