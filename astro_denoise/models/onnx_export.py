@@ -90,8 +90,9 @@ def export_onnx(model, path, *, overwrite=False):
     It needs PyTorch 2.7 or newer. The tensors are ``x``, ``log_sigma``,
     ``valid`` and ``context``, and come back as ``noise`` and
     ``log_variance``. ``x``, of shape (1, 1, ny, nx), is the frame less its
-    background over its noise; ``log_sigma`` is the logarithm of the noise over that of the blank sky,
-    ``valid`` is 1 for pixels that count, and 0 elsewhere, where the others
+    background over its noise; ``log_sigma`` is the logarithm of the noise
+    over that of the blank sky, ``valid`` is 1 for pixels that count, and 0
+    elsewhere, where the others
     are 0 too; sides are multiples of 16. ``context``, of shape (1, 2), is
     the logarithm of the full width at half maximum of the point-spread
     function over 3.5 pixels, and 1; or two zeros where it is unknown.
