@@ -52,10 +52,18 @@ sphinx_gallery_conf = {
     'remove_config_comments': True,
 }
 
-html_title = f'{project} {release}'
+html_title = f'{project} {version}'
 html_show_sourcelink = False
 # Pages show those of their section beside them.
 html_sidebars = {'index': [], '**': ['sidebar-nav-bs']}
+html_static_path = ['_static']
+html_css_files = ['astro_denoise.css']
+html_theme_options = {
+    # Wide tables need the room of the contents of the page.
+    'secondary_sidebar_items': {
+        '**': ['page-toc'], 'results': [], 'galactic_center_results': [],
+        'flux': []},
+}
 
 plot_formats = [('png', 120)]
 plot_html_show_formats = False

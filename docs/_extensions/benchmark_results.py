@@ -72,7 +72,8 @@ class Results(_ResultsDirective):
             last = self.find(self.options['stop'], lines, first + 1)
         text = '\n'.join(lines[first:last]).rstrip()
         return [*self.parse_text_to_nodes(f'``{command}`` printed:'),
-                nodes.literal_block(text, text, language='none')]
+                nodes.literal_block(text, text, language='none',
+                                    classes=['results-output'])]
 
     def find(self, pattern, lines, first):
         """The first line that matches."""
@@ -122,17 +123,17 @@ class CheckTable(_ResultsDirective):
     """
     One bin of ``repeatability.txt``, a row for each method.
 
-    The option ``bin`` names the bin, ``document`` is the scatter that
-    the source document states for it.
+    The option ``bin`` names the bin, ``published`` is the scatter that
+    Chen and Eriksen state for it.
     """
 
     option_spec = {  # noqa: RUF012
         'bin': directives.unchanged_required,
-        'document': directives.unchanged_required,
+        'published': directives.unchanged_required,
     }
 
     def run(self):
-        rows = [['source document', self.options['document'],
+        rows = [['Chen & Eriksen', self.options['published'],
                  *'–––––']]
         name = None
         for line in self.lines():
