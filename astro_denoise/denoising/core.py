@@ -25,6 +25,7 @@ from ..frames.results import FrameWriter, nothing_valid, result_type
 from ..noise.gain import resolve_gain
 from ..noise.measurement import warn_of
 from .dask_arrays import denoise_lazily, is_lazy
+from .guided import open_guide
 from .header_log import log_cards, read_cards
 from .route import denoise_plane
 
@@ -36,9 +37,10 @@ _PROGRESS = ('{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} '
 
 
 def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
-            read_noise=None, average=1, device=None, precision='auto',
-            progress_bar=False, add_keyword=True, return_uncertainty=False,
-            output_array=None, output_uncertainty=None):
+            read_noise=None, catalog=None, guide='blend', psf=None,
+            average=1, device=None, precision='auto', progress_bar=False,
+            add_keyword=True, return_uncertainty=False, output_array=None,
+            output_uncertainty=None):
     """
     Remove noise from a frame, keep its flux, and say how sure that is.
 
@@ -78,6 +80,24 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         In electrons, or the header keyword. Without ``uncertainty``,
         ``gain`` and ``read_noise``, the noise is estimated from the
         frame itself.
+
+    catalog : table, optional
+        Sources that are known to be in the frame: positions as ``x, y``,
+        ``x_centroid, y_centroid`` or ``aperture_x, aperture_y`` (pixels, 0
+        is the center of the first pixel), or a
+        `~astropy.coordinates.SkyCoord` column or ``ra`` and ``dec`` for a
+        frame with a WCS. Shapes as for
+        `~astro_denoise.photometry.forced_photometry`; a source without is a
+        star.
+
+    guide : {'blend'}, optional
+        How to use the catalog. With ``'blend'``, pixels in the footprints
+        of the sources are those of ``model``, which must keep flux, and all
+        others those of ``'ccd-mmse'``, with a smooth edge in between. A
+        source that the catalog lacks is treated as by ``'ccd-mmse'``.
+
+    psf : `None`, optional
+        For other guides.
 
     average : int, optional
         Denoise so many versions of the frame, turned and shifted by one
@@ -122,7 +142,9 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         A new object with the same unit, wcs, meta and mask. For NDData
         types, ``uncertainty`` is the standard deviation of each
         denoised pixel as a `~astropy.nddata.StdDevUncertainty`; errors
-        of neighbouring pixels are correlated.
+        of neighbouring pixels are correlated. With a ``catalog``,
+        ``flags`` of CCDData is 1 in the footprints of its sources, unless
+        the frame has flags of its own or an ``output_array`` is given.
 
     uncertainty : `~numpy.ndarray` or `~astropy.units.Quantity`
         Only with ``return_uncertainty=True``.
@@ -183,8 +205,9 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
             raise ValueError(msg)
         return denoise_lazily(
             data, model, uncertainty=uncertainty, mask=mask, gain=gain,
-            read_noise=read_noise, average=average, device=device,
-            precision=precision, return_uncertainty=return_uncertainty)
+            read_noise=read_noise, catalog=catalog, guide=guide, psf=psf,
+            average=average, device=device, precision=precision,
+            return_uncertainty=return_uncertainty)
     with shielded():
         reader = open_frame(data, uncertainty=uncertainty, mask=mask)
         outputs = output_array, output_uncertainty
@@ -192,23 +215,28 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         warn_of_denoised(reader.header)
         warn_of_missing_noise(reader)
         model = load_model(model, task='denoise')
+        if denoises_images(model.network):
+            _refuse_for_images(model, average=average, catalog=catalog)
+        guide = open_guide(catalog, guide, psf, model,
+                           shape=reader.pixels.shape[-2:],
+                           wcs=getattr(reader.data, 'wcs', None))
         runtime = Runtime.resolve(device, precision)
         network = runtime.place(model.network)
         with _progress(reader, shown=progress_bar) as advance:
             if denoises_images(network):
-                _refuse_average(average, model)
                 writer, noise = _denoise_images(reader, model, network,
                                                 outputs, runtime)
             else:
-                writer = FrameWriter(reader, *_arrays(reader, *outputs,
-                                                      return_uncertainty))
+                in_memory = all(array is None for array in outputs)
+                writer = FrameWriter(
+                    reader, *_arrays(reader, *outputs, return_uncertainty),
+                    flagged=guide is not None and in_memory)
                 measurements = _denoise_planes(
                     reader, network, writer, runtime=runtime, progress=advance,
-                    in_memory=all(array is None for array in outputs),
-                    average=average,
+                    in_memory=in_memory, average=average, guide=guide,
                     **_electrons(reader, gain, read_noise))
                 warn_of(measurements, header=reader.header)
-                noise = _described(measurements, network)
+                noise = _described(measurements, network, guide)
                 if average > 1:
                     noise['average'] = average
         return writer.wrap(log=log_cards(add_keyword, model, noise),
@@ -228,12 +256,14 @@ def _check_average(average):
         raise ValueError(msg)
 
 
-def _refuse_average(average, model):
+def _refuse_for_images(model, *, average, catalog):
     """Small images are denoised as they are."""
-    if average != 1:
-        msg = (f'average must be 1 for the model {model.name!r}, which is '
-               f'for small images, got {average}')
-        raise ValueError(msg)
+    for name, value, usual in (('average', average, 1),
+                               ('catalog', catalog, None)):
+        if value is not usual and value != usual:
+            msg = (f'{name} must be {usual} for the model {model.name!r}, '
+                   f'which is for small images, got {value!r:.80}')
+            raise ValueError(msg)
 
 
 @contextlib.contextmanager
@@ -298,12 +328,12 @@ def _denoise_planes(reader, network, writer, **options):
     return [each for each in measurements if each.n_valid]
 
 
-def _described(measurements, network):
+def _described(measurements, network, guide):
     """Describe the noise of the first plane, and how it was filtered."""
     if not measurements:
         return {}
     first = measurements[0]
-    described = first.describe()
+    described = first.describe() | (guide.describe() if guide else {})
     # The pixels of a mosaic are filtered by themselves; the planes of a stack
     # may have kernels of their own.
     if not first.is_mosaic and len({each.fwhm for each in measurements}) == 1:

@@ -29,6 +29,7 @@ from ..noise.measurement import (
     warn_of,
 )
 from ..noise.sampling import is_measured_whole, sample_parts
+from .guided import open_guide
 from .route import denoise_measured
 
 __all__ = ['denoise_lazily', 'is_lazy']
@@ -47,8 +48,9 @@ def is_lazy(data):
 
 
 def denoise_lazily(data, model, *, uncertainty=None, mask=None, gain=None,
-                   read_noise=None, average=1, device=None,
-                   precision='auto', return_uncertainty=False):
+                   read_noise=None, catalog=None, guide='blend', psf=None,
+                   average=1, device=None, precision='auto',
+                   return_uncertainty=False):
     """
     Denoise a dask array.
 
@@ -57,8 +59,8 @@ def denoise_lazily(data, model, *, uncertainty=None, mask=None, gain=None,
     data : `dask.array.Array`
         Shape (ny, nx), or (n, ny, nx) for a stack; chunks of any size.
 
-    model, uncertainty, mask, gain, read_noise, average, device, \
-            precision, return_uncertainty : optional
+    model, uncertainty, mask, gain, read_noise, catalog, guide, psf, \
+            average, device, precision, return_uncertainty : optional
         As for `astro_denoise.denoise`; mask and uncertainty may be dask
         arrays too. The device is that of the worker.
 
@@ -87,16 +89,19 @@ def denoise_lazily(data, model, *, uncertainty=None, mask=None, gain=None,
         'gain': resolve_gain(gain, {}, None),
         'read_noise': resolve_gain(read_noise, {}, None, name='read_noise',
                                    default_unit=u.electron)}
-    computing = device, precision, average
+    guide = open_guide(catalog, guide, psf, model, shape=data.shape[-2:])
+    computing = {'device': device, 'precision': precision,
+                 'average': average}
     if data.ndim == 2:
-        result = _lazy_plane(arrays, noise_kind, model, options, computing)
+        result = _lazy_plane(arrays, noise_kind, model, guide, options,
+                             computing)
     else:
         from dask.array import stack
 
         result = stack(
             [_lazy_plane([each if each is None else each[plane]
-                          for each in arrays], noise_kind, model, options,
-                         computing)
+                          for each in arrays], noise_kind, model, guide,
+                         options, computing)
              for plane in range(data.shape[0])], axis=1)
     results = [part.rechunk(data.chunks) for part in result]
     return tuple(results) if return_uncertainty else results[0]
@@ -144,7 +149,7 @@ def _opened(pixels, mask, noise, noise_kind, **place):
     return PlaneReader(frame, **place)
 
 
-def _lazy_plane(arrays, noise_kind, model, options, computing):
+def _lazy_plane(arrays, noise_kind, model, guide, options, computing):
     """
     Denoised pixels and standard deviation of one plane, (2, ny, nx).
     """
@@ -154,7 +159,10 @@ def _lazy_plane(arrays, noise_kind, model, options, computing):
     known = arrays[2] is not None
     measurement = _lazy_measure(arrays, noise_kind, options)
     align = math.lcm(MESH, model.network.stride)
-    reach = -(-model.network.reach // align) * align
+    reach = model.network.reach
+    if guide is not None:
+        reach = max(reach, guide.reach)
+    reach = -(-reach // align) * align
     depth = reach if known else reach + -(-MAP_HALO // align) * align
     chunks = tuple(_aligned(n, align, depth) for n in arrays[0].shape)
     present = [each.rechunk(chunks) for each in arrays if each is not None]
@@ -168,7 +176,8 @@ def _lazy_plane(arrays, noise_kind, model, options, computing):
         which=tuple(each is not None for each in arrays),
         noise_kind=noise_kind, all_chunks=chunks, halo=(reach, depth),
         measurement=measurement, computing=computing,
-        model=delayed(_Carried(model), traverse=False))
+        model=delayed(_Carried(model), traverse=False),
+        guide=None if guide is None else delayed(guide, traverse=False))
 
 
 def _aligned(length, align, depth):
@@ -259,7 +268,7 @@ def _complete(measurement, meshes, plan):
 
 @shielded()
 def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
-                   computing, model, block_info=None):
+                   computing, model, guide, block_info=None):
     """
     Denoise one chunk, which comes with its halo.
     """
@@ -275,8 +284,7 @@ def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
     plane = _opened(*(next(rest) if there else None for there in which),
                     noise_kind, origin=[side.start for side in part],
                     shape=shape)
-    device, precision, average = computing
-    runtime = Runtime.resolve(device, precision)
+    runtime = Runtime.resolve(computing['device'], computing['precision'])
     results = np.empty((2, *(side.stop - side.start for side in core)),
                        result_type(plane.frame.pixels.dtype))
     denoise_measured(
@@ -284,6 +292,6 @@ def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
                          strip_rows=-(-shape[0] // MESH) * MESH),
         measurement, runtime.place(model.model.network),
         FrameWriter(plane.frame, *results, area=core), runtime=runtime,
-        average=average,
+        average=computing['average'], guide=guide,
         origin=[side.start for side in window])
     return results

@@ -27,7 +27,11 @@ _NOISE_CARDS = {
     'DNSIGMA': ('level', 'noise of the blank sky'),
     'DNVERDCT': ('verdict', 'white, correlated, or cannot tell'),
     'DNCORR': ('correlation', 'lag-1 autocorrelation of the noise'),
-    'DNFWHM': ('fwhm', 'PSF FWHM found, in pixels')}
+    'DNFWHM': ('fwhm', 'PSF FWHM found, in pixels'),
+    'DNGUIDE': ('guide', 'what was made of a catalog of sources'),
+    'DNCATMOD': ('outside', 'model outside the footprints of sources'),
+    'DNCATUSE': ('n_sources', 'sources of the catalog used'),
+    'DNCATOFF': ('n_off', 'sources of the catalog not on the frame')}
 
 
 # What a file says of itself, which is not for others to write.

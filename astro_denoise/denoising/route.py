@@ -9,17 +9,21 @@ arrays all go through `denoise_plane` or, once they are measured, through
 
 import numpy as np
 
+from .guided import denoise_guided
+
 __all__ = ['denoise_measured', 'denoise_plane']
 
 # Where a plane is read strip by strip, the width of a strip is limited by
 # the memory of the processor, where the noise map is made, on a GPU too.
 _STRIP_WINDOW_PIXELS = {'cuda': 2**21}
 
+_LEAST_FLAGGED = 0.5  # share of a pixel that is due to the catalog
+
 _LEFT_ROWS = 768  # written at a time where nothing is valid
 
 
 def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
-                  runtime, in_memory, average=1, progress=None):
+                  runtime, in_memory, average=1, guide=None, progress=None):
     """
     Measure a plane and denoise it.
 
@@ -47,6 +51,9 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
     average : int, optional
         As for `~astro_denoise.inference.averaging.denoise_averaged`.
 
+    guide : `~astro_denoise.denoising.guided.Guide`, optional
+        The sources that are known.
+
     progress : callable, optional
         Called with the share of the plane that each step finished.
 
@@ -69,6 +76,7 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
             denoise_plane(
                 part, network, writer, gain=gain, read_noise=read_noise,
                 runtime=runtime, in_memory=in_memory, average=average,
+                guide=guide and guide.of_phase(part.phase),
                 progress=progress and (lambda share: progress(share / 4)))
         return measurement
     window_pixels = None
@@ -77,7 +85,7 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
         window_pixels = _STRIP_WINDOW_PIXELS.get(runtime.device.type)
     denoise_measured(plane, planes, measurement, network, writer,
                      runtime=runtime, window_pixels=window_pixels,
-                     average=average, progress=progress)
+                     average=average, guide=guide, progress=progress)
     writer.release()
     return measurement
 
@@ -94,7 +102,7 @@ def _leave(plane, writer):
 
 def denoise_measured(plane, planes, measurement, network, writer, *,
                      runtime, origin=(0, 0), window_pixels=None, average=1,
-                     progress=None):
+                     guide=None, progress=None):
     """
     Denoise a plane, or a window of one, that was measured.
 
@@ -122,6 +130,9 @@ def denoise_measured(plane, planes, measurement, network, writer, *,
     average : int, optional
         As for `~astro_denoise.inference.averaging.denoise_averaged`.
 
+    guide : `~astro_denoise.denoising.guided.Guide`, optional
+        The sources that are known, on the plane.
+
     progress : callable, optional
         As for `denoise_plane`.
     """
@@ -129,7 +140,7 @@ def denoise_measured(plane, planes, measurement, network, writer, *,
 
     exponent = measurement.scale.exponent
 
-    def write(rows, columns, denoised, sigma):
+    def write(rows, columns, denoised, sigma, share=None):
         valid = planes.valid[rows, columns]
         if exponent:
             denoised = np.ldexp(denoised, exponent)
@@ -138,7 +149,13 @@ def denoise_measured(plane, planes, measurement, network, writer, *,
                        for side, first in zip((rows, columns), origin,
                                               strict=True))
         writer.write(plane, window, denoised, sigma, valid)
+        if share is not None:
+            writer.flag(plane, window, share >= _LEAST_FLAGGED)
 
-    denoise_averaged(network, planes, measurement, write, average=average,
-                     runtime=runtime, window_pixels=window_pixels,
-                     progress=progress)
+    options = {'average': average, 'runtime': runtime,
+               'window_pixels': window_pixels, 'progress': progress}
+    if guide is None:
+        denoise_averaged(network, planes, measurement, write, **options)
+    else:
+        denoise_guided(guide, network, planes, measurement, write,
+                       origin=origin, **options)

@@ -7,7 +7,7 @@ import copy
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata import NDData, StdDevUncertainty
+from astropy.nddata import NDData, NDDataArray, StdDevUncertainty
 from astropy.utils.masked import Masked
 
 from .checks import warn_of_missing_noise
@@ -130,13 +130,22 @@ class FrameWriter:
     area : tuple of slice, optional
         Rows and columns of the plane that the arrays are for, where that
         is not all of it; the rest is not written.
+
+    flagged : bool, optional
+        Keep a plane of flags, for types that have one; the flags that a
+        frame has already stay as they are.
     """
 
-    def __init__(self, reader, output, error=None, *, area=None):
+    def __init__(self, reader, output, error=None, *, area=None,
+                 flagged=False):
         self.reader = reader
         self.output = output
         self.error = error
         self.area = area
+        self.flags = None
+        if flagged and isinstance(reader.data, NDDataArray) and (
+                reader.data.flags is None):
+            self.flags = np.zeros(output.shape, np.uint8)
         self.invalid = None
         # Now, so that what cannot be copied is told before any work.
         self._copies = _copies(reader.data)
@@ -202,6 +211,21 @@ class FrameWriter:
                 self.invalid = np.zeros(self.output.shape, bool)
             self.invalid[here] |= bad
 
+    def flag(self, plane, window, chosen):
+        """
+        Set the flags of a window, where there are any.
+
+        Parameters
+        ----------
+        plane, window : object
+            As for `write`.
+
+        chosen : 2D bool `~numpy.ndarray`
+            The pixels that get a flag.
+        """
+        if self.flags is not None:
+            self.flags[plane.place(window)] = chosen
+
     def release(self):
         """Give back the memory that pages of mapped files take."""
         release([*self.reader.arrays, self.output, self.error])
@@ -240,14 +264,17 @@ class FrameWriter:
         """
         data = self.reader.data
         _, own_mask, unit = plain_parts(data)
-        output, error, invalid = (
+        output, error, invalid, flags = (
             self._as_given(array) for array in (self.output, self.error,
-                                                self.invalid))
+                                                self.invalid, self.flags))
         if isinstance(data, NDData):
-            return _new_nddata(
+            result = _new_nddata(
                 data, output, error,
                 _new_mask(own_mask, invalid, output.shape),
                 self._copies, log)
+            if flags is not None:
+                result.flags = flags
+            return result
         results = [output]
         if return_uncertainty:
             results.append(error)

@@ -15,7 +15,7 @@ from ..noise.levels import MESH
 from ..noise.measurement import Window
 from .engine import denoise_windows
 
-__all__ = ['MOST_VERSIONS', 'denoise_averaged']
+__all__ = ['MOST_VERSIONS', 'denoise_averaged', 'windows_in_memory']
 
 # Quarter turns, and whether rows and columns are exchanged before. The mean
 # over all eight is the same whichever way the frame is turned, and all shifts
@@ -99,22 +99,43 @@ def denoise_averaged(network, planes, measurement, write, *, average,
         denoise_windows(network, planes, measurement, write,
                         progress=progress, **options)
         return
-    in_memory = isinstance(planes.values, np.ndarray)
-    halo = -(-network.reach // MESH) * MESH
-    plan = plan_tiles(planes.shape, planes.shape if in_memory else _SIDE,
-                      halo=halo, stride=MESH)
-    share = 1.0 / (average * len(plan.tiles))
+    windows = windows_in_memory(planes, network.reach)
+    share = 1.0 / (average * len(windows))
     options['progress'] = progress and (
         lambda done: progress(share * done))
-    for tile in plan.tiles:
-        window = tuple(slice(side.start, min(side.stop, n)) for side, n
-                       in zip(tile.window, planes.shape, strict=True))
-        part = Window(*(getattr(planes, name)[window] for name in (
-            'values', 'valid', 'background', 'noise_map')))
+    for core, window in windows:
+        part = planes.part(window)
         denoised, sigma = _mean_of_versions(
             network, part, measurement, average, **options)
-        core = within(tile.core, window)
-        write(*tile.core, denoised[core], sigma[core])
+        inside = within(core, window)
+        write(*core, denoised[inside], sigma[inside])
+
+
+def windows_in_memory(planes, reach):
+    """
+    Cut a plane that is not held in memory into windows that can be.
+
+    Parameters
+    ----------
+    planes : object
+        As for `~astro_denoise.inference.engine.denoise_windows`.
+
+    reach : int
+        Pixels from which a result can be influenced.
+
+    Returns
+    -------
+    windows : list of tuple
+        The part of the plane that each answers for, and the window.
+    """
+    in_memory = isinstance(planes.values, np.ndarray)
+    halo = -(-reach // MESH) * MESH
+    plan = plan_tiles(planes.shape, planes.shape if in_memory else _SIDE,
+                      halo=halo, stride=MESH)
+    return [(tile.core, tuple(
+        slice(side.start, min(side.stop, n)) for side, n
+        in zip(tile.window, planes.shape, strict=True)))
+        for tile in plan.tiles]
 
 
 def _mean_of_versions(network, planes, measurement, average, **options):

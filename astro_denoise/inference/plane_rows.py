@@ -9,7 +9,7 @@ import numpy as np
 
 from ..frames.windows import outwards, within
 from ..noise.levels import MESH
-from ..noise.measurement import read_window
+from ..noise.measurement import Window, read_window
 
 __all__ = ['STRIP_ROWS', 'PlaneRows']
 
@@ -85,6 +85,23 @@ class PlaneRows:
         self.background = _Layer(self.shape, reader.dtype, self._background)
         self.noise_map = _Layer(self.shape, np.float32,
                                 self._stored('noise_map'))
+
+    def part(self, window):
+        """
+        Read a window into memory.
+
+        Parameters
+        ----------
+        window : tuple of slice
+            Rows and columns.
+
+        Returns
+        -------
+        part : `~astro_denoise.noise.measurement.Window`
+            The arrays.
+        """
+        return Window(self.values[window], self.valid[window],
+                      self.background[window], self.noise_map[window])
 
     def _in_plane(self, rows, columns):
         return tuple(slice(side.start + first, side.stop + first)

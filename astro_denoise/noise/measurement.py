@@ -211,6 +211,23 @@ class Window:
         """Rows and columns."""
         return self.values.shape
 
+    def part(self, window):
+        """
+        Cut out a part.
+
+        Parameters
+        ----------
+        window : tuple of slice
+            Rows and columns.
+
+        Returns
+        -------
+        part : `Window`
+            Views of the arrays.
+        """
+        return Window(self.values[window], self.valid[window],
+                      self.background[window], self.noise_map[window])
+
 
 def read_scaled(reader, window, scale):
     """
