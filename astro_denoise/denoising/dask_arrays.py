@@ -90,6 +90,10 @@ def denoise_lazily(data, model, *, uncertainty=None, mask=None, gain=None,
         'read_noise': resolve_gain(read_noise, {}, None, name='read_noise',
                                    default_unit=u.electron)}
     guide = open_guide(catalog, guide, psf, model, shape=data.shape[-2:])
+    if guide is not None and guide.wants_psf:
+        msg = ("psf must be a photutils PSF model or an image for dask "
+               "arrays, of which no one sees all sources, got 'fit'")
+        raise ValueError(msg)
     computing = {'device': device, 'precision': precision,
                  'average': average}
     if data.ndim == 2:

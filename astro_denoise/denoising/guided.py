@@ -9,11 +9,13 @@ import numpy as np
 
 from ..frames.windows import within
 from ..photometry.footprints import FOOTPRINT_REACH, find_footprints
+from ..photometry.forced import checked_psf
 from ..photometry.source_table import source_table
+from .source_light import fit_window, unexplained, with_psf
 
 __all__ = ['Guide', 'denoise_guided', 'open_guide']
 
-GUIDES = ('blend',)
+GUIDES = ('blend', 'model')
 
 # The model that keeps the lowest error where there is no source.
 _OUTSIDE = 'ccd-mmse'
@@ -29,7 +31,7 @@ class Guide:
 
     Parameters
     ----------
-    kind : {'blend'}
+    kind : {'blend', 'model'}
         As the ``guide`` of `astro_denoise.denoise`.
 
     sources : `~astropy.table.QTable`
@@ -41,6 +43,10 @@ class Guide:
 
     n_on, n_off : int
         Sources of the catalog that are on the frame, and that are not.
+
+    psf : object, optional
+        The point-spread function of ``'model'``, from
+        `~astro_denoise.photometry.psf_models.open_psf`; `None` to fit it.
     """
 
     kind: str
@@ -48,6 +54,12 @@ class Guide:
     outside: object
     n_on: int
     n_off: int
+    psf: object = None
+
+    @property
+    def wants_psf(self):
+        """Whether the point-spread function has to be fitted."""
+        return self.kind == 'model' and self.psf is None
 
     @property
     def reach(self):
@@ -79,7 +91,17 @@ class Guide:
         -------
         guide : `Guide`
             With positions and sizes on that plane.
+
+        Raises
+        ------
+        ValueError
+            If there is a point-spread function, which is that of the
+            frame.
         """
+        if self.psf is not None:
+            msg = ("psf must be 'fit' for a mosaic of filters, which is "
+                   'worked on as four planes, got that of the frame')
+            raise ValueError(msg)
         sources = self.sources.copy()
         for name, first in zip('yx', phase, strict=True):
             sources[name] = (sources[name] - first) / 2.0
@@ -135,10 +157,7 @@ def open_guide(catalog, guide, psf, model, *, shape, wcs=None):
                f"'ccd' does, got {model.name!r}, which is for the pixels "
                f'outside their footprints')
         raise ValueError(msg)
-    if psf is not None:
-        msg = ("psf must be None for guide='blend', which needs no "
-               f'point-spread function, got {psf!r:.80}')
-        raise ValueError(msg)
+    psf = _opened_psf(guide, psf)
     sources = source_table(catalog, getattr(wcs, 'celestial', wcs))
     x, y = (np.asarray(sources[name], float) for name in 'xy')
     here = _inside(x, y, shape, margin=0)
@@ -149,7 +168,22 @@ def open_guide(catalog, guide, psf, model, *, shape, wcs=None):
         raise ValueError(msg)
     n_on = int(np.count_nonzero(here))
     return Guide(guide, sources[_inside(x, y, shape, margin=_EDGE)], outside,
-                 n_on, len(sources) - n_on)
+                 n_on, len(sources) - n_on, psf)
+
+
+def _opened_psf(guide, psf):
+    """Open the point-spread function; `None` if there is none to use."""
+    if guide == 'blend':
+        if psf is not None:
+            msg = ("psf must be None for guide='blend', which needs no "
+                   f'point-spread function, got {psf!r:.80}')
+            raise ValueError(msg)
+        return None
+    if psf is None:
+        msg = ("psf must be 'fit', a photutils PSF model or an image for "
+               "guide='model', got None")
+        raise ValueError(msg)
+    return checked_psf(psf)
 
 
 def _inside(x, y, shape, *, margin):
@@ -196,23 +230,48 @@ def denoise_guided(guide, network, planes, measurement, write, *, runtime,
     """
     from ..inference.averaging import windows_in_memory
 
-    outside = runtime.place(guide.outside.network)
+    networks = network, runtime.place(guide.outside.network)
     footprints = find_footprints(guide.sources, measurement.fwhm)
     windows = windows_in_memory(planes, max(network.reach, guide.reach))
+    if guide.kind == 'model':
+        guide = with_psf(guide, planes, measurement, origin)
+    options = {
+        'runtime': runtime, 'average': average,
+        'window_pixels': window_pixels,
+        'progress': progress and (
+            lambda done: progress(0.5 * done / len(windows)))}
     for core, window in windows:
         part = planes.part(window)
+        place = tuple(first + side.start for first, side in zip(
+            origin, window, strict=True))
         signal = (part.values - part.background) / measurement.level
-        weights = footprints.draw(signal, part.valid, [
-            first + side.start for first, side in zip(origin, window,
-                                                      strict=True)])
-        del signal
-        denoised, sigma = _blended(
-            (network, outside), weights, part, measurement, runtime=runtime,
-            average=average, window_pixels=window_pixels,
-            progress=progress and (
-                lambda done: progress(0.5 * done / len(windows))))
+        share = footprints.draw(signal, part.valid, place)
+        if guide.kind == 'model':
+            denoised, sigma = _modeled(guide, networks, part, measurement,
+                                       place, **options)
+        else:
+            denoised, sigma = _blended(networks, share, part, measurement,
+                                       **options)
         inside = within(core, window)
-        write(*core, denoised[inside], sigma[inside], weights[inside])
+        write(*core, denoised[inside], sigma[inside], share[inside])
+
+
+def _modeled(guide, networks, part, measurement, place, **options):
+    """
+    Subtract the fitted light of the sources, denoise, and add it again.
+    """
+    model = fit_window(guide, part, measurement, place)
+    if model is None:
+        return _blended(networks, np.zeros(part.shape, np.float32), part,
+                        measurement, **options)
+    light = model.light.astype(part.values.dtype)
+    part = replace(part, values=np.where(part.valid, part.values - light, 0))
+    share = unexplained((part.values - part.background) / part.noise_map,
+                        part.valid, model.psf.fwhm)
+    denoised, sigma = _blended(networks, share, part, measurement, **options)
+    # What the first network answers for does not depend on the model.
+    variance = (1 - share)**2 * model.variance
+    return denoised + light, np.sqrt(sigma**2 + variance.astype(np.float32))
 
 
 def _blended(networks, weights, part, measurement, *, progress, **options):

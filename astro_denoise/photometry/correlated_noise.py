@@ -55,6 +55,10 @@ def refusal(header):
         return ('data must be a frame that was denoised by a model with a '
                 'restoring kernel, got no DNMODEL in its header')
     model = header['DNMODEL']
+    if header.get('DNGUIDE') == 'model':
+        return ("data was denoised with guide='model' (DNGUIDE): the light "
+                'of its sources is that of a fit, whose errors '
+                'forced_photometry of the raw frame gives')
     if model == 'ccd-mmse':
         return ("data was denoised by 'ccd-mmse' (DNMODEL), whose fluxes "
                 'have no error: it takes most of the light of a faint source '

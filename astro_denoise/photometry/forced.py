@@ -12,18 +12,14 @@ from ..frames.checks import warn_of_denoised
 from ..frames.provenance import table_meta
 from .calibration import _plain
 from .forced_errors import fit_errors
-from .forced_fit import Scene
 from .forced_passes import Passes, run_passes
 from .plane import ERROR_OF_RAW, open_plane, with_unit
 from .psf_fit import fit_psf
 from .psf_models import open_psf, shapes_from_apertures
+from .source_model import BACKGROUND_STEP, make_scene
 from .source_table import source_table
 
 __all__ = ['ForcedFlag', 'forced_photometry']
-
-# Sources per pixel above which small tiles are faster.
-_DENSE = 3e-3
-_TILES = (64, 128)
 
 _LEAST_VALID = 0.5
 _BLENDED = 0.9
@@ -45,9 +41,9 @@ class ForcedFlag(IntFlag):
 
 
 def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
-                      background_step=48, robust=True, shift=True,
-                      guide_flux=None, covariance=False, return_model=False,
-                      mask=None, wcs=None):
+                      background_step=BACKGROUND_STEP, robust=True,
+                      shift=True, guide_flux=None, covariance=False,
+                      return_model=False, mask=None, wcs=None):
     r"""
     Fit the fluxes of all sources of a catalog and the background at once.
 
@@ -196,7 +192,7 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
         msg = ('background_step must be a number of pixels of at least 2, '
                f'got {background_step!r}')
         raise ValueError(msg)
-    psf = _checked_psf(psf)
+    psf = checked_psf(psf)
     if error is None:
         warn_of_denoised(getattr(data, 'meta', {}), cure=ERROR_OF_RAW)
     plane = open_plane(data, error=error, gain=gain, mask=mask, wcs=wcs)
@@ -225,8 +221,21 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
     return table, with_unit(model, plane.unit)
 
 
-def _checked_psf(psf):
-    """Open what was given; `None` for one that is to be fitted."""
+def checked_psf(psf):
+    """
+    Open a point-spread function that may have to be fitted.
+
+    Parameters
+    ----------
+    psf : object
+        As for `forced_photometry`.
+
+    Returns
+    -------
+    psf : object or `None`
+        From `~astro_denoise.photometry.psf_models.open_psf`; `None` for
+        one that is to be fitted.
+    """
     if not isinstance(psf, str):
         return open_psf(psf)
     if psf != 'fit':
@@ -264,8 +273,8 @@ def _scene(plane, sources, background_step):
         variance = np.full(values.shape, np.var(values[valid]) or 1.0)
     else:
         variance = np.where(valid, plane.sigma.astype(float), 1.0)**2
-    tile = _TILES[0 if len(sources) > _DENSE * values.size else 1]
-    return Scene(values, valid, variance, plane.gain, background_step, tile)
+    return make_scene(values, valid, variance, len(sources), gain=plane.gain,
+                      background_step=background_step)
 
 
 def _on_frame(sources, shape):

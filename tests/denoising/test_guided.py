@@ -7,13 +7,14 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.nddata import CCDData, NDData
-from astropy.table import QTable
+from astropy.table import QTable, vstack
 from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise import denoise
+from astro_denoise.exceptions import UnusualImageWarning
 from astro_denoise.frames import open_frame
 from astro_denoise.inference import averaging
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.simulation import SurveySimulator, moffat_image
 from astro_denoise.simulation.profiles import render_sources
 
 SIGMA = 5.0
@@ -275,7 +276,7 @@ def test_catalogs_that_make_no_sense(scene):
         catalog['flux',])
     assert 'catalog must have at least one row' in message(positions[:0])
     assert 'catalog must be a table, got int' in message(7, TypeError)
-    assert "guide must be 'blend'" in message(guide='mean')
+    assert "guide must be 'blend' or 'model'" in message(guide='mean')
     assert "got 'ccd-mmse'" in message(model='ccd-mmse')
     assert 'psf must be None' in message(psf=np.ones((5, 5)))
     with pytest.raises(ValueError, match='psf is for a catalog'):
@@ -320,3 +321,134 @@ def test_data_are_not_changed(scene):
     assert all(np.all(catalog[name] == table[name])
                for name in table.colnames)
     assert open_frame(frame).pixels is frame
+
+
+# With a model of the sources
+
+
+@pytest.fixture(scope='module')
+def psf():
+    return moffat_image(41, FWHM, 3.5)
+
+
+@pytest.fixture(scope='module')
+def modeled(scene, psf):
+    return denoise(CCDData(scene[0], unit='adu'), catalog=scene[2],
+                   guide='model', psf=psf, precision='float32',
+                   uncertainty=SIGMA * u.adu)
+
+
+def test_model_has_less_noise_and_keeps_flux(scene, results, modeled):
+    _, truth, catalog = scene
+    rms = [np.std(each.data - truth) / SIGMA
+           for each in (modeled, results[0])]
+    assert rms[0] < 0.7 * rms[1]
+    yy, xx = np.indices(SHAPE)
+    flux = np.array([[np.sum((image - 100.0)[np.hypot(xx - x, yy - y) < FWHM])
+                      for image in (truth, modeled.data)]
+                     for x, y in zip(catalog['x'], catalog['y'],
+                                     strict=True)])
+    faint = np.asarray(catalog['flux']) < 1e3
+    for chosen, error in ((faint, 0.15), (~faint, 0.02)):
+        assert np.divide(*flux[chosen].mean(axis=0)[::-1]) == pytest.approx(
+            1.0, abs=error)
+    pull = (modeled.data - truth) / modeled.uncertainty.array
+    assert 0.8 < np.std(pull[modeled.flags == 1]) < 1.15
+    assert modeled.header['DNGUIDE'] == 'model'
+    assert 'DNKERNEL' not in modeled.header
+
+
+def test_model_with_a_fitted_psf(scene, modeled):
+    fitted = denoise(scene[0], catalog=scene[2], guide='model', psf='fit',
+                     **OPTIONS)
+    assert np.std(fitted - modeled.data) < 0.05 * SIGMA
+
+
+def test_source_that_the_catalog_lacks_is_in_the_residual(scene, psf):
+    frame, truth, catalog = scene
+    brightest = np.argmax(catalog['flux'])
+    x, y = (int(np.rint(catalog[name][brightest])) for name in 'xy')
+    rest = catalog[np.arange(len(catalog)) != brightest]
+    result = denoise(CCDData(frame, unit='adu'), catalog=rest, guide='model',
+                     psf=psf, precision='float32',
+                     uncertainty=SIGMA * u.adu)
+    here = np.s_[y - 3:y + 4, x - 3:x + 4]
+    assert np.sum(result.data[here] - 100) == pytest.approx(
+        np.sum(truth[here] - 100), rel=0.03)
+    assert result.flags[y, x] == 0
+
+
+def test_seeing_is_that_of_the_frame(scene, modeled):
+    # A residual has no stars from which it could be measured.
+    assert modeled.header['DNFWHM'] == pytest.approx(FWHM, rel=0.1)
+
+
+def test_model_of_memory_maps_and_dask(scene, psf, modeled, tmp_path,
+                                       monkeypatch):
+    array = pytest.importorskip('dask.array')
+    frame, _, catalog = scene
+    options = OPTIONS | {'catalog': catalog, 'guide': 'model', 'psf': psf}
+    lazy = denoise(array.from_array(frame, chunks=100), **options)
+    assert_allclose(lazy.compute(scheduler='sync'), modeled.data, atol=0.01)
+    output = np.lib.format.open_memmap(tmp_path / 'a.npy', 'w+', np.float32,
+                                       SHAPE)
+    denoise(frame, output_array=output, **options)
+    assert_allclose(output, modeled.data, atol=0.01)
+    with pytest.raises(ValueError, match='for dask arrays'):
+        denoise(array.from_array(frame), **(options | {'psf': 'fit'}))
+
+
+def test_model_of_a_stack(scene, psf, modeled):
+    frame, _, catalog = scene
+    stack = denoise(np.stack([frame, frame]), catalog=catalog, guide='model',
+                    psf=psf, **OPTIONS)
+    assert_array_equal(stack[1], modeled.data)
+
+
+def test_model_leaves_masked_pixels_out(scene, psf):
+    frame, _, catalog = scene
+    mask = np.zeros(SHAPE, bool)
+    mask[:, 100] = mask[54:58, 50:60] = True
+    results = []
+    for value in (np.nan, 1e6):
+        changed = frame.copy()
+        changed[mask] = value
+        results.append(denoise(
+            CCDData(changed, unit='adu', mask=mask), catalog=catalog,
+            guide='model', psf=psf, precision='float32'))
+    assert_array_equal(*(each.data[~mask] for each in results))
+    assert_array_equal(results[1].data[mask], np.float32(1e6))
+
+
+def test_sources_at_one_place(scene, psf, modeled):
+    catalog = vstack([scene[2], scene[2][:7]])
+    result = denoise(scene[0], catalog=catalog, guide='model', psf=psf,
+                     **OPTIONS)
+    assert_allclose(result, modeled.data, atol=0.1 * SIGMA)
+
+
+def test_unit_and_scale(scene, psf, modeled):
+    result = denoise(scene[0].astype(float) * 1e-20, catalog=scene[2],
+                     guide='model', psf=psf, precision='float32',
+                     uncertainty=SIGMA * 1e-20)
+    assert_allclose(result * 1e20, modeled.data, atol=0.02)
+
+
+def test_psfs_that_make_no_sense(scene, psf):
+    frame, _, catalog = scene
+
+    def message(psf, error=ValueError):
+        with pytest.raises(error) as caught:
+            denoise(frame, catalog=catalog, guide='model', psf=psf)
+        return str(caught.value)
+
+    assert "for guide='model', got None" in message(None)
+    assert "psf must be 'fit', a photutils" in message('moffat')
+    assert 'finite 2D image' in message(np.full((5, 5), np.nan))
+    assert 'FWHM of 0.5 to 60' in message(moffat_image(301, 90.0, 3.5))
+    # Sampled three times as finely as the frame.
+    with pytest.warns(UnusualImageWarning, match='sampled as the frame is'):
+        denoise(frame, catalog=catalog, guide='model',
+                psf=moffat_image(121, 3 * FWHM, 3.5))
+    with pytest.raises(ValueError, match="psf='fit' needs 3 sources"):
+        denoise(frame, catalog=catalog[:2], guide='model', psf='fit')

@@ -14,9 +14,9 @@ from photutils.psf import CircularGaussianPRF, ImagePSF
 
 from astro_denoise.photometry import (
     ForcedFlag,
-    forced,
     forced_photometry,
     light_fraction_apertures,
+    source_model,
 )
 from astro_denoise.simulation import SurveySimulator, moffat_image
 from astro_denoise.simulation.profiles import render_sources
@@ -186,7 +186,7 @@ class TestBounds:
 class TestFit:
     def test_tiles_equal_the_whole(self, crowded, monkeypatch):
         frames, catalog, tables = crowded
-        monkeypatch.setattr(forced, '_TILES', (1000, 1000))
+        monkeypatch.setattr(source_model, '_TILES', (1000, 1000))
         whole = fit(frames[0], catalog)
         parts = tables[0]
         good = np.isfinite(whole['flux'])

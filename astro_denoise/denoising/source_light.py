@@ -1,0 +1,177 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The light of known sources in the windows of a plane, and what it leaves.
+"""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from ..exceptions import UnusualImageWarning
+from ..noise.levels import MESH
+from ..photometry.source_model import fit_psf_of, fit_source_model
+
+__all__ = ['fit_window', 'unexplained', 'with_psf']
+
+# Where the residual, filtered with the point-spread function, is farther from
+# 0 than this, in standard deviations, there is something else.
+_LEAST_SIGNIFICANCE = 4.0
+
+# How far it reaches, in units of the FWHM, and pixels of the edge.
+_REACH, _SOFTNESS = 1.5, 3.0
+
+# Pixels a side of what the point-spread function is fitted to.
+_PSF_SIDE = 2048
+
+# A FWHM that is so many times that of the frame is that of another sampling.
+_OTHER_SAMPLING = 1.7
+
+_MARGIN = 48  # pixels around a window from which a source has light in it
+
+
+def with_psf(guide, planes, measurement, origin):
+    """
+    Fit the point-spread function of a plane, unless it is known.
+
+    Parameters
+    ----------
+    guide : `~astro_denoise.denoising.guided.Guide`
+        The sources.
+
+    planes, measurement, origin : object
+        As for `~astro_denoise.denoising.guided.denoise_guided`.
+
+    Returns
+    -------
+    guide : `~astro_denoise.denoising.guided.Guide`
+        With a point-spread function.
+
+    Warns
+    -----
+    UnusualImageWarning
+        If the width of the one given is far from that of the frame.
+    """
+    fwhm = measurement.fwhm
+    if guide.wants_psf:
+        window = tuple(
+            slice(max((n - _PSF_SIDE) // 2, 0) // MESH * MESH,
+                  min((n + _PSF_SIDE) // 2 + MESH, n)) for n in planes.shape)
+        part = planes.part(window)
+        place = tuple(first + side.start for first, side in zip(
+            origin, window, strict=True))
+        return replace(guide, psf=fit_psf_of(
+            *_scene_of(part, measurement), _sources_in(guide, part, place),
+            gain=_gain(measurement)))
+    if fwhm is not None and not (
+            1 / _OTHER_SAMPLING < guide.psf.fwhm / fwhm < _OTHER_SAMPLING):
+        msg = (f'psf has a FWHM of {guide.psf.fwhm:.2f} pixels, the stars of '
+               f'the frame have {fwhm:.2f}: is it sampled as the frame is?')
+        warnings.warn(msg, UnusualImageWarning, stacklevel=2)
+    return guide
+
+
+def fit_window(guide, part, measurement, place):
+    """
+    Fit the light of the sources to a window.
+
+    Parameters
+    ----------
+    guide : `~astro_denoise.denoising.guided.Guide`
+        The sources and the point-spread function.
+
+    part : `~astro_denoise.noise.measurement.Window`
+        The window.
+
+    measurement : `~astro_denoise.noise.Measurement`
+        Of the plane.
+
+    place : tuple of int
+        First row and column of the window.
+
+    Returns
+    -------
+    model : `~astro_denoise.photometry.source_model.SourceModel` or `None`
+        `None` if no source is near, or no pixel valid.
+    """
+    sources = _sources_in(guide, part, place)
+    if not len(sources) or not part.valid.any():
+        return None
+    return fit_source_model(*_scene_of(part, measurement), sources,
+                            guide.psf, gain=_gain(measurement))
+
+
+def unexplained(residual, valid, fwhm):
+    """
+    Find where a model of the sources leaves something.
+
+    Parameters
+    ----------
+    residual, valid : 2D `~numpy.ndarray`
+        Pixels in units of their noise, and which of them count.
+
+    fwhm : float
+        Full width at half maximum of the point-spread function, in
+        pixels.
+
+    Returns
+    -------
+    weights : 2D `~numpy.ndarray`
+        1 there, 0 elsewhere, with smooth edges (float32).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_denoise.denoising.source_light import unexplained
+    >>> residual = np.zeros((32, 32))
+    >>> residual[15:18, 15:18] = 5.0
+    >>> weights = unexplained(residual, residual < 9, fwhm=3.0)
+    >>> print(weights[16, 16], weights[16, 30])
+    1.0 0.0
+    """
+    sigma = fwhm / 2.355
+    filtered = gaussian_filter(np.where(valid, residual, 0.0), sigma,
+                               mode='constant')
+    # The noise of the filtered noise, fewer valid pixels or not.
+    variance = gaussian_filter(valid.astype(float), sigma / np.sqrt(2.0),
+                               mode='constant') / (4.0 * np.pi * sigma**2)
+    found = np.abs(filtered) > _LEAST_SIGNIFICANCE * np.sqrt(
+        np.maximum(variance, 1e-12))
+    if not found.any():
+        return np.zeros(residual.shape, np.float32)
+    inside = _REACH * fwhm + 0.5 * _SOFTNESS - distance_transform_edt(~found)
+    ramp = np.clip(inside / _SOFTNESS, 0.0, 1.0)
+    return (ramp**2 * (3.0 - 2.0 * ramp)).astype(np.float32)
+
+
+def _scene_of(part, measurement):
+    """Values, valid pixels and variance of the sky of a window."""
+    variance = np.empty(part.shape, np.float32)
+    ny, nx = part.shape
+    for y in range(0, ny, MESH):
+        for x in range(0, nx, MESH):
+            block = np.s_[y:y + MESH, x:x + MESH]
+            # Photons of sources, if they are in the noise, are in few pixels.
+            seen = part.noise_map[block][part.valid[block]]
+            level = np.median(seen) if seen.size else measurement.level
+            variance[block] = level**2
+    return part.values, part.valid, variance
+
+
+def _gain(measurement):
+    """Electrons per unit of the values, if that is known."""
+    if measurement.electrons is not None:
+        return measurement.electrons[0]
+    return measurement.gain
+
+
+def _sources_in(guide, part, place):
+    """Sources near a window, with positions in it."""
+    sources = guide.sources.copy()
+    for name, first in zip('yx', place, strict=True):
+        sources[name] = sources[name] - first
+    x, y = (np.asarray(sources[name]) for name in 'xy')
+    ny, nx = part.shape
+    return sources[(x > -_MARGIN) & (x < nx + _MARGIN)
+                   & (y > -_MARGIN) & (y < ny + _MARGIN)]

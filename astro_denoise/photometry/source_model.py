@@ -1,0 +1,144 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The light of the sources of a catalog, fitted to a window of a frame.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .forced_errors import fit_errors
+from .forced_fit import Scene
+from .forced_passes import Passes, run_passes
+from .psf_fit import fit_psf
+from .psf_models import shapes_from_apertures
+
+__all__ = ['SourceModel', 'fit_psf_of', 'fit_source_model', 'make_scene']
+
+BACKGROUND_STEP = 48
+
+# Sources per pixel above which small tiles are faster.
+_DENSE = 3e-3
+_TILES = (64, 128)
+
+
+@dataclass
+class SourceModel:
+    """
+    The light of sources, and how well it is known.
+
+    Attributes
+    ----------
+    light, variance : 2D `~numpy.ndarray`
+        Without background, and of its error.
+
+    psf : object
+        The point-spread function.
+    """
+
+    light: np.ndarray
+    variance: np.ndarray
+    psf: object
+
+
+def make_scene(values, valid, variance, n_sources, *, gain=None,
+               background_step=BACKGROUND_STEP):
+    """
+    Make the scene that sources are fitted to.
+
+    Parameters
+    ----------
+    values, valid, variance : 2D `~numpy.ndarray`
+        Pixels, which of them count, and their noise without that of the
+        sources.
+
+    n_sources : int
+        How many there are.
+
+    gain : float, optional
+        Electrons per unit of the values.
+
+    background_step : float, optional
+        Pixels between the nodes of the background.
+
+    Returns
+    -------
+    scene : `~astro_denoise.photometry.forced_fit.Scene`
+        With tiles of the fastest size.
+    """
+    tile = _TILES[0 if n_sources > _DENSE * values.size else 1]
+    return Scene(values, valid, variance, gain, background_step, tile)
+
+
+def fit_psf_of(values, valid, variance, sources, *, gain=None):
+    """
+    Fit a Moffat profile to the brightest sources of a window.
+
+    Parameters
+    ----------
+    values, valid, variance, sources, gain : object
+        As for `fit_source_model`.
+
+    Returns
+    -------
+    psf : `~astro_denoise.photometry.psf_models.MoffatPsf`
+        The profile.
+
+    Raises
+    ------
+    ValueError
+        If there are too few sources.
+    """
+    scene = make_scene(values.astype(float), valid, variance.astype(float),
+                       len(sources), gain=gain)
+    return fit_psf(scene, sources, knows_noise=True, shift=True)[0]
+
+
+def fit_source_model(values, valid, variance, sources, psf, *, gain=None):
+    """
+    Fit the light of all sources by forced photometry.
+
+    Parameters
+    ----------
+    values, valid, variance, gain : object
+        As for `make_scene`.
+
+    sources : `~astropy.table.QTable`
+        From `~astro_denoise.photometry.source_table.source_table`, with
+        positions in the window.
+
+    psf : object
+        From `~astro_denoise.photometry.psf_models.open_psf`.
+
+    Returns
+    -------
+    model : `SourceModel`
+        Of the window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.table import QTable
+    >>> from astro_denoise.photometry.psf_models import MoffatPsf
+    >>> from astro_denoise.photometry.source_model import fit_source_model
+    >>> from astro_denoise.photometry.source_table import source_table
+    >>> from astro_denoise.simulation.profiles import render_sources
+    >>> catalog = QTable({'x': [30.0], 'y': [24.0], 'flux': [900.0]})
+    >>> image = 7.0 + render_sources((48, 64), catalog, 3.0, 3.5)
+    >>> model = fit_source_model(image, image > 0, np.ones((48, 64)),
+    ...                          source_table(catalog), MoffatPsf(3.0, 3.5))
+    >>> print(abs(model.light.sum() - 900) < 15)
+    True
+    """
+    scene = make_scene(values.astype(float), valid, variance.astype(float),
+                       len(sources), gain=gain)
+    passes = Passes(scene, shapes_from_apertures(sources, psf), psf,
+                    knows_noise=True)
+    run_passes(passes)
+    errors = fit_errors(passes.scene, passes.stamps, passes.fit,
+                        passes.weights)
+    flux, shape = passes.fit.flux, values.shape
+    squared = (np.nan_to_num(errors.error)**2
+               + (passes.fit.model_error * flux)**2)
+    return SourceModel(passes.stamps.image(shape, flux),
+                       passes.stamps.image(shape, squared, power=2), psf)
