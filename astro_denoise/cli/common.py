@@ -67,12 +67,13 @@ def add_progress(parser):
         default=None, help='progress bar (default: on a terminal)')
 
 
-def add_hdu(parser, what='the image'):
+def add_hdu(parser, what='the image', *, shown=True):
     """
     Add the option that names an HDU.
     """
     parser.add_argument('--hdu', type=hdu_place, metavar='HDU',
-                        help=f'{what}: a number, NAME or NAME,VERSION')
+                        help=f'{what}: a number, NAME or NAME,VERSION'
+                        if shown else argparse.SUPPRESS)
 
 
 def add_ignore_flags(parser, *, shown=True):

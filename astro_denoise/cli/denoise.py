@@ -52,8 +52,7 @@ def add_denoise(commands):
         default='auto', metavar='TYPE',
         help='auto, std, var or ivar (default: auto)')
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
-    add('--no-companions', action='store_true',
-        help='not IN.mask.fits and IN.weight.fits')
+    add('--catalog', metavar='FILE', help='table of known sources')
     add_hdu(parser, 'only this one')
     add_device(parser)
     add('--precision', choices=('auto', 'float32', 'bfloat16'),
@@ -62,8 +61,12 @@ def add_denoise(commands):
     add('--workers', type=int, metavar='N', help='processes that share frames')
     add('--scheduler', metavar='ADDRESS', help='a dask cluster does the work')
     # In the manual only: the help would not fit a screen.
+    add('--no-companions', action='store_true', help=argparse.SUPPRESS)
     add('--ignore-checksum', action='store_true', help=argparse.SUPPRESS)
     add_ignore_flags(parser, shown=False)
+    add('--guide', choices=('blend', 'model'), default='blend',
+        help=argparse.SUPPRESS)
+    add('--psf', help=argparse.SUPPRESS)
     add('--average', type=int, default=1, help=argparse.SUPPRESS)
     add('--retries', type=int, default=3, help=argparse.SUPPRESS)
     add_overwrite(parser)
@@ -79,7 +82,8 @@ def _run_denoise(options):
         'companions': not options.no_companions,
         'ignore_checksum': options.ignore_checksum,
         'gain': options.gain, 'read_noise': options.read_noise,
-        'average': options.average,
+        'catalog': options.catalog, 'guide': options.guide,
+        'psf': options.psf, 'average': options.average,
         'device': options.device, 'precision': options.precision,
         'overwrite': options.overwrite}
     if options.output.endswith(os.sep) or Path(options.output).is_dir():
@@ -106,7 +110,8 @@ def _run_one(options, common):
         msg = f'{error}; the name of a folder ends in {os.sep}'
         raise ValueError(msg) from error
     check_replaces_none(
-        output, (path, options.mask, options.uncertainty), name='-o')
+        output, (path, options.mask, options.uncertainty, options.catalog,
+                 options.psf), name='-o')
     remove_leftovers(output.parent)
     model = astro_denoise.load_model(options.model, task='denoise')
     try:

@@ -35,6 +35,12 @@ def add_photometry(commands):
     add('catalog', metavar='CATALOG', help=argparse.SUPPRESS)
     add('-o', '--output', required=True, metavar='OUT',
         help='the fluxes, .ecsv')
+    add('--method', choices=('aperture', 'forced'), default='aperture',
+        metavar='NAME', help='aperture, or forced: all sources at once')
+    add('--radius', type=float, metavar='R',
+        help='of circular apertures, in pixels')
+    add('--radius-fwhm', type=float, metavar='R',
+        help='the same, in FWHM of the stars')
     add('--plot', metavar='PLOT', help='the apertures on the first frame, '
         '.png')
     for name, what in (('gain', 'electron/adu'),
@@ -46,19 +52,19 @@ def add_photometry(commands):
     add('--image-id', metavar='KEY',
         help='header keyword (default: the name of the file)')
     add('--uncertainty', metavar='FILE', help='FITS file of the noise')
-    add('--uncertainty-type', choices=('auto', 'std', 'var', 'ivar'),
-        default='auto', metavar='TYPE',
-        help='auto, std, var or ivar (default: auto)')
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
     # In the manual only: the help would not fit a screen.
+    add('--psf', default='fit', help=argparse.SUPPRESS)
+    add('--theta-sign', type=int, choices=(1, -1), default=1,
+        help=argparse.SUPPRESS)
+    add('--uncertainty-type', choices=('auto', 'std', 'var', 'ivar'),
+        default='auto', help=argparse.SUPPRESS)
     add_ignore_flags(parser, shown=False)
-    add_hdu(parser)
+    add_hdu(parser, shown=False)
     add('--r-in', type=float, default=30.0, metavar='R',
         help='of the annulus, in pixels (default: 30)')
     add('--r-out', type=float, default=45.0, metavar='R',
         help='of the annulus, in pixels (default: 45)')
-    add('--theta-sign', type=int, choices=(1, -1), default=1,
-        metavar='SIGN', help='-1 for the angles of PAUS (default: 1)')
     add_overwrite(parser)
 
 
@@ -114,16 +120,13 @@ def _measure(path, catalog, options):
     A frame and its fluxes with the columns of the catalogue.
     """
     from ..io.fits_images import read_image
-    from ..photometry.apertures import annulus_photometry
 
     frame = read_image(Path(path), hdu=options.hdu, mask=options.mask,
                        uncertainty=options.uncertainty,
                        uncertainty_type=options.uncertainty_type,
                        good_bits=options.ignore_flags)
-    table = annulus_photometry(
-        frame, catalog, r_in=options.r_in, r_out=options.r_out,
-        gain=options.gain, saturation=options.saturation,
-        theta_sign=options.theta_sign)
+    table = (_forced if options.method == 'forced' else _in_apertures)(
+        frame, catalog, options)
     image_id = (Path(path).name if options.image_id is None else
                 _card(options.image_id, '--image-id', frame))
     table.add_column(image_id, name='image_id', index=1)
@@ -142,6 +145,49 @@ def _measure(path, catalog, options):
     return frame, table
 
 
+def _in_apertures(frame, catalog, options):
+    """
+    Fluxes in apertures, those of the catalogue or circles.
+    """
+    from ..photometry.aperture_columns import with_apertures
+    from ..photometry.apertures import annulus_photometry
+    from ..photometry.source_table import without_pixels
+
+    if (options.radius, options.radius_fwhm) != (None, None):
+        catalog = without_pixels(catalog, frame.wcs)
+    try:
+        apertures = with_apertures(catalog, frame, radius=options.radius,
+                                   radius_fwhm=options.radius_fwhm)
+    except ValueError as error:
+        msg = str(error).replace('radius_fwhm', '--radius-fwhm').replace(
+            'radius or', '--radius or')
+        raise ValueError(msg) from error
+    table = annulus_photometry(
+        frame, apertures, r_in=options.r_in, r_out=options.r_out,
+        gain=options.gain, saturation=options.saturation,
+        theta_sign=options.theta_sign)
+    for name in apertures.colnames:
+        if name.startswith('aperture_'):
+            table[name] = apertures[name]
+    return table
+
+
+def _forced(frame, catalog, options):
+    """
+    Fluxes of all sources at once.
+    """
+    from ..photometry.forced import forced_photometry
+    from ..photometry.source_table import without_pixels
+    from ..pipeline.one_file import open_psf_image
+
+    if options.saturation is not None:
+        msg = ('--saturation is not for --method forced, which takes it from '
+               f'the header (SATURATE), got {options.saturation}')
+        raise ValueError(msg)
+    return forced_photometry(frame, without_pixels(catalog, frame.wcs),
+                             open_psf_image(options.psf), gain=options.gain)
+
+
 def _card(keyword, option, frame):
     if keyword not in frame.meta:
         msg = f'{option} {keyword} is not a keyword of the header'
@@ -150,8 +196,14 @@ def _card(keyword, option, frame):
 
 
 def _plot(frame, table, options):
+    from ..photometry.aperture_columns import with_apertures
     from ..photometry.plots import plot_apertures
 
+    if options.method == 'forced' or 'aperture_x' not in table.colnames:
+        table = with_apertures(
+            table, frame, radius=options.radius,
+            radius_fwhm=(options.radius_fwhm or 1.0
+                         if options.radius is None else None))
     return plot_apertures(frame, table, r_in=options.r_in,
                           r_out=options.r_out,
                           theta_sign=options.theta_sign)

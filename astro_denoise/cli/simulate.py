@@ -76,12 +76,33 @@ def _run_simulate(options):
         with atomic_output(path, overwrite=options.overwrite) as temporary:
             exposure.to_hdu().writeto(temporary)
         tell(path)
+    _add_apertures(catalog, exposures)
     catalog.meta.update(table_meta(), seed=options.seed, **given)
     with atomic_output(catalog_path,
                        overwrite=options.overwrite) as temporary:
         catalog.write(temporary, format='ascii.ecsv')
     tell(catalog_path)
     return 0
+
+
+def _add_apertures(catalog, exposures):
+    """
+    Add apertures with 62.5 per cent of the light, for the mean seeing.
+    """
+    import numpy as np
+
+    from ..photometry.light_fraction import light_fraction_apertures
+
+    fwhm, beta = (np.mean([each.header[keyword] for each in exposures])
+                  for keyword in ('SEEING', 'PSFBETA'))
+    for name in 'xy':
+        catalog[f'aperture_{name}'] = catalog[f'{name}_centroid']
+    if len(catalog):
+        apertures = light_fraction_apertures(
+            catalog['r50'], catalog['sersic_n'], catalog['axis_ratio'],
+            catalog['theta'], fwhm, psf_beta=beta)
+        for name in apertures.colnames:
+            catalog[name] = apertures[name]
 
 
 def _simulate_galactic_center(options):

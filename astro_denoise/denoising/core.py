@@ -265,11 +265,12 @@ def _check_average(average):
 
 def _refuse_for_images(model, *, average, catalog):
     """Small images are denoised as they are."""
-    for name, value, usual in (('average', average, 1),
-                               ('catalog', catalog, None)):
-        if value is not usual and value != usual:
+    for name, refused, usual, value in (
+            ('average', average != 1, 1, average),
+            ('catalog', catalog is not None, None, type(catalog).__name__)):
+        if refused:
             msg = (f'{name} must be {usual} for the model {model.name!r}, '
-                   f'which is for small images, got {value!r:.80}')
+                   f'which is for small images, got {value}')
             raise ValueError(msg)
 
 

@@ -23,8 +23,8 @@ _NAMES = {
     # Inverse variances, or only proportional to them.
     'weight': ('WHT', 'WEIGHT'),
     'exposure': ('EXP', 'TIME'),
-    'other': ('AREA', 'CON', 'CTX', 'IMARR', 'PSFIMAGE', 'QUALITY', 'SAMP',
-              'WCSDVARR')}
+    'other': ('AREA', 'CATMASK', 'CON', 'CTX', 'IMARR', 'PSFIMAGE', 'QUALITY',
+              'SAMP', 'WCSDVARR')}
 _KINDS = {name: kind for kind, names in _NAMES.items() for name in names}
 
 # Those of which a noise map can be made, the surest first.

@@ -442,6 +442,22 @@ class FitsImage:
                              str(beside), from_companion=True)
         return None
 
+    def wcs(self, header):
+        """
+        The world coordinates of the image, `None` without a celestial pair.
+
+        Parameters
+        ----------
+        header : `~astropy.io.fits.Header`
+            Of the image.
+        """
+        # A position on the sky that cannot be made out is none.
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter('ignore', FITSFixedWarning)
+            found = WCS(header, self.hdus, naxis=2)
+            return found if found.has_celestial else None
+        return None
+
     def read(self):
         """
         The image with all that belongs to it, flags too.
@@ -449,12 +465,7 @@ class FitsImage:
         with reading(self.path):
             header = self.hdu.header.copy()
             header.extend(self.hdus[0].header, unique=True)
-        wcs = None
-        # A position on the sky that cannot be made out is none.
-        with warnings.catch_warnings(), contextlib.suppress(Exception):
-            warnings.simplefilter('ignore', FITSFixedWarning)
-            found = WCS(header, self.hdus, naxis=2)
-            wcs = found if found.has_celestial else None
+        wcs = self.wcs(header)
         mask = self.mask()
         uncertainty = self.uncertainty(mask)
         return NDData(np.array(self.values(self.hdu)), unit=self.unit(),

@@ -5,6 +5,7 @@ Positions and shapes of the sources of a catalog.
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 from astropy.wcs.utils import proj_plane_pixel_area
 
@@ -17,7 +18,7 @@ from .tables import (
     sky_positions,
 )
 
-__all__ = ['source_table']
+__all__ = ['without_pixels', 'source_table']
 
 _POSITIONS = (('x', 'y'), ('x_centroid', 'y_centroid'),
               ('aperture_x', 'aperture_y'))
@@ -73,6 +74,48 @@ def source_table(catalog, wcs=None):
         sources['theta'] = np.deg2rad(
             number_column(table, 'aperture_theta', unit=u.deg))
     return sources
+
+
+def without_pixels(catalog, wcs):
+    """
+    Leave the pixels to the frame, where positions on the sky are known.
+
+    A catalog of a field has the pixels of one frame, and there may be
+    others.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+        With positions of any kind.
+
+    wcs : WCS object or `None`
+        World coordinates of the frame.
+
+    Returns
+    -------
+    catalog : `~astropy.table.QTable`
+        Without positions in pixels, if the frame has a WCS and the
+        catalog positions on the sky.
+
+    Examples
+    --------
+    >>> from astropy.table import QTable
+    >>> from astropy.wcs import WCS
+    >>> from astro_denoise.photometry.source_table import without_pixels
+    >>> catalog = QTable({'x': [3.0], 'y': [4.0], 'ra': [10.0], 'dec': [-3.0]})
+    >>> without_pixels(catalog, WCS(naxis=2)).colnames
+    ['ra', 'dec']
+    """
+    if wcs is None or not (
+            {'ra', 'dec'} <= set(catalog.colnames) or any(
+                isinstance(catalog[name], SkyCoord)
+                for name in catalog.colnames)):
+        return catalog
+    pixels = [name for pair in _POSITIONS for name in pair
+              if name in catalog.colnames]
+    catalog = catalog.copy(copy_data=False)
+    catalog.remove_columns(pixels)
+    return catalog
 
 
 def _positions(table, wcs):

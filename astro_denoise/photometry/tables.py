@@ -9,6 +9,7 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
+from astropy.wcs import NoConvergence
 from astropy.wcs.utils import proj_plane_pixel_area
 from photutils.aperture import (
     CircularAperture,
@@ -298,4 +299,12 @@ def sky_positions(table, wcs):
         msg = ('wcs must be given for a catalog without aperture_x and '
                'aperture_y, got None')
         raise ValueError(msg)
-    return wcs.world_to_pixel(position)
+    try:
+        return wcs.world_to_pixel(position)
+    except NoConvergence as error:
+        # Far off the frame, distortions have no meaning.
+        x, y = np.array(error.best_solution, float).T
+        for rows in (error.divergent, error.slow_conv):
+            if rows is not None:
+                x[rows] = y[rows] = np.nan
+        return x, y

@@ -20,7 +20,7 @@ from astropy.table import Table
 from ..io.companions import is_companion
 from ..io.output import make_folder, remove_leftovers
 from .cluster import connected, run_on_cluster
-from .status import StatusTable, hash_options
+from .status import OPTIONS_OF_FILES, StatusTable, hash_options
 from .task import CarriedModel, FrameTask, denoise_one
 
 __all__ = ['denoise_files', 'list_frames', 'output_names']
@@ -247,8 +247,7 @@ def _check_inputs_stay(paths, names, folder, options):
 
     With overwrite, the next run would denoise what is denoised.
     """
-    others = [each for each in (options.get('mask'),
-                                options.get('uncertainty'))
+    others = [each for each in map(options.get, OPTIONS_OF_FILES)
               if isinstance(each, str | os.PathLike)]
     read = {_place(path): path for path in (*paths, *others)}
     for name in names:

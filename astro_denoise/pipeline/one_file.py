@@ -5,6 +5,7 @@ From a FITS file to a denoised FITS file.
 
 import contextlib
 import gzip
+import os
 import warnings
 from pathlib import Path
 
@@ -33,6 +34,8 @@ from ..io.output import (
     check_replaces_none,
 )
 from ..io.uncertainties import UTYPES, in_kind, kind_of_utype
+from ..photometry.source_table import without_pixels
+from ..photometry.tables import as_table, read_table
 
 __all__ = ['denoise_file']
 
@@ -43,7 +46,8 @@ _VERIFY = 'silentfix+ignore'
 def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
                  uncertainty=None, uncertainty_type='auto',
                  good_bits='auto', companions=True, ignore_checksum=False,
-                 cards=None, overwrite=False, **options):
+                 catalog=None, psf=None, cards=None, overwrite=False,
+                 **options):
     """
     Denoise the images of a FITS file.
 
@@ -116,6 +120,16 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         Whether to denoise data that are not those of which ``DATASUM``
         was taken.
 
+    catalog : table or path-like, optional
+        Sources that are known to be in the images, as for
+        `astro_denoise.denoise`: a table, or a file that
+        `~astro_denoise.photometry.read_table` reads. Where it has
+        positions on the sky and an image a WCS, these count, and not
+        those in pixels.
+
+    psf : 'fit', path-like, model or 2D array, optional
+        As for `astro_denoise.denoise`, or a FITS file of an image.
+
     cards : dict, optional
         More cards for the header of each denoised image.
 
@@ -123,9 +137,9 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         Whether to replace an existing output.
 
     **options
-        Passed to `astro_denoise.denoise`, such as ``gain`` and
-        ``read_noise``. A header keyword is looked for in the header of
-        the image and then in the primary header.
+        Passed to `astro_denoise.denoise`, such as ``gain``,
+        ``read_noise`` and ``guide``. A header keyword is looked for in
+        the header of the image and then in the primary header.
 
     Returns
     -------
@@ -134,7 +148,8 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         uncertainties where the input has them, as what they are there
         (variances in ``VAR``), else standard deviations in an extension
         ``UNCERT``; a mask where pixels are masked or not finite (with the
-        bits of the mask that was given); and the log of
+        bits of the mask that was given); with a ``catalog``, an extension
+        ``CATMASK`` that is 1 in the footprints of its sources; and the log of
         `astro_denoise.denoise` in the header of each image. Weights stay
         as they are.
 
@@ -196,7 +211,10 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         read_cards(cards, name='cards')
     path, output = Path(path), Path(output)
     check_denoised(path, output, overwrite=overwrite)
-    check_replaces_none(output, (path, mask, uncertainty, model))
+    check_replaces_none(output, (path, mask, uncertainty, model, catalog,
+                                 psf))
+    options |= {'catalog': _opened_catalog(catalog),
+                'psf': open_psf_image(psf)}
     with open_fits(path, ignore_checksum=ignore_checksum) as (
             hdus, originals):
         with reading(path):
@@ -222,6 +240,34 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
               reading(path, but=OSError)):
             _write(_merged(originals, changed, added), temporary)
     return output
+
+
+def _opened_catalog(catalog):
+    """A table, from its file if that is given."""
+    if isinstance(catalog, str | os.PathLike):
+        return read_table(catalog)
+    return None if catalog is None else as_table(catalog, 'catalog')
+
+
+def open_psf_image(psf):
+    """
+    Read the image of a point-spread function, if the name of one is given.
+
+    Parameters
+    ----------
+    psf : object
+        As for `denoise_file`.
+
+    Returns
+    -------
+    psf : object
+        As for `astro_denoise.denoise`.
+    """
+    if not isinstance(psf, str | os.PathLike) or psf == 'fit':
+        return psf
+    with open_fits(Path(psf)) as (hdus, _), reading(psf):
+        image = choose_images(hdus, None, psf)[0]
+        return np.array(hdus[image.index].data, float)
 
 
 def _merged(originals, changed, added):
@@ -292,6 +338,9 @@ class _DenoisedImage(FitsImage):
             header = self.hdu.header.copy()
         header.remove('DNUNCERT', ignore_missing=True)
         ccd = CCDData(self.values(self.hdu), unit=self.unit(), meta=header)
+        if options['catalog'] is not None:
+            ccd.wcs = self.wcs(header)
+            options['catalog'] = without_pixels(options['catalog'], ccd.wcs)
         self.flags = self.mask()
         uncertainty = self.uncertainty(self.flags)
         denoised = denoise(ccd, model, mask=self.flags.bad,
@@ -319,6 +368,9 @@ class _DenoisedImage(FitsImage):
         with reading(self.path):
             self._collect_image(denoised, changed, added)
             self._collect_mask(denoised.mask, changed, added)
+            if denoised.flags is not None:
+                self._collect_plane('CATMASK', denoised.flags, {}, changed,
+                                    added)
 
     def _collect_image(self, denoised, changed, added):
         header = denoised.header
@@ -340,14 +392,19 @@ class _DenoisedImage(FitsImage):
                 rewritten = True
         if rewritten:
             return
-        name, version = self.image.companions('UNCERT')[0]
-        new = fits.ImageHDU(as_floats(sigma), fits.Header(
-            {'UTYPE': 'StdDevUncertainty', 'BUNIT': bunit}), name=name,
-            ver=version)
-        for plane in self.planes:
-            old = self.hdus[plane.index]
+        self._collect_plane('UNCERT', as_floats(sigma), {
+            'UTYPE': 'StdDevUncertainty', 'BUNIT': bunit}, changed, added)
+
+    def _collect_plane(self, stem, values, cards, changed, added):
+        """
+        Add a plane, or put it in the place of the one of its name.
+        """
+        name, version = self.image.companions(stem)[0]
+        new = fits.ImageHDU(values, fits.Header(cards), name=name,
+                            ver=version)
+        for index, old in enumerate(self.hdus):
             if (old.name, old.ver) == (name, version):
-                changed[plane.index] = new
+                changed[index] = new
                 return
         added.append(new)
 

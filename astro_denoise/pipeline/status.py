@@ -24,14 +24,18 @@ from ..io.output import atomic_output
 from .digest import digest_value
 from .one_file import denoise_file
 
-__all__ = ['STATUS_NAME', 'FrameStatus', 'StatusTable', 'frame_hash',
-           'hash_cards', 'hash_options', 'is_finished', 'stored_hashes']
+__all__ = ['OPTIONS_OF_FILES', 'STATUS_NAME', 'FrameStatus', 'StatusTable',
+           'frame_hash', 'hash_cards', 'hash_options', 'is_finished',
+           'stored_hashes']
 
 logger = logging.getLogger(__name__)
 
 STATUS_NAME = 'astro-denoise-status.ecsv'
 
 _KEYWORD = 'DNINPUT'
+
+# Options that may be the names of files, whose content counts.
+OPTIONS_OF_FILES = ('mask', 'uncertainty', 'catalog', 'psf')
 
 # Options that do not change an output.
 _OF_NO_INFLUENCE = ('device', 'ignore_checksum', 'progress_bar')
@@ -110,8 +114,9 @@ def frame_hash(path, model_hash, options):
         If an option is of a type that cannot be told from others.
     """
     files = {'input': path}
-    files.update((name, options[name]) for name in ('mask', 'uncertainty')
-                 if isinstance(options.get(name), str | os.PathLike))
+    files.update((name, options[name]) for name in OPTIONS_OF_FILES
+                 if isinstance(options.get(name), str | os.PathLike)
+                 and options[name] != 'fit')
     if options.get('companions', True):
         files.update((f'{kind} beside', beside) for kind in ('mask', 'weight')
                      if (beside := companion(path, kind)))
