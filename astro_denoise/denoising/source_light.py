@@ -3,13 +3,11 @@
 The light of known sources in the windows of a plane, and what it leaves.
 """
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from ..exceptions import UnusualImageWarning
 from ..noise.levels import MESH
 from ..photometry.source_model import fit_psf_of, fit_source_model
 
@@ -24,9 +22,6 @@ _REACH, _SOFTNESS = 1.5, 3.0
 
 # Pixels a side of what the point-spread function is fitted to.
 _PSF_SIDE = 2048
-
-# A FWHM that is so many times that of the frame is that of another sampling.
-_OTHER_SAMPLING = 1.7
 
 _MARGIN = 48  # pixels around a window from which a source has light in it
 
@@ -47,13 +42,7 @@ def with_psf(guide, planes, measurement, origin):
     -------
     guide : `~astro_denoise.denoising.guided.Guide`
         With a point-spread function.
-
-    Warns
-    -----
-    UnusualImageWarning
-        If the width of the one given is far from that of the frame.
     """
-    fwhm = measurement.fwhm
     if guide.wants_psf:
         window = tuple(
             slice(max((n - _PSF_SIDE) // 2, 0) // MESH * MESH,
@@ -64,11 +53,6 @@ def with_psf(guide, planes, measurement, origin):
         return replace(guide, psf=fit_psf_of(
             *_scene_of(part, measurement), _sources_in(guide, part, place),
             gain=_gain(measurement)))
-    if fwhm is not None and not (
-            1 / _OTHER_SAMPLING < guide.psf.fwhm / fwhm < _OTHER_SAMPLING):
-        msg = (f'psf has a FWHM of {guide.psf.fwhm:.2f} pixels, the stars of '
-               f'the frame have {fwhm:.2f}: is it sampled as the frame is?')
-        warnings.warn(msg, UnusualImageWarning, stacklevel=2)
     return guide
 
 

@@ -70,7 +70,7 @@ def with_apertures(catalog, frame, *, radius=None, radius_fwhm=None):
             msg = f'{name} must be positive, got {value}'
             raise ValueError(msg)
     if radius is None and radius_fwhm is None:
-        if not set(_COLUMNS) <= set(table.colnames):
+        if not set(_COLUMNS) & set(table.colnames):
             msg = (f'catalog has no apertures ({", ".join(_COLUMNS)}): give '
                    f'radius or radius_fwhm')
             raise ValueError(msg)

@@ -14,7 +14,7 @@ from .calibration import _plain
 from .forced_errors import fit_errors
 from .forced_passes import Passes, run_passes
 from .plane import ERROR_OF_RAW, open_plane, with_unit
-from .psf_fit import fit_psf
+from .psf_fit import fit_psf, warn_of_sampling
 from .psf_models import open_psf, shapes_from_apertures
 from .source_model import BACKGROUND_STEP, make_scene
 from .source_table import source_table
@@ -154,6 +154,10 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
     NoiseEstimateWarning
         If the uncertainty of finite pixels is NaN: they are left out.
 
+    UnusualImageWarning
+        If the bright sources are far wider or narrower than ``psf``, as
+        where it is sampled more finely than the frame.
+
     Notes
     -----
     Fluxes may be negative: to cut them at 0 would bias faint ones. The
@@ -203,12 +207,15 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
     options = {'robust': robust, 'shift': shift, 'guide_flux': guide_flux}
     knows_noise = plane.sigma is not None
     start = (0.0, 0.0)
-    if psf is None:
+    fits_psf = psf is None
+    if fits_psf:
         psf, start = fit_psf(scene, sources, knows_noise=knows_noise,
                              shift=shift)
     passes = Passes(scene, shapes_from_apertures(sources, psf), psf,
                     knows_noise, start)
     run_passes(passes, **options)
+    if not fits_psf:
+        warn_of_sampling(passes)
     errors = fit_errors(passes.scene, passes.stamps, passes.fit,
                         passes.weights, covariance=covariance)
     table = _table(plane, passes, errors, off_frame)

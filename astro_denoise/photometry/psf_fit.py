@@ -3,16 +3,18 @@
 The point-spread function from the sources themselves.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 
+from ..exceptions import UnusualImageWarning
 from .forced_passes import Passes, run_passes
 from .psf_models import MoffatPsf, shapes_from_apertures
 from .source_stamps import render_stamps, stamp_radius
 
-__all__ = ['fit_psf']
+__all__ = ['fit_psf', 'warn_of_sampling']
 
 _START = MoffatPsf(3.5, 3.5)
 _LEAST_SOURCES, _ENOUGH_STARS, _MOST_SOURCES = 3, 5, 40
@@ -20,6 +22,9 @@ _LEAST_SOURCES, _ENOUGH_STARS, _MOST_SOURCES = 3, 5, 40
 # profile may become that of the unresolved light around them.
 _LEAST_SNR = (10.0, 10.0)
 _MODEL_ERROR = 0.05  # of the profile of a bright source
+# A profile of the width of another sampling, which would fit better.
+_OTHER_SAMPLINGS = (1 / 3, 1 / 2, 2.0, 3.0)
+_LEAST_RATIO = 1.15  # of the powers of what they see of a source
 _FWHM_LIMITS, _BETA_LIMITS = (1.0, 15.0), (1.6, 8.0)
 
 
@@ -62,6 +67,45 @@ def fit_psf(scene, sources, *, knows_noise, shift):
         psf, place = _fit_moffat(passes, least, shift=shift,
                                  widely=number == 0)
     return psf, place
+
+
+def warn_of_sampling(passes, *, stacklevel=3):
+    """
+    Warn if the bright sources are far wider or narrower than a profile.
+
+    Parameters
+    ----------
+    passes : `~astro_denoise.photometry.forced_passes.Passes`
+        A fit with a point-spread function that was given.
+
+    stacklevel : int, optional
+        Of the warning.
+
+    Warns
+    -----
+    UnusualImageWarning
+        If a Moffat profile of twice or three times its width, or a half
+        or a third of it, fits them better than one of its width.
+    """
+    try:
+        cutouts = _Cutouts.of(passes, _LEAST_SNR[0])
+    except ValueError:  # too few to tell
+        return
+    def powers(factor):
+        return cutouts.powers(
+            MoffatPsf(factor * passes.psf.fwhm, 3.5), passes.shift)
+
+    usual = np.maximum(powers(1.0), 1.0)
+    ratio = {factor: np.median(powers(factor) / usual)
+             for factor in _OTHER_SAMPLINGS
+             if _FWHM_LIMITS[0] < factor * passes.psf.fwhm < _FWHM_LIMITS[1]}
+    best = max(ratio, key=ratio.get, default=None)
+    if best is not None and ratio[best] > _LEAST_RATIO:
+        msg = (f'psf has a FWHM of {passes.psf.fwhm:.2f} pixels, and the '
+               f'bright sources fit one of {best:.2g} times that better: is '
+               f'it sampled as the frame is, and has the catalog the shapes '
+               f'of the galaxies?')
+        warnings.warn(msg, UnusualImageWarning, stacklevel=stacklevel)
 
 
 @dataclass
@@ -116,11 +160,21 @@ class _Cutouts:
         return cls(chosen, radius, residual.shape, windows, pixels)
 
     def gain(self, psf, shift):
-        """How much a profile sees of all sources."""
+        """
+        How much a profile sees of all sources.
+
+        No profile fits a bright source exactly: none decides alone.
+        """
+        return np.sum(np.log1p(_MODEL_ERROR**2 * self.powers(psf, shift)))
+
+    def powers(self, psf, shift):
+        """Squared signal-to-noise ratio of each source by a profile."""
         stamps = render_stamps(psf, self.sources, self.radius, shift=shift)
-        return sum(_information(part, here, self.windows[row],
-                                *self.pixels[row])
-                   for row, part, here in stamps.parts(self.shape))
+        powers = np.zeros(len(self.sources))
+        for row, part, here in stamps.parts(self.shape):
+            powers[row] = _power(part, here, self.windows[row],
+                                 *self.pixels[row])
+        return powers
 
 
 def _fit_moffat(passes, least_snr, *, shift, widely):
@@ -178,12 +232,8 @@ def _window(source, radius, shape):
         for name, n_pixels in zip('yx', shape, strict=True))
 
 
-def _information(part, here, window, values, weight):
-    """
-    Logarithmic gain of a source by a profile, its background free.
-
-    No profile fits a bright source exactly: none decides alone.
-    """
+def _power(part, here, window, values, weight):
+    """Squared signal-to-noise ratio of a source, its background free."""
     profile = np.zeros(values.shape)
     rows, columns = (
         slice(max(one.start, other.start), min(one.stop, other.stop))
@@ -195,6 +245,5 @@ def _information(part, here, window, values, weight):
         columns.start - here[1].start:columns.stop - here[1].start]
     total = weight.sum()
     profile -= np.sum(weight * profile) / total
-    power = (max(np.sum(weight * profile * values), 0.0)**2
-             / np.sum(weight * profile**2))
-    return np.log1p(_MODEL_ERROR**2 * power)
+    return (max(np.sum(weight * profile * values), 0.0)**2
+            / np.sum(weight * profile**2))

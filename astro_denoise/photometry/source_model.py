@@ -10,7 +10,7 @@ import numpy as np
 from .forced_errors import fit_errors
 from .forced_fit import Scene
 from .forced_passes import Passes, run_passes
-from .psf_fit import fit_psf
+from .psf_fit import fit_psf, warn_of_sampling
 from .psf_models import shapes_from_apertures
 
 __all__ = ['SourceModel', 'fit_psf_of', 'fit_source_model', 'make_scene']
@@ -115,6 +115,11 @@ def fit_source_model(values, valid, variance, sources, psf, *, gain=None):
     model : `SourceModel`
         Of the window.
 
+    Warns
+    -----
+    UnusualImageWarning
+        If the bright sources are far wider or narrower than ``psf``.
+
     Examples
     --------
     >>> import numpy as np
@@ -135,6 +140,7 @@ def fit_source_model(values, valid, variance, sources, psf, *, gain=None):
     passes = Passes(scene, shapes_from_apertures(sources, psf), psf,
                     knows_noise=True)
     run_passes(passes)
+    warn_of_sampling(passes)
     errors = fit_errors(passes.scene, passes.stamps, passes.fit,
                         passes.weights)
     flux, shape = passes.fit.flux, values.shape

@@ -14,6 +14,7 @@ from astro_denoise import denoise
 from astro_denoise.exceptions import UnusualImageWarning
 from astro_denoise.frames import open_frame
 from astro_denoise.inference import averaging
+from astro_denoise.photometry import forced_photometry
 from astro_denoise.simulation import SurveySimulator, moffat_image
 from astro_denoise.simulation.profiles import render_sources
 
@@ -446,9 +447,12 @@ def test_psfs_that_make_no_sense(scene, psf):
     assert "psf must be 'fit', a photutils" in message('moffat')
     assert 'finite 2D image' in message(np.full((5, 5), np.nan))
     assert 'FWHM of 0.5 to 60' in message(moffat_image(301, 90.0, 3.5))
-    # Sampled three times as finely as the frame.
+    # Sampled twice or three times as finely as the frame, or half so.
+    for factor in (0.5, 2, 3):
+        wrong = moffat_image(121, factor * FWHM, 3.5)
+        with pytest.warns(UnusualImageWarning, match='sampled as the frame'):
+            forced_photometry(frame, catalog, wrong, error=SIGMA)
     with pytest.warns(UnusualImageWarning, match='sampled as the frame is'):
-        denoise(frame, catalog=catalog, guide='model',
-                psf=moffat_image(121, 3 * FWHM, 3.5))
+        denoise(frame, catalog=catalog, guide='model', psf=wrong)
     with pytest.raises(ValueError, match="psf='fit' needs 3 sources"):
         denoise(frame, catalog=catalog[:2], guide='model', psf='fit')
