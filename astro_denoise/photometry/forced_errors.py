@@ -110,8 +110,8 @@ def _tile_covariance(scene, weights, tile, design, products, noisy_products):
         design.equations(weighted, share / variance, products),
         check_finite=False)[:len(tile.rows)]
     noisy = design.with_values(weighted.data * variance[weighted.indices])
-    mixed = (design.with_values(weighted.data * share[weighted.indices])
-             @ design.hats).toarray()
+    mixed = design.hats.products(
+        design.with_values(weighted.data * share[weighted.indices]))
     scatter = np.block([
         [(noisy @ weighted.T.tocsr()).toarray(), mixed],
         [mixed.T, noisy_products]])

@@ -4,6 +4,7 @@ The joint least squares of sources and background, tile by tile.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import linalg, sparse
@@ -31,6 +32,74 @@ def _hats(n_pixels, step):
     place = np.linspace(0.0, n_nodes - 1.0, n_pixels)
     return np.maximum(0.0, 1.0 - np.abs(
         place[:, np.newaxis] - np.arange(n_nodes)))
+
+
+@dataclass(frozen=True)
+class TileHats:
+    """
+    The hats on the pixels of a tile, two along each axis.
+
+    Attributes
+    ----------
+    nodes, shares : tuple of 2D `~numpy.ndarray`
+        Along y and x, for the pixels of a side: the two nodes, numbered as
+        those of the tile, and the hats there, 0 for nodes that are not of
+        the tile.
+
+    shape : tuple of int
+        Nodes of the tile in y and x.
+    """
+
+    nodes: tuple
+    shares: tuple
+    shape: tuple
+
+    @classmethod
+    def of(cls, scene, tile):
+        """Cut the hats of a tile out of those of a scene."""
+        nodes, shares, shape = [], [], []
+        for hats, pixels, part in zip(scene.hats, tile.pixels, tile.nodes,
+                                      strict=True):
+            line = hats[pixels, part]
+            n_nodes = line.shape[1]
+            low = np.clip(np.argmax(line > 0, axis=1), 0,
+                          max(n_nodes - 2, 0))
+            both = np.stack([low, np.minimum(low + 1, n_nodes - 1)])
+            share = np.take_along_axis(line, both.T, axis=1).T
+            if n_nodes == 1:
+                share[1] = 0.0
+            nodes.append(both)
+            shares.append(share)
+            shape.append(n_nodes)
+        return cls(tuple(nodes), tuple(shares), tuple(shape))
+
+    def products(self, matrix):
+        """
+        Multiply rows of pixels of the tile with the hats.
+
+        Parameters
+        ----------
+        matrix : `~scipy.sparse.csr_array`
+            A column a pixel.
+
+        Returns
+        -------
+        products : 2D `~numpy.ndarray`
+            A column a node.
+        """
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        y, x = np.divmod(matrix.indices, self.nodes[1].shape[1])
+        size = self.shape[0] * self.shape[1]
+        products = np.zeros(matrix.shape[0] * size)
+        for node_y, share_y in zip(self.nodes[0], self.shares[0],
+                                   strict=True):
+            place = rows * size + node_y[y] * self.shape[1]
+            values = matrix.data * share_y[y]
+            for node_x, share_x in zip(self.nodes[1], self.shares[1],
+                                       strict=True):
+                products += np.bincount(place + node_x[x],
+                                        values * share_x[x], len(products))
+        return products.reshape(-1, size)
 
 
 @dataclass
@@ -113,6 +182,7 @@ class Fit:
     flux: np.ndarray
     nodes: np.ndarray
     model_error: float = 0.05
+    _kept: tuple | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def empty(cls, scene, n_sources):
@@ -126,9 +196,23 @@ class Fit:
     def residual(self, scene, stamps):
         """
         Subtract sources and background from a scene.
+
+        Parameters
+        ----------
+        scene, stamps : `Scene`, `SourceStamps`
+            What was fitted.
+
+        Returns
+        -------
+        residual : 2D `~numpy.ndarray`
+            Not to be changed: it is kept for the next to ask.
         """
-        return (scene.values - scene.background(self.nodes)
+        if self._kept is None or self._kept[0] is not stamps or (
+                self._kept[1] is not scene.values):
+            self._kept = stamps, scene.values, (
+                scene.values - scene.background(self.nodes)
                 - stamps.image(scene.values.shape, self.flux))
+        return self._kept[2]
 
 
 @dataclass
@@ -322,9 +406,9 @@ class HatProducts:
         steps = (-1, 0, 1)
         pairs = [[np.roll(line, -step, axis=1) * line for step in steps]
                  for line in hats]
+        sums = [sparse.csr_array(first.T) @ weights for first in pairs[0]]
         self.products = np.array([
-            [first.T @ weights @ second for second in pairs[1]]
-            for first in pairs[0]])
+            [rows @ second for second in pairs[1]] for rows in sums])
 
     def matrix(self, nodes):
         """
@@ -361,13 +445,18 @@ class Design:
     cores : `~scipy.sparse.csr_array`
         The same without the faint wings, which have no part in weights.
 
-    hats : `~scipy.sparse.csr_array`
-        A column a node of the background.
+    hats : `TileHats`
+        The nodes of the background.
     """
 
     profiles: sparse.csr_array
     cores: sparse.csr_array
-    hats: sparse.csr_array
+    hats: TileHats
+
+    @cached_property
+    def transposed(self):
+        """The profiles, a column a source."""
+        return self.profiles.T.tocsr()
 
     @classmethod
     def of(cls, scene, stamps, tile):
@@ -396,10 +485,7 @@ class Design:
         cores = sparse.csr_array(
             (profiles.data[kept], profiles.indices[kept], ends),
             shape=profiles.shape)
-        hats = sparse.kron(*(
-            sparse.csr_array(line[pixels, part]) for line, pixels, part in
-            zip(scene.hats, tile.pixels, tile.nodes, strict=True)), 'csr')
-        return cls(profiles, cores, hats)
+        return cls(profiles, cores, TileHats.of(scene, tile))
 
     def with_values(self, values):
         """
@@ -442,9 +528,9 @@ class Design:
         third = self.profiles.copy()
         third.data = third.data * hat_weights[third.indices]
         matrix = np.block([
-            [(weighted @ self.profiles.T.tocsr()).toarray(),
-             (weighted @ self.hats).toarray()],
-            [(third @ self.hats).toarray().T, hat_products]])
+            [(weighted @ self.transposed).toarray(),
+             self.hats.products(weighted)],
+            [self.hats.products(third).T, hat_products]])
         diagonal = np.einsum('ii->i', matrix)
         empty = ~(diagonal > 0)
         diagonal *= 1.0 + _RIDGE
@@ -520,7 +606,8 @@ def improved(scene, stamps, fit, weights):
     flux, nodes = fit.flux.copy(), fit.nodes.copy()
     hat_weights = weights.share / weights.variance
     hat_products = HatProducts(scene.hats, hat_weights)
-    hat_sums = scene.hats[0].T @ (hat_weights * residual) @ scene.hats[1]
+    hat_sums = (sparse.csr_array(scene.hats[0].T)
+                @ (hat_weights * residual)) @ scene.hats[1]
     for tile in tiles_of(scene, stamps):
         design = Design.of(scene, stamps, tile)
         weighted = weighted_design(scene, weights, tile, design)

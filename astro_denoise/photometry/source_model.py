@@ -17,9 +17,9 @@ __all__ = ['SourceModel', 'fit_psf_of', 'fit_source_model', 'make_scene']
 
 BACKGROUND_STEP = 48
 
-# Sources per pixel above which small tiles are faster.
-_DENSE = 3e-3
-_TILES = (64, 128)
+# The denser the sources, the smaller the tiles that are fastest: pixels of a
+# side, and the sources per pixel below which they are.
+_TILES = ((256, 1.5e-3), (128, 3e-3), (64, np.inf))
 
 
 @dataclass
@@ -66,7 +66,8 @@ def make_scene(values, valid, variance, n_sources, *, gain=None,
     scene : `~astro_denoise.photometry.forced_fit.Scene`
         With tiles of the fastest size.
     """
-    tile = _TILES[0 if n_sources > _DENSE * values.size else 1]
+    tile = next(side for side, density in _TILES
+                if n_sources < density * values.size)
     return Scene(values, valid, variance, gain, background_step, tile)
 
 

@@ -21,7 +21,7 @@ _BLOCK_POINTS = 2**20  # points of the Fourier plane worked on at a time
 
 # Reach of a stamp in full widths at half maximum, of a faint source and at
 # most; a Moffat profile has wings for as long as one can see them.
-_LEAST_REACH, _MOST_REACH = 4.0, 14.0
+_LEAST_REACH, _MOST_REACH = 3.0, 14.0
 
 
 @dataclass
@@ -45,6 +45,52 @@ class StampSet:
     stamps: np.ndarray
     x_low: np.ndarray
     y_low: np.ndarray
+
+    def is_inside(self, shape):
+        """
+        Tell which stamps are on a plane as a whole.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            ``(ny, nx)`` of the plane.
+
+        Returns
+        -------
+        inside : 1D bool `~numpy.ndarray`
+            For each stamp.
+        """
+        size = self.stamps.shape[1]
+        return ((self.y_low >= 0) & (self.y_low <= shape[0] - size)
+                & (self.x_low >= 0) & (self.x_low <= shape[1] - size))
+
+    def inside(self, shape):
+        """
+        Go through the stamps that are on a plane as a whole.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            ``(ny, nx)`` of the plane.
+
+        Yields
+        ------
+        rows : 1D int `~numpy.ndarray`
+            Some sources.
+
+        stamps, pixels : 2D `~numpy.ndarray`
+            Their profiles, and the numbers of the pixels in the plane.
+        """
+        size = self.stamps.shape[1]
+        line = np.arange(size)
+        square = (line[:, np.newaxis] * shape[1] + line).ravel()
+        found = np.flatnonzero(self.is_inside(shape))
+        step = max(1, _BLOCK_POINTS // size**2)
+        for start in range(0, len(found), step):
+            part = found[start:start + step]
+            first = self.y_low[part] * shape[1] + self.x_low[part]
+            yield (self.rows[part], self.stamps[part].reshape(len(part), -1),
+                   first[:, np.newaxis] + square)
 
     def entries(self, chosen, window):
         """
@@ -166,10 +212,15 @@ class SourceStamps:
             Shape (ny, nx).
         """
         image = np.zeros(shape)
-        for row, part, here in self.parts(shape):
-            if flux[row] != 0:
-                image[here] += flux[row] * (part if power == 1
-                                            else part**power)
+        flat = image.ravel()
+        for group in self.sets:
+            for rows, stamps, pixels in group.inside(shape):
+                values = flux[rows, np.newaxis] * (
+                    stamps if power == 1 else stamps**power)
+                np.add.at(flat, pixels.ravel(), values.ravel())
+        for row, part, here in self.parts(shape, cut=True):
+            image[here] += flux[row] * (part if power == 1
+                                        else part**power)
         return image
 
     def sums(self, image):
@@ -187,7 +238,11 @@ class SourceStamps:
             0 for sources without stamp.
         """
         sums = np.zeros(self.n_sources)
-        for row, part, here in self.parts(image.shape):
+        flat = np.ascontiguousarray(image).ravel()
+        for group in self.sets:
+            for rows, stamps, pixels in group.inside(image.shape):
+                sums[rows] = np.einsum('ij,ij->i', stamps, flat[pixels])
+        for row, part, here in self.parts(image.shape, cut=True):
             sums[row] = np.sum(part * image[here])
         return sums
 
@@ -207,7 +262,7 @@ class SourceStamps:
                                             group.stamps)
         return totals, squares
 
-    def parts(self, shape):
+    def parts(self, shape, *, cut=False):
         """
         Go through what is on a plane.
 
@@ -215,6 +270,9 @@ class SourceStamps:
         ----------
         shape : tuple of int
             ``(ny, nx)`` of the plane.
+
+        cut : bool, optional
+            Only the stamps that reach over its edges.
 
         Yields
         ------
@@ -229,9 +287,12 @@ class SourceStamps:
         """
         for group in self.sets:
             size = group.stamps.shape[1]
-            for row, stamp, x, y in zip(group.rows.tolist(), group.stamps,
-                                        group.x_low.tolist(),
-                                        group.y_low.tolist(), strict=True):
+            chosen = (np.flatnonzero(~group.is_inside(shape)) if cut
+                      else slice(None))
+            for row, stamp, x, y in zip(*(
+                    each[chosen] for each in (group.rows, group.stamps,
+                                              group.x_low, group.y_low)),
+                    strict=True):
                 top, left = max(-y, 0), max(-x, 0)
                 part = stamp[top:max(shape[0] - y, 0),
                              left:max(shape[1] - x, 0)]

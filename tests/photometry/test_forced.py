@@ -186,7 +186,7 @@ class TestBounds:
 class TestFit:
     def test_tiles_equal_the_whole(self, crowded, monkeypatch):
         frames, catalog, tables = crowded
-        monkeypatch.setattr(source_model, '_TILES', (1000, 1000))
+        monkeypatch.setattr(source_model, '_TILES', ((1000, np.inf),))
         whole = fit(frames[0], catalog)
         parts = tables[0]
         good = np.isfinite(whole['flux'])
