@@ -101,9 +101,23 @@ class Passes:
             self.scene = replace(self.scene, variance=residual_noise(
                 residual, self.scene.valid)**2)
 
-    def measure_model_error(self):
+    def profile_excess(self, least_snr=_BRIGHT_SNR):
         """
-        Take the error of the profiles from what bright sources leave.
+        Compare what bright sources leave with what the noise leaves.
+
+        Parameters
+        ----------
+        least_snr : float, optional
+            Signal-to-noise ratio of a bright source.
+
+        Returns
+        -------
+        bright : 1D int `~numpy.ndarray`
+            These sources.
+
+        squared, noise : 1D `~numpy.ndarray`
+            Squared error of the profile of each in a pixel, relative to
+            its value, and its standard deviation.
         """
         residual = self.fit.residual(self.scene, self.stamps)
         shape = residual.shape
@@ -114,14 +128,21 @@ class Passes:
         fourth = self.stamps.sums(self.stamps.image(
             shape, np.maximum(self.fit.flux, 0.0)**2, power=2)
             * self.scene.valid)
-        bright = np.flatnonzero((self.snr() > _BRIGHT_SNR) & (fourth > 0))
+        bright = np.flatnonzero((self.snr() > least_snr) & (fourth > 0))
+        squared = self.stamps.sums(excess)[bright] / fourth[bright]
+        noise = (np.median(self.scene.variance) * np.sqrt(
+            2 * self.stamps.totals()[1][bright])) / fourth[bright]
+        return bright, squared, noise
+
+    def measure_model_error(self):
+        """
+        Take the error of the profiles from what bright sources leave.
+        """
+        bright, squared, noise = self.profile_excess()
         if not len(bright):
             self.fit.model_error = 0.0
             return
-        squared = self.stamps.sums(excess)[bright] / fourth[bright]
         # The noise of the squares of noise: what does not exceed it is 0.
-        noise = (np.median(self.scene.variance) * np.sqrt(
-            2 * self.stamps.totals()[1][bright])) / fourth[bright]
         least = 1.25 * np.median(noise) / np.sqrt(len(bright))
         self.fit.model_error = float(np.sqrt(np.clip(
             np.median(squared) - least, 0.0, _MOST_MODEL_ERROR**2)))
