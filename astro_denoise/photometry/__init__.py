@@ -6,6 +6,7 @@ Photometry on raw and denoised frames, and the checks of its honesty.
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    'aperture_columns': ['with_apertures'],
     'apertures': ['ApertureFlag', 'annulus_photometry'],
     'calibration': [
         'bootstrap_error', 'calibrate_flux', 'normalized_difference',

@@ -54,7 +54,7 @@ def with_apertures(catalog, frame, *, radius=None, radius_fwhm=None):
     >>> import numpy as np
     >>> from astropy.nddata import NDData
     >>> from astropy.table import QTable
-    >>> from astro_denoise.photometry.aperture_columns import with_apertures
+    >>> from astro_denoise.photometry import with_apertures
     >>> catalog = QTable({'x_centroid': [3.0], 'y_centroid': [4.0]})
     >>> frame = NDData(np.ones((8, 8)))
     >>> print(with_apertures(catalog, frame, radius=2.5)['aperture_a'][0])
