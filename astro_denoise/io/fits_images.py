@@ -468,9 +468,22 @@ class FitsImage:
         wcs = self.wcs(header)
         mask = self.mask()
         uncertainty = self.uncertainty(mask)
-        return NDData(np.array(self.values(self.hdu)), unit=self.unit(),
-                      mask=mask.bad, meta=header, wcs=wcs,
-                      uncertainty=uncertainty)
+        image = NDData(np.array(self.values(self.hdu)), unit=self.unit(),
+                       mask=mask.bad, meta=header, wcs=wcs,
+                       uncertainty=uncertainty)
+        # NDData have no flags of their own; CCDData do.
+        image.flags = self._footprints()
+        return image
+
+    def _footprints(self):
+        """
+        The footprints of a catalogue that the image was denoised with.
+        """
+        place = self.image.companions('CATMASK')[0]
+        for hdu in self.hdus:
+            if (hdu.name, hdu.ver) == place and hdu.is_image:
+                return np.array(self.values(hdu))
+        return None
 
 
 def _floats(values):

@@ -15,6 +15,9 @@ __all__ = ['FilteredNoise', 'frame_kernel', 'refusal']
 
 _BOX = 64
 
+# Of a sum that must be in footprints to have the error of a filter.
+_LEAST_SHARE = 0.5
+
 
 def frame_kernel(header):
     """
@@ -84,11 +87,16 @@ class FilteredNoise:
 
     sky : 2D `~numpy.ndarray`
         The same without the photons of sources.
+
+    footprints : 2D `~numpy.ndarray` or `None`
+        0 where pixels were not filtered by the kernel, as they are not in
+        the footprints of the catalog that the frame was denoised with.
     """
 
     kernel: np.ndarray
     variance: np.ndarray
     sky: np.ndarray
+    footprints: np.ndarray | None = None
 
     @classmethod
     def of(cls, plane, header, kernel, *, knows_noise):
@@ -130,15 +138,16 @@ class FilteredNoise:
                        f'DNSIGMA of the header is {level!r}')
                 raise ValueError(msg)
             sky = np.full(plane.values.shape, float(level)**2)
-            if plane.sigma is not None:
-                relative = _smooth(plane.sigma, plane.valid)
-                sky *= (relative / np.median(relative[plane.valid]))**2
+            chosen = _of_one_model(plane, header)
+            if plane.sigma is not None and chosen.any():
+                relative = _smooth(plane.sigma, chosen)
+                sky *= (relative / np.median(relative[chosen]))**2
             gain = header.get('DNGAIN') if gain is None else gain
         variance = sky
         if gain is not None:
             light = plane.values - _smooth(plane.values, plane.valid)
             variance = sky + np.maximum(light, 0.0) / gain
-        return cls(kernel, variance * plane.valid, sky)
+        return cls(kernel, variance * plane.valid, sky, plane.flags)
 
     def of_sum(self, plane, weights, box):
         """
@@ -158,15 +167,27 @@ class FilteredNoise:
         Returns
         -------
         variance : float
-            Of the sum; NaN if the box is not on the frame.
+            Of the sum; NaN if the box is not on the frame, or most of the
+            pixels are not in a footprint.
         """
         filtered = fftconvolve(weights, self.kernel)
         half = self.kernel.shape[0] // 2
         here, part = plane.cutout(box[0] - half, box[1] + half,
                                   box[2] - half, box[3] + half)
-        if here is None:
+        if here is None or not self._in_footprints(plane, weights, box):
             return np.nan
         return np.sum(filtered[part]**2 * self.variance[here])
+
+    def _in_footprints(self, plane, weights, box):
+        """Tell whether half of a sum or more is of filtered pixels."""
+        if self.footprints is None:
+            return True
+        here, part = plane.cutout(*box)
+        if here is None:
+            return False
+        weights = np.abs(weights[part])
+        return np.sum(weights * (self.footprints[here] != 0)) >= (
+            _LEAST_SHARE * weights.sum())
 
     def of_mean(self, r_in, r_out):
         """
@@ -211,6 +232,15 @@ class FilteredNoise:
         square = ((y[:, np.newaxis] - y_offset)**2 + (x - x_offset)**2)
         inside = (square >= r_in**2) & (square < r_out**2)
         return filtered[inside].sum() / (np.pi * (r_out**2 - r_in**2))
+
+
+def _of_one_model(plane, header):
+    """Choose pixels whose uncertainties can be compared."""
+    if header.get('DNGUIDE') != 'blend':
+        return plane.valid
+    if plane.flags is None:
+        return np.zeros_like(plane.valid)
+    return plane.valid & (plane.flags != 0)
 
 
 def _annulus(reach, x, y, r_in, r_out):

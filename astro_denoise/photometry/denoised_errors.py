@@ -67,7 +67,10 @@ def denoised_flux_error(denoised, apertures, *, error=None, gain=None,
     Returns
     -------
     error : 1D `~numpy.ndarray` or `~astropy.units.Quantity`
-        A number for each aperture, NaN for those off the frame.
+        A number for each aperture, NaN for those off the frame. If the
+        frame was denoised with a catalog (``guide='blend'``) and has its
+        flags, also NaN for apertures of which less than half is in the
+        footprints of its sources: no error of others is right.
 
     Raises
     ------

@@ -51,6 +51,10 @@ class Plane:
 
     wcs : WCS object or `None`
         The world coordinates.
+
+    flags : 2D `~numpy.ndarray` or `None`
+        Not 0 in the footprints of a catalog that the frame was denoised
+        with.
     """
 
     values: np.ndarray
@@ -62,6 +66,7 @@ class Plane:
     gain: float | None
     unit: u.Unit | None
     wcs: object
+    flags: np.ndarray | None = None
 
     def variance(self, here):
         """
@@ -122,7 +127,19 @@ def open_plane(data, *, error=None, gain=None, mask=None, wcs=None,
                  original=original, saturated=saturated,
                  saturation=_saturation(saturation, frame),
                  gain=gain, unit=frame.unit,
-                 wcs=getattr(data, 'wcs', None) if wcs is None else wcs)
+                 wcs=getattr(data, 'wcs', None) if wcs is None else wcs,
+                 flags=_footprints(data))
+
+
+def _footprints(data):
+    """Read the flags of a frame that was denoised with a catalog."""
+    if not isinstance(data, NDData) or (data.meta or {}).get(
+            'DNGUIDE') != 'blend':
+        return None
+    flags = getattr(data, 'flags', None)
+    if not isinstance(flags, np.ndarray) or flags.shape != data.data.shape:
+        return None
+    return flags
 
 
 def _saturation(saturation, frame):

@@ -221,5 +221,16 @@ def test_radius_on_a_denoised_frame(field):
         'catalog.ecsv', *NOISE)
     run('photometry', 'one.fits', 'catalog.ecsv', '-o', 'x.ecsv',
         '--radius-fwhm', '0.72')
+    errors = QTable.read('x.ecsv')['flux_error'].value
+    assert np.count_nonzero(np.isnan(errors)) < 0.1 * len(errors)
+    # No error of what is not in the catalogue is right.
+    QTable({'x': [60.0], 'y': [60.0]}).write('one.ecsv')
+    run('denoise', 'exposure_001.fits', '-o', 'other.fits', '--catalog',
+        'one.ecsv', *NOISE)
+    run('photometry', 'other.fits', 'catalog.ecsv', '-o', 'y.ecsv')
+    table = QTable.read('y.ecsv')
+    far = np.hypot(table['aperture_x'] - 60, table['aperture_y'] - 60) > 25
+    assert np.isnan(table['flux_error'][far]).all()
+    assert np.isfinite(table['flux']).any()
     fwhm = fits.getheader('one.fits')['DNFWHM']
     assert_allclose(QTable.read('x.ecsv')['aperture_a'], 0.72 * fwhm)

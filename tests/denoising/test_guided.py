@@ -9,12 +9,13 @@ import pytest
 from astropy.nddata import CCDData, NDData
 from astropy.table import QTable, vstack
 from numpy.testing import assert_allclose, assert_array_equal
+from photutils.aperture import CircularAperture
 
 from astro_denoise import denoise
 from astro_denoise.exceptions import UnusualImageWarning
 from astro_denoise.frames import open_frame
 from astro_denoise.inference import averaging
-from astro_denoise.photometry import forced_photometry
+from astro_denoise.photometry import denoised_flux_error, forced_photometry
 from astro_denoise.simulation import SurveySimulator, moffat_image
 from astro_denoise.simulation.profiles import render_sources
 
@@ -322,6 +323,25 @@ def test_data_are_not_changed(scene):
     assert all(np.all(catalog[name] == table[name])
                for name in table.colnames)
     assert open_frame(frame).pixels is frame
+
+
+def test_errors_of_fluxes(scene, results):
+    blend, inner = results[:2]
+    catalog = scene[2]
+    known = CircularAperture(np.transpose([catalog['x'], catalog['y']]), 3)
+    ratio = denoised_flux_error(blend, known) / denoised_flux_error(
+        inner, known)
+    assert np.mean(ratio) == pytest.approx(1.0, abs=0.02)
+    assert np.all(np.abs(ratio - 1) < 0.07)
+    # Of the pixel that is farthest from all sources.
+    yy, xx = np.indices(SHAPE)
+    distance = np.min(np.hypot(
+        xx - catalog['x'][:, np.newaxis, np.newaxis],
+        yy - catalog['y'][:, np.newaxis, np.newaxis]), axis=0)
+    y, x = np.unravel_index(np.argmax(distance), SHAPE)
+    other = CircularAperture([(x, y)], 3)
+    assert np.isnan(denoised_flux_error(blend, other).value).all()
+    assert np.isfinite(denoised_flux_error(inner, other).value).all()
 
 
 # With a model of the sources
