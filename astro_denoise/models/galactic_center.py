@@ -31,6 +31,14 @@ class _Residual(nn.Module):
         return F.leaky_relu(features + self.second(change), 0.1)
 
 
+def _modulation(n_context, width):
+    """Make the scales and shifts of the features of a level."""
+    last = nn.Linear(32, 2 * width)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(n_context, 32), nn.LeakyReLU(0.1), last)
+
+
 def local_mean(plane, valid, size):
     """
     Compute the mean over the valid pixels of a box around each pixel.
@@ -63,9 +71,13 @@ class Trunk(nn.Module):
 
     widths : tuple of int
         Channels of the levels, from half resolution downwards.
+
+    n_context : int, optional
+        Numbers known of each image, which scale and shift the features of
+        every level.
     """
 
-    def __init__(self, n_planes, widths):
+    def __init__(self, n_planes, widths, n_context=0):
         super().__init__()
         self.widths = tuple(widths)
         n_in = 4 * n_planes
@@ -81,6 +93,9 @@ class Trunk(nn.Module):
             self.projections.append(nn.Conv2d(widths[level + 1],
                                               widths[level], 1))
             self.decoders.append(_Residual(widths[level]))
+        if n_context:
+            self.films = nn.ModuleList(
+                _modulation(n_context, width) for width in widths)
 
     @property
     def stride(self):
@@ -103,7 +118,7 @@ class Trunk(nn.Module):
             reach = max(reach, pixel - low, high - pixel)
         return reach + 8                                     # detail
 
-    def forward(self, planes, dtype):
+    def forward(self, planes, dtype, context=None):
         """
         Compute features.
 
@@ -114,6 +129,9 @@ class Trunk(nn.Module):
 
         dtype : `torch.dtype`
             Precision of the convolutions.
+
+        context : `torch.Tensor`, optional
+            Shape (n, n_context), what is known of each image.
 
         Returns
         -------
@@ -129,8 +147,12 @@ class Trunk(nn.Module):
                     zip(self.enter, self.encoders, strict=True)):
                 if level:
                     features = F.avg_pool2d(features, 2)
-                features = F.leaky_relu(enter(features), 0.1)
-                features = encoder(features)
+                features = enter(features)
+                if context is not None:
+                    scale, shift = self.films[level](context)[
+                        ..., None, None].chunk(2, 1)
+                    features = features * (1.0 + scale) + shift
+                features = encoder(F.leaky_relu(features, 0.1))
                 levels.append(features)
             done = [levels.pop()]
             for projection, decoder in zip(self.projections, self.decoders,

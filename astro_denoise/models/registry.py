@@ -35,6 +35,7 @@ _ARCHITECTURES = {
     'CCDDenoiser': 'denoiser',
     'MixedDenoiser': 'image_denoiser',
     'PosteriorNetwork': 'posterior',
+    'SourceFinder': 'source_finder',
     'SourceSegmenter': 'galactic_center',
     'SingleOutputCNN': 'paper',
     'MultiOutputCNN': 'paper',

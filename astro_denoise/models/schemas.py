@@ -106,6 +106,7 @@ _SCHEMAS = {
     'MixedDenoiser': ('denoise', {'widths': _WIDTHS, 'noises': _NAMES}),
     'PaperAutoencoder': ('denoise', {'n_latent': _integer(1, _WIDEST),
                                      'n_hidden': _integer(1, _WIDEST)}),
+    'SourceFinder': ('segment', {'widths': _WIDTHS}),
     'SourceSegmenter': ('segment', {'widths': _WIDTHS,
                                     'kind': _one_of('counts', 'ccd')}),
     'PaperUNet': ('segment', {'widths': _WIDTHS,

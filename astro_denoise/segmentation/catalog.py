@@ -182,42 +182,53 @@ def _all_light(values, apertures, expected, plane):
             weights.sum()**-0.5)
 
 
-def measure_stars(catalog, values, sigma, valid):
+def measure_stars(catalog, values, sigma, valid, *, sure, fwhm=None):
     """
-    Measure the fluxes of stars by a matched filter, on the frame itself.
+    Measure the fluxes of sources by a matched filter, on the frame itself.
 
-    What a network says of the flux of a star is little where it is not
-    sure that there is one. The filter's share of their light is measured
-    on the surest stars; how well it is known is a part of all errors, but
-    not of the signal-to-noise ratio.
+    What a network says of the flux of a source is little where it is not
+    sure that there is one. The filter's share of the light of stars is
+    measured on the surest ones; how well it is known is a part of all
+    errors, but not of the signal-to-noise ratio.
 
     Parameters
     ----------
     catalog : `~astropy.table.QTable`
-        Of `measure_sources`; ``flux`` and ``flux_error`` are changed, and
-        ``snr`` is added. NaN where a star reaches over the edge of the
-        frame.
+        Sources; ``flux``, ``flux_error`` and ``snr`` are added. NaN where
+        a source reaches over the edge of the frame.
 
     values, sigma : 2D `~numpy.ndarray`
         The frame less its background, and its noise.
 
     valid : 2D bool `~numpy.ndarray`
         Pixels that count.
-    """
-    if len(catalog) == 0:
-        catalog['snr'] = np.zeros(0)
-        return
 
-    from photutils.psf import MoffatPSF
+    sure : 1D `~numpy.ndarray`
+        Probability of a star.
+
+    fwhm : float, optional
+        Full width at half maximum in pixels, where the sources do not tell.
+
+    Returns
+    -------
+    fwhm : float
+        Full width at half maximum of the filter in pixels.
+
+    share : tuple of float
+        All light of a star over that of the filter, and its error.
+    """
+    for name in ('flux', 'flux_error', 'snr'):
+        catalog[name] = np.zeros(len(catalog))
+    if len(catalog) == 0:
+        return fwhm or _UNKNOWN_FWHM, (_SHARE, _SHARE_ERROR)
 
     from ..noise.seeing import estimate_fwhm
-    from ..photometry.profile import START_BETA, profile_photometry
+    from ..photometry.profile import profile_photometry
 
-    certain = np.asarray(catalog['probability'] > _CERTAIN)
+    certain = np.asarray(sure) > _CERTAIN
     stars = [catalog[name][certain] for name in ('x_centroid', 'y_centroid')]
     fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid,
-                          stars=stars) or _UNKNOWN_FWHM)
-    alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0)
+                          stars=stars) or fwhm or _UNKNOWN_FWHM)
     plane = {'error': sigma, 'mask': ~valid}
     circles = QTable({
         'ref_id': catalog['label'], 'aperture_x': catalog['x_centroid'],
@@ -225,17 +236,71 @@ def measure_stars(catalog, values, sigma, valid):
         'aperture_a': np.full(len(catalog), fwhm),
         'aperture_b': np.full(len(catalog), fwhm),
         'aperture_theta': np.zeros(len(catalog))})
-    measured = profile_photometry(
-        values, circles, MoffatPSF(alpha=alpha, beta=START_BETA), **plane)
+    model, alpha = _filter_of(fwhm)
+    measured = profile_photometry(values, circles, model, **plane)
     flux, error = (np.asarray(measured[name], dtype=float)
                    for name in ('flux', 'flux_error'))
-    sure = (certain & (flux > _BRIGHT * error)
-            & np.asarray(measured['flag'] == 0))
-    wide = circles[sure]
+    bright = (certain & (flux > _BRIGHT * error)
+              & np.asarray(measured['flag'] == 0))
+    wide = circles[bright]
     for name in ('aperture_a', 'aperture_b'):
         wide[name] *= _WIDE
-    within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - START_BETA)
-    share, share_error = _all_light(values, wide, within * flux[sure], plane)
-    catalog['snr'] = flux / error
-    catalog['flux'] = flux * share
-    catalog['flux_error'] = np.hypot(error * share, flux * share_error)
+    within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - model.beta.value)
+    share = _all_light(values, wide, within * flux[bright], plane)
+    _set_flux(catalog, slice(None), flux, error, share)
+    return fwhm, share
+
+
+def _filter_of(fwhm):
+    """Make the profile of a filter, and the radius of its core."""
+    from photutils.psf import MoffatPSF
+
+    from ..photometry.profile import START_BETA
+
+    alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0)
+    return MoffatPSF(alpha=alpha, beta=START_BETA), alpha
+
+
+def _set_flux(catalog, rows, flux, error, share):
+    """Put fluxes of the filter into a catalog."""
+    share, share_error = share
+    catalog['snr'][rows] = flux / error
+    catalog['flux'][rows] = flux * share
+    catalog['flux_error'][rows] = np.hypot(error * share, flux * share_error)
+
+
+def measure_blended(catalog, blended, values, sigma, valid, *, fwhm, share):
+    """
+    Measure the fluxes of sources that blend, all at once.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+        Of `measure_stars`; ``flux``, ``flux_error`` and ``snr`` of the
+        chosen rows are changed.
+
+    blended : 1D bool `~numpy.ndarray`
+        The rows.
+
+    values, sigma, valid : 2D `~numpy.ndarray`
+        As for `measure_stars`.
+
+    fwhm : float
+        Full width at half maximum of the filter in pixels.
+
+    share : tuple of float
+        All light of a star over that of the filter, and its error.
+    """
+    from ..photometry.forced import forced_photometry
+
+    sources = QTable({
+        'ref_id': catalog['label'][blended], 'x': catalog['x_centroid'][
+            blended], 'y': catalog['y_centroid'][blended]})
+    measured = forced_photometry(
+        values, sources, _filter_of(fwhm)[0], error=sigma, mask=~valid,
+        robust=False, shift=False)
+    flux, error = (np.asarray(measured[name], dtype=float)
+                   for name in ('flux', 'flux_error'))
+    known = np.isfinite(flux) & (error > 0)
+    rows = np.flatnonzero(blended)[known]
+    _set_flux(catalog, rows, flux[known], error[known], share)

@@ -65,9 +65,12 @@ class PointSources:
         has a WCS, ``probability`` (the maximum), ``flux`` and
         ``flux_error`` in the unit of the input, and ``snr``, the
         signal-to-noise ratio, see `~astro_denoise.segment_point_sources`.
+        In optical frames also ``x_centroid_error``, ``y_centroid_error``,
+        ``star_probability`` and ``artefact_probability``.
 
     threshold : float
-        Pixels of sources are more probable than this.
+        Pixels of sources, in optical frames sources, are more probable
+        than this.
 
     Notes
     -----
@@ -113,9 +116,11 @@ class PointSources:
         return plot_sources(self, **options)
 
 
-def segment_point_sources(data, model='galactic-center', *, mask=None,
-                          threshold=None, n_pixels=1, device=None,
-                          precision='auto', progress_bar=False):
+def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
+                          mask=None, gain=None, read_noise=None,
+                          threshold=None, purity=None, min_separation=None,
+                          n_pixels=1, device=None, precision='auto',
+                          progress_bar=False):
     """
     Find the point sources of an image.
 
@@ -134,19 +139,40 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     model : str, path-like or `~astro_denoise.models.Model`, optional
         A name of `~astro_denoise.list_models`, the path of a
         ``.safetensors`` file, or a model. ``'galactic-center'`` is for
-        gamma-ray counts, ``'ccd-stars'`` for stars in optical frames.
-        The recipe ``unet-paper`` makes a file of the network of the
-        source document.
+        gamma-ray counts, ``'ccd-sources'`` for stars and galaxies in
+        optical frames. The recipe ``unet-paper`` makes a file of the
+        network of the source document.
+
+    uncertainty : `~astropy.nddata.NDUncertainty`, \
+            `~astropy.units.Quantity`, `~numpy.ndarray` or float, optional
+        Noise of each pixel of an optical frame; plain numbers are standard
+        deviations. Overrides ``data.uncertainty``.
 
     mask : `~numpy.ndarray`, optional
         Shape of ``data``, true (non-zero) on bad pixels; added to its
         own. Masked and non-finite pixels influence no other and hold no
         source.
 
+    gain, read_noise : float, `~astropy.units.Quantity` or str, optional
+        Of an optical frame, as for `~astro_denoise.denoise`: electrons per
+        adu and electrons, or header keywords. Without ``uncertainty``,
+        ``gain`` and ``read_noise``, the noise is estimated from the frame.
+
     threshold : float, optional
-        Probability above which pixels belong to a source. `None` takes
-        the one with the best F1 score of the pixels on simulated
-        images; the document cuts at 0.02.
+        Probability above which pixels belong to a source; for
+        ``'ccd-sources'``, probability above which a source is listed. For
+        the models for gamma rays, `None` selects the value with the best
+        F1 score of the pixels on simulated images; the document cuts at
+        0.02.
+
+    purity : float, optional
+        Share of the listed sources that are real, on simulated frames with
+        as many sources: the threshold of ``'ccd-sources'`` follows from
+        it. The default is 0.95.
+
+    min_separation : float, optional
+        Least distance of two sources of ``'ccd-sources'`` in pixels. The
+        default is half the FWHM of the point sources, at least 1 pixel.
 
     n_pixels : int, optional
         Pixels that a source must have.
@@ -155,8 +181,8 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
         Default: a CUDA device where there is one, else the processor.
 
     precision : {'auto', 'float32', 'bfloat16'}, optional
-        Of the convolutions; ``'auto'`` takes bfloat16 where the
-        hardware has it.
+        Floating-point precision of the convolutions. ``'auto'`` selects
+        bfloat16 if the hardware supports it.
 
     progress_bar : bool, optional
         Show a progress bar.
@@ -172,7 +198,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     TypeError, ValueError
         If an argument is not what it should be; the message names it.
         For the models for gamma rays: counts that are negative, above
-        1e18, or all zero.
+        1e18, or all zero, and options that are for optical frames.
 
     Warns
     -----
@@ -194,12 +220,12 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
 
     Notes
     -----
-    The networks say of each pixel how much flux the point sources in it
-    have, what the point-spread function took elsewhere included. A local
-    maximum of this map is a source, and so is a pixel whose flux is
-    above 2.5 times its error; the other pixels above the threshold
-    belong to the source that is reached by steepest ascent. Flux and
-    error of a source are those of its highest pixel: what is beside it
+    The networks for gamma rays say of each pixel how much flux the point
+    sources in it have, what the point-spread function took elsewhere
+    included. A local maximum of this map is a source, and so is a pixel
+    whose flux is above 2.5 times its error; the other pixels above the
+    threshold belong to the source that is reached by steepest ascent. Flux
+    and error of a source are those of its highest pixel: what is beside it
     is the light of sources too faint to be told. The table holds these
     too; ``snr`` above 3.8 makes a catalog of the bright ones, see the
     user guide.
@@ -210,12 +236,19 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     its Cramér-Rao error, ``flux * sqrt(sum(P**2 / counts))`` with the
     point-spread function P of the model.
 
-    In optical frames flux and error are those of a matched filter on the
-    frame, see `~astro_denoise.photometry.profile_photometry`, NaN where a
-    star reaches over the edge; ``snr`` is flux over error. The share of
-    the light that the filter sees is measured on the surest stars, and
-    ``flux_error`` holds besides what is not known of that, some per cent
-    of the flux, the same for all stars of a frame.
+    In optical frames the network answers with the probability that a
+    source has its center in a pixel. The catalog has a probability for
+    each source, calibrated on simulated frames, ``star_probability`` and
+    ``artefact_probability``, which is that of a cosmic ray or hot pixel,
+    and errors of the positions, ``x_centroid_error`` and
+    ``y_centroid_error``. Flux and error are those of a matched filter on
+    the frame, see `~astro_denoise.photometry.profile_photometry`, NaN where
+    a source reaches over the edge; sources closer than two FWHM are
+    measured together, see `~astro_denoise.photometry.forced_photometry`.
+    ``snr`` is flux over error. The share of the light that the filter sees
+    is measured on the surest stars, and ``flux_error`` holds besides what
+    is not known of that, some per cent of the flux, the same for all stars
+    of a frame. Fluxes of galaxies are those of their cores.
 
     ``'unet-paper'`` has no fluxes: for it, they are sums over all pixels
     of the source of the counts above the median of their surroundings.
@@ -233,55 +266,86 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     from ..inference.devices import Runtime
     from ..inference.shield import shielded
     from ..models.registry import load_model
-    from .maps import source_maps
 
     with shielded():
         model = load_model(model, task='segment')
-        threshold = _checked_threshold(threshold, model)
         _check_n_pixels(n_pixels)
         runtime = Runtime.resolve(device, precision)
-        reader = open_frame(data, mask=mask)
+        network = runtime.place(model.network)
+        in_frames = getattr(network, 'kind', 'counts') == 'ccd'
+        _check_options(model, in_frames, threshold, {
+            'uncertainty': uncertainty, 'gain': gain,
+            'read_noise': read_noise, 'purity': purity,
+            'min_separation': min_separation})
+        reader = open_frame(data, uncertainty=uncertainty, mask=mask)
         warn_of_denoised(reader.header)
         warn_of_missing_noise(reader)
-        frame = reader.read()
-        if not frame.valid.any():
-            raise ValueError(' '.join(nothing_valid(reader)))
-        wcs = celestial_wcs(data)
-        attributes = copy_attributes(data, stacklevel=3)
-        network = runtime.place(model.network)
-        position = None
-        if getattr(network, 'kind', 'counts') != 'ccd':
-            check_no_energy_axis(data, 'data')
-            check_counts_unit(frame.unit)
-            check_counts(frame.values, frame.valid, 'data')
-            warn_of_optical(frame, 'data', model.name)
-            position = position_planes(wcs, frame.values.shape[1:])
-
-        n = len(frame.values)
-        step = max(1, _STACK_PIXELS // frame.values[0].size)
-        found = []
-        with tqdm(total=n, disable=not progress_bar, desc='segment',
-                  unit='frame') as bar:
-            for start in range(0, n, step):
-                part = slice(start, start + step)
-                maps = source_maps(reader, frame, part, network, position,
-                                   runtime=runtime)
-                maps.answers *= frame.valid[part]
-                for index in range(len(frame.valid[part])):
-                    found.append(_sources(
-                        data, frame, start + index, maps, index, wcs,
-                        threshold=threshold, n_pixels=n_pixels, model=model,
-                        attributes=attributes))
-                    bar.update()
-        missing = sum(len(sources.catalog) == 0 for sources in found)
-        if missing:
-            from photutils.utils.exceptions import NoDetectionsWarning
-
-            where = f' in {missing} of {n} images' if n > 1 else ''
-            msg = (f'no source was found{where} above the threshold '
-                   f'{threshold:.3g}')
-            warnings.warn(msg, NoDetectionsWarning, stacklevel=2)
+        asked = _Asked(data, reader, model, network, runtime, n_pixels)
+        if in_frames:
+            asked.frame_options = _frame_options(
+                reader, gain, read_noise, purity, threshold, min_separation,
+                n_pixels)
+        with tqdm(total=len(reader.indices), disable=not progress_bar,
+                  desc='segment', unit='frame') as bar:
+            found = (asked.in_frames(bar) if in_frames else
+                     asked.in_counts(_checked_threshold(threshold, model),
+                                     bar))
+        _warn_of_nothing(found)
         return found if reader.pixels.ndim == 3 else found[0]
+
+
+def _warn_of_nothing(found):
+    """Warn where images have no source."""
+    missing = sum(len(sources.catalog) == 0 for sources in found)
+    if missing:
+        from photutils.utils.exceptions import NoDetectionsWarning
+
+        n = len(found)
+        where = f' in {missing} of {n} images' if n > 1 else ''
+        msg = (f'no source was found{where} above the threshold '
+               f'{found[0].threshold:.3g}')
+        warnings.warn(msg, NoDetectionsWarning, stacklevel=3)
+
+
+def _check_options(model, in_frames, threshold, given):
+    """Refuse options that are not for a model, and those out of range."""
+    if not in_frames:
+        for name, value in given.items():
+            if value is not None:
+                msg = (f'{name} is for models of optical frames, such as '
+                       f"'ccd-sources', not for {model.name!r}")
+                raise ValueError(msg)
+        return
+    purity, separation = given['purity'], given['min_separation']
+    if threshold is not None and purity is not None:
+        msg = 'give threshold or purity, not both'
+        raise ValueError(msg)
+    for name, value in (('purity', purity), ('min_separation', separation)):
+        if value is not None and (isinstance(value, bool | str)
+                                  or np.ndim(value) > 0):
+            msg = f'{name} must be a number, got {value!r}'
+            raise TypeError(msg)
+    if purity is not None and not 0 < purity < 1:
+        msg = f'purity must be between 0 and 1, got {purity!r}'
+        raise ValueError(msg)
+    if separation is not None and not 0 < separation < np.inf:
+        msg = (f'min_separation must be positive and finite, got '
+               f'{separation!r}')
+        raise ValueError(msg)
+
+
+def _frame_options(reader, gain, read_noise, purity, threshold,
+                   min_separation, n_pixels):
+    """Collect the options for optical frames as numbers."""
+    from ..noise.gain import resolve_gain
+    from .frame_sources import FrameOptions
+
+    return FrameOptions(
+        resolve_gain(gain, reader.header, reader.unit),
+        resolve_gain(read_noise, reader.header, reader.unit,
+                     name='read_noise', default_unit=u.electron),
+        purity, None if threshold is None else _checked_number(threshold),
+        min_separation, n_pixels)
 
 
 def _check_n_pixels(n_pixels):
@@ -297,6 +361,10 @@ def _check_n_pixels(n_pixels):
 def _checked_threshold(threshold, model):
     if threshold is None:
         return float(model.metadata.get('threshold', _DOCUMENT_THRESHOLD))
+    return _checked_number(threshold)
+
+
+def _checked_number(threshold):
     if isinstance(threshold, bool | str) or np.ndim(threshold) > 0:
         msg = f'threshold must be a number, got {threshold!r}'
         raise TypeError(msg)
@@ -306,44 +374,133 @@ def _checked_threshold(threshold, model):
     return float(threshold)
 
 
-def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
-             model, attributes):
-    """Collect the sources of an image, number ``index`` among the maps."""
-    from photutils.segmentation import SegmentationImage
+class _Asked:
+    """
+    What was asked: where to look for sources, and with which network.
 
-    from .catalog import label_sources, measure_sources
+    Parameters
+    ----------
+    data : object
+        What the user gave.
 
-    answers = maps.answers[:, index]
-    height = None if maps.height is None else maps.height[index]
-    scale = maps.scales[index]
-    invalid = ~frame.valid[number]
-    planes = [_like(data, plane, invalid, number, wcs, unit, attributes)
-              for plane, unit in
-              ((answers[0], u.dimensionless_unscaled),
-               (scaled(answers[1], scale),
-                frame.unit or u.dimensionless_unscaled))]
-    # Without a height of its own, the map is one of whole sources.
-    whole = height is None
-    own = None
-    if not whole:
-        own = answers[1] > _SIGNIFICANT * np.sqrt(answers[2])
-    labels, peaks = label_sources(
-        answers[0], answers[0] if whole else height, threshold, own=own,
-        n_pixels=n_pixels)
-    catalog = measure_sources(labels, peaks, answers, whole=whole)
-    maps.finish(index, catalog, peaks)
-    for name in ('flux', 'flux_error'):
-        catalog[name] = scaled(catalog[name], scale)
-    if wcs is not None:
-        catalog.add_column(wcs.pixel_to_world(catalog['x_centroid'],
-                                              catalog['y_centroid']),
-                           name='sky_centroid', index=3)
-    if frame.unit is not None:
+    reader : `~astro_denoise.frames.FrameReader`
+        The same, opened.
+
+    model : `~astro_denoise.models.Model`
+        The model.
+
+    network : `torch.nn.Module`
+        Its network, on the device.
+
+    runtime : `~astro_denoise.inference.Runtime`
+        Where to compute.
+
+    n_pixels : int
+        Pixels that a source must have.
+    """
+
+    def __init__(self, data, reader, model, network, runtime, n_pixels):
+        self.data, self.reader = data, reader
+        self.model, self.network = model, network
+        self.runtime, self.n_pixels = runtime, n_pixels
+        self.wcs = celestial_wcs(data)
+        self.attributes = copy_attributes(data, stacklevel=4)
+        self.frame_options = None
+
+    def in_frames(self, bar):
+        """Find the sources of optical frames."""
+        from ..noise.measurement import warn_of
+        from .frame_sources import find_frame_sources
+
+        found, measurements = [], []
+        for number, index in enumerate(self.reader.indices):
+            plane = self.reader.plane(index)
+            sources = find_frame_sources(plane, self.network,
+                                         self.frame_options,
+                                         runtime=self.runtime)
+            if not sources.measurement.n_valid and len(
+                    self.reader.indices) == 1:
+                raise ValueError(' '.join(nothing_valid(self.reader)))
+            measurements.append(sources.measurement)
+            found.append(self._finished(
+                number, sources.valid,
+                (sources.probability, scaled(sources.flux, sources.scale)),
+                sources.labels, sources.catalog, sources.threshold,
+                sources.scale))
+            bar.update()
+        known = [each for each in measurements if each.n_valid]
+        if not known:
+            raise ValueError(' '.join(nothing_valid(self.reader)))
+        warn_of(known, header=self.reader.header, stacklevel=4)
+        return found
+
+    def in_counts(self, threshold, bar):
+        """Find the sources of images of counts."""
+        from .maps import source_maps
+
+        frame = self.reader.read()
+        if not frame.valid.any():
+            raise ValueError(' '.join(nothing_valid(self.reader)))
+        check_no_energy_axis(self.data, 'data')
+        check_counts_unit(frame.unit)
+        check_counts(frame.values, frame.valid, 'data')
+        warn_of_optical(frame, 'data', self.model.name, stacklevel=4)
+        position = position_planes(self.wcs, frame.values.shape[1:])
+        step = max(1, _STACK_PIXELS // frame.values[0].size)
+        found = []
+        for start in range(0, len(frame.values), step):
+            part = slice(start, start + step)
+            maps = source_maps(frame, part, self.network, position,
+                               runtime=self.runtime)
+            maps.answers *= frame.valid[part]
+            for index in range(len(frame.valid[part])):
+                found.append(self._of_counts(frame, start + index, maps,
+                                             index, threshold))
+                bar.update()
+        return found
+
+    def _of_counts(self, frame, number, maps, index, threshold):
+        """Collect the sources of an image, number ``index`` of the maps."""
+        from .catalog import label_sources, measure_sources
+
+        answers = maps.answers[:, index]
+        # Without a height of its own, the map is one of whole sources.
+        whole = maps.height is None
+        own = None
+        if not whole:
+            own = answers[1] > _SIGNIFICANT * np.sqrt(answers[2])
+        labels, peaks = label_sources(
+            answers[0], answers[0] if whole else maps.height[index],
+            threshold, own=own, n_pixels=self.n_pixels)
+        catalog = measure_sources(labels, peaks, answers, whole=whole)
+        maps.finish(index, catalog, peaks)
+        return self._finished(number, frame.valid[number], answers[:2],
+                              labels, catalog, threshold, 0)
+
+    def _finished(self, number, valid, maps, labels, catalog, threshold,
+                  scale):
+        """Put maps and catalog into what the user gets."""
+        from photutils.segmentation import SegmentationImage
+
+        unit = self.reader.unit
+        planes = [_like(self.data, plane, ~valid, number, self.wcs, of,
+                        self.attributes)
+                  for plane, of in zip(maps, (
+                      u.dimensionless_unscaled,
+                      unit or u.dimensionless_unscaled), strict=True)]
         for name in ('flux', 'flux_error'):
-            catalog[name] = catalog[name] << frame.unit
-    catalog.meta.update(table_meta(), model=model.name,
-                        model_hash=model.hash, threshold=threshold)
-    return PointSources(*planes, SegmentationImage(labels), catalog, threshold)
+            catalog[name] = scaled(catalog[name], scale)
+        if self.wcs is not None:
+            catalog.add_column(self.wcs.pixel_to_world(
+                catalog['x_centroid'], catalog['y_centroid']),
+                name='sky_centroid', index=3)
+        if unit is not None:
+            for name in ('flux', 'flux_error'):
+                catalog[name] = catalog[name] << unit
+        catalog.meta.update(table_meta(), model=self.model.name,
+                            model_hash=self.model.hash, threshold=threshold)
+        return PointSources(*planes, SegmentationImage(labels), catalog,
+                            threshold)
 
 
 def _like(data, plane, invalid, index, wcs, unit, attributes):
@@ -379,7 +536,8 @@ class PointSourceFinder:
 
     Parameters
     ----------
-    model, threshold, n_pixels, device, precision : optional
+    model, gain, read_noise, threshold, purity, min_separation, n_pixels, \
+            device, precision : optional
         As for `~astro_denoise.segment_point_sources`.
 
     Raises
@@ -398,20 +556,29 @@ class PointSourceFinder:
     ['id', 'x_centroid', 'y_centroid']
     """
 
-    def __init__(self, model='galactic-center', *, threshold=None,
-                 n_pixels=1, device=None, precision='auto'):
+    def __init__(self, model='galactic-center', *, gain=None,
+                 read_noise=None, threshold=None, purity=None,
+                 min_separation=None, n_pixels=1, device=None,
+                 precision='auto'):
         from ..inference.devices import Runtime
         from ..models.registry import load_model
 
         # What is wrong is told now, not in the midst of photometry.
-        _checked_threshold(threshold, load_model(model, task='segment'))
+        loaded = load_model(model, task='segment')
+        _check_options(
+            loaded, getattr(loaded.network, 'kind', 'counts') == 'ccd',
+            threshold, {'gain': gain, 'read_noise': read_noise,
+                        'purity': purity, 'min_separation': min_separation})
+        _checked_threshold(threshold, loaded)
         _check_n_pixels(n_pixels)
         Runtime.resolve(device, precision)
         self.model = model
         self.threshold = threshold
         self.n_pixels = n_pixels
-        self.device = device
-        self.precision = precision
+        self.options = {
+            'gain': gain, 'read_noise': read_noise, 'purity': purity,
+            'min_separation': min_separation, 'device': device,
+            'precision': precision}
 
     def __repr__(self):
         return (f'{type(self).__name__}({self.model!r}, '
@@ -443,8 +610,7 @@ class PointSourceFinder:
             raise ValueError(msg)
         sources = segment_point_sources(
             data, self.model, mask=mask, threshold=self.threshold,
-            n_pixels=self.n_pixels, device=self.device,
-            precision=self.precision)
+            n_pixels=self.n_pixels, **self.options)
         if len(sources.catalog) == 0:
             return None
         sources.catalog.rename_column('label', 'id')

@@ -37,27 +37,20 @@ class SourceMaps:
 
     finish : callable
         ``finish(index, catalog, peaks)`` adds ``snr`` to the catalog of
-        an image, and measures its stars if it is an optical frame.
-
-    scales : list of int
-        For each image, the power of two that its fluxes were divided by.
+        an image.
     """
 
     answers: np.ndarray
     height: np.ndarray | None
     finish: Callable
-    scales: list
 
 
-def source_maps(reader, frame, part, network, position, *, runtime):
+def source_maps(frame, part, network, position, *, runtime):
     """
     Ask a network about each pixel of some images.
 
     Parameters
     ----------
-    reader : `~astro_denoise.frames.FrameReader`
-        The images.
-
     frame : `~astro_denoise.frames.Frame`
         Their pixels.
 
@@ -68,7 +61,7 @@ def source_maps(reader, frame, part, network, position, *, runtime):
         The network.
 
     position : 3D `~numpy.ndarray` or `None`
-        Where the pixels are in the sky; not for optical frames.
+        Where the pixels are in the sky.
 
     runtime : `~astro_denoise.inference.Runtime`
         Where to compute, and the precision of the convolutions.
@@ -78,8 +71,6 @@ def source_maps(reader, frame, part, network, position, *, runtime):
     maps : `SourceMaps`
         The answers.
     """
-    if getattr(network, 'kind', 'counts') == 'ccd':
-        return _in_frames(reader, frame, part, network, runtime)
     if hasattr(network, 'probabilities'):
         return _by_document(frame, part, network, runtime)
     return _in_counts(frame, part, network, position, runtime)
@@ -103,43 +94,7 @@ def _in_counts(frame, part, network, position, runtime):
     def finish(index, catalog, peaks):
         catalog['snr'] = catalog['flux'] / error[index].flat[peaks]
 
-    return SourceMaps(answers, answers[1], finish, [0] * len(values))
-
-
-def _in_frames(reader, frame, part, network, runtime):
-    """Compute maps by a network for optical frames."""
-    from ..inference.point_sources import find_in_planes
-    from ..noise.gain import resolve_gain
-    from ..noise.measurement import measure_plane, warn_of
-    from .catalog import measure_stars
-
-    gain = resolve_gain(None, reader.header, reader.unit)
-    planes, measurements = [], []
-    for index in reader.indices[part]:
-        plane = reader.plane(index)
-        measurement, whole = measure_plane(plane, gain=gain, keep=True)
-        if whole is None:
-            whole = measurement.whole(plane)
-        planes.append(whole)
-        measurements.append(measurement)
-    warn_of(measurements, header=reader.header, stacklevel=5)
-    scales = [each.scale.exponent for each in measurements]
-    noise_map = np.stack([plane.noise_map for plane in planes])
-    valid = np.stack([plane.valid for plane in planes])
-    frame.valid[part] = valid  # less what is beyond the range
-    signal = np.stack([(plane.values - plane.background) * plane.valid
-                       for plane in planes]).astype(np.float32)
-    answers = find_in_planes(
-        network, signal / noise_map, valid,
-        np.zeros((3, *signal.shape[1:]), np.float32), runtime=runtime)
-    height = answers[1].copy()
-    answers[1] *= noise_map
-    answers[2] *= noise_map**2
-
-    def finish(index, catalog, peaks):
-        measure_stars(catalog, signal[index], noise_map[index], valid[index])
-
-    return SourceMaps(answers, height, finish, scales)
+    return SourceMaps(answers, answers[1], finish)
 
 
 def _by_document(frame, part, network, runtime):
@@ -160,4 +115,4 @@ def _by_document(frame, part, network, runtime):
     def finish(index, catalog, peaks):
         catalog['snr'] = catalog['flux'] / catalog['flux_error']
 
-    return SourceMaps(answers, None, finish, [0] * len(counts))
+    return SourceMaps(answers, None, finish)

@@ -8,6 +8,7 @@ __all__ = ['RECIPE_MODULES', 'RECIPE_NAMES']
 #: Modules of this package, and the recipes that each holds.
 RECIPE_MODULES = {
     'ccd': ('ccd', 'ccd-mmse'),
+    'ccd_sources': ('ccd-sources',),
     'ccd_stars': ('ccd-stars',),
     'galactic_center': ('galactic-center', 'galactic-center.estimate',
                         'galactic-center.segment'),

@@ -1,0 +1,267 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Calibrate the probabilities of candidates for sources on simulated frames.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch.nn import functional as F
+
+from ..frames.inputs import open_frame
+from ..inference.candidates import find_candidates, star_features
+from ..inference.source_centers import find_centers
+from ..models.candidate_scores import PURITIES
+from ..noise.measurement import measure_plane
+from .source_batches import FAINTEST, expose
+from .source_scenes import FIELDS, draw_source_scene
+
+__all__ = ['LabelledCandidates', 'calibrate_candidates', 'label_candidates',
+           'match']
+
+# Steps of the fits; how much the slope of the map may bend.
+_N_STEPS, _BENDING = 400, 0.02
+
+
+@dataclass
+class LabelledCandidates:
+    """
+    Candidates of simulated frames, and what they are.
+
+    Attributes
+    ----------
+    expected, crowding, lit : `torch.Tensor`
+        Of `~astro_denoise.inference.candidates.Candidates`.
+
+    features : `torch.Tensor`
+        Of `~astro_denoise.inference.candidates.star_features`.
+
+    true, star : `torch.Tensor`
+        1 for sources, and for stars.
+    """
+
+    expected: torch.Tensor
+    crowding: torch.Tensor
+    lit: torch.Tensor
+    features: torch.Tensor
+    true: torch.Tensor
+    star: torch.Tensor
+
+
+def match(x, y, rank, sources, distance):
+    """
+    Match detections to true sources, each source to one at most.
+
+    Parameters
+    ----------
+    x, y, rank : 1D `~numpy.ndarray`
+        Positions, and what decides who comes first: the highest.
+
+    sources : 2D `~numpy.ndarray`
+        Rows that begin with x and y.
+
+    distance : float
+        Farthest source in pixels.
+
+    Returns
+    -------
+    matched : 1D `~numpy.ndarray` of int
+        Row of the source of each detection, -1 for none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_denoise.training.source_calibration import match
+    >>> match(np.array([1.0, 1.2]), np.zeros(2), np.array([0.3, 0.9]),
+    ...       np.array([[1.0, 0.0], [9.0, 9.0]]), 1.0)
+    array([-1,  0])
+    """
+    matched = np.full(len(x), -1)
+    if len(sources) == 0 or len(x) == 0:
+        return matched
+    near = cKDTree(sources[:, :2]).query_ball_point(
+        np.stack([x, y], 1), distance)
+    taken = np.zeros(len(sources), bool)
+    for index in np.argsort(-rank, kind='stable'):
+        free = [each for each in near[index] if not taken[each]]
+        if free:
+            distances = np.hypot(sources[free, 0] - x[index],
+                                 sources[free, 1] - y[index])
+            matched[index] = free[int(np.argmin(distances))]
+            taken[matched[index]] = True
+    return matched
+
+
+def label_candidates(network, n_scenes, *, seed, runtime, size=512):
+    """
+    Find candidates in simulated frames, measured as any frame is.
+
+    Parameters
+    ----------
+    network : `~astro_denoise.models.source_finder.SourceFinder`
+        The network.
+
+    n_scenes : int
+        Number of frames, of all kinds of fields in turn.
+
+    seed : int
+        Seed of the frames.
+
+    runtime : `~astro_denoise.inference.Runtime`
+        Where to compute.
+
+    size : int, optional
+        Pixels per side.
+
+    Returns
+    -------
+    labelled : `LabelledCandidates`
+        The candidates of all frames.
+    """
+    parts = []
+    for number in range(n_scenes):
+        rng = np.random.default_rng([seed, number, 1])
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            scene = draw_source_scene(
+                [seed, number], size=size,
+                field=list(FIELDS)[number % len(FIELDS)])
+            parts.append(_labelled(network, scene, rng, runtime))
+    return LabelledCandidates(*(
+        torch.from_numpy(np.concatenate(each).astype(np.float32))
+        for each in zip(*parts, strict=True)))
+
+
+def _labelled(network, scene, rng, runtime):
+    """Find and label the candidates of a frame."""
+    exposure = expose(scene.image, rng)
+    detector = {}
+    if rng.random() < 0.5:
+        detector = {'gain': 1.0, 'read_noise': float(exposure.read_noise)}
+    reader = open_frame(exposure.electrons, mask=~exposure.valid)
+    _, whole = measured = measure_plane(reader.plane(), keep=True, **detector)
+    signal = np.where(whole.valid, whole.values - whole.background, 0.0)
+    answers = find_centers(network, (signal / whole.noise_map).astype(
+        np.float32), whole.valid, measured[0].fwhm, runtime=runtime)
+    found = find_candidates(answers, signal, whole.noise_map, whole.valid,
+                            measured[0].fwhm)
+    sources = scene.sources.copy()
+    place = tuple(np.clip(np.rint(sources[:, 1::-1].T).astype(int), 0,
+                          scene.image.shape[0] - 1))
+    sources[:, 2] *= exposure.level / np.sqrt(exposure.variance[place])
+    sources = sources[sources[:, 2] >= FAINTEST]
+    matched = match(found.x, found.y, found.expected, sources,
+                    max(0.5 * scene.psf.fwhm, 1.0))
+    star = np.zeros(len(found))
+    if len(sources):
+        star = np.where(matched >= 0, sources[matched, 3], 0.0)
+    return (found.expected, found.crowding, found.lit, star_features(found),
+            matched >= 0, star)
+
+
+def calibrate_candidates(network, labelled, *, seed):
+    """
+    Fit the maps from what is known of candidates to their probabilities.
+
+    Parameters
+    ----------
+    network : `~astro_denoise.models.source_finder.SourceFinder`
+        The network, on the processor; its ``scores`` are set.
+
+    labelled : `LabelledCandidates`
+        Simulated candidates.
+
+    seed : int
+        Of the weights of the small network for stars.
+
+    Returns
+    -------
+    figures : dict
+        Mean errors of the probabilities, for the header.
+    """
+    scores = network.scores
+    with torch.enable_grad():
+        scores.calibration.copy_(_monotone_map(scores, labelled))
+        loss = _fit_star(scores, labelled, seed)
+    known = labelled.expected, labelled.crowding, labelled.lit
+    probability = torch.sigmoid(scores.logit(*known))
+    scores.thresholds.copy_(_thresholds(scores, labelled, probability))
+    return {'candidates': len(probability),
+            'brier': round(float((probability - labelled.true).square()
+                                 .mean()), 4),
+            'star_entropy': round(loss, 4)}
+
+
+def _monotone_map(scores, labelled):
+    """Fit the logit of the probability for each kind of field."""
+    start = scores.calibration
+    first = start[..., :1].clone().requires_grad_()
+    steps = torch.log(torch.expm1(torch.diff(start))).requires_grad_()
+    optimizer = torch.optim.Adam([first, steps], lr=0.05)
+    known = labelled.expected, labelled.crowding, labelled.lit
+
+    def table():
+        return torch.cat([first, first + torch.cumsum(F.softplus(steps), 2)],
+                         2)
+
+    for _ in range(_N_STEPS):
+        optimizer.zero_grad()
+        made = table()
+        loss = F.binary_cross_entropy_with_logits(
+            scores.logit(*known, table=made), labelled.true)
+        bend = torch.diff(made, n=2).square().mean()
+        apart = torch.diff(made, dim=0).square().mean()
+        (loss + _BENDING * (bend + 0.05 * apart)).backward()
+        optimizer.step()
+    return table().detach()
+
+
+def _fit_star(scores, labelled, seed):
+    """Fit the small network for stars."""
+    torch.manual_seed(seed)
+    for layer in scores.star[::2]:
+        layer.reset_parameters()
+    scores.requires_grad_()
+    which = torch.nonzero(labelled.true > 0)[:, 0]
+    features, star = labelled.features[which], labelled.star[which]
+    optimizer = torch.optim.Adam(scores.star.parameters(), lr=3e-3)
+    generator = torch.Generator().manual_seed(seed)
+    n_steps = 6 * _N_STEPS
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
+    for _ in range(n_steps):
+        batch = torch.randint(len(star), (4096,), generator=generator)
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(
+            scores.star_logit(features[batch]), star[batch])
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    scores.requires_grad_(requires_grad=False)
+    return float(F.binary_cross_entropy_with_logits(
+        scores.star_logit(features), star))
+
+
+def _thresholds(scores, labelled, probability):
+    """Find for each kind of field the probabilities of some purities."""
+    order = torch.argsort(probability, descending=True)
+    sorted_probability, true = probability[order], labelled.true[order]
+    table = scores.thresholds.clone()
+    weights = torch.zeros(*table.shape[:2], len(order))
+    for row, column, weight in scores.kinds(labelled.crowding[order],
+                                            labelled.lit[order]):
+        weights[row, column, torch.arange(len(order))] += weight
+    for row in range(table.shape[0]):
+        for column in range(table.shape[1]):
+            weight = weights[row, column]
+            # A few that are true and sure: no purity is known of nothing.
+            purity = (torch.cumsum(weight * true, 0)
+                      / (torch.cumsum(weight, 0) + 1e-6))
+            for number, wanted in enumerate(PURITIES):
+                enough = torch.nonzero(purity >= wanted)
+                last = int(enough[-1]) if len(enough) else 0
+                table[row, column, number] = torch.logit(
+                    sorted_probability[last].clamp(1e-3, 0.999))
+    return table.cummax(2).values
