@@ -135,14 +135,13 @@ def draw_source_scene(seed, *, size=256, field=None, fwhm=None,
                            float(rng.uniform(0.0, np.pi)))
     drawn = float(np.exp(rng.uniform(*np.log(_DENSITIES[field]))))
     density = min(density or drawn, 1e6 * _MOST_CROWDED / psf.fwhm**2)
-    compact = _compact_sources(rng, size, psf, density, field)
-    image, sources = _rendered(compact, size, psf)
+    parts = [_compact_sources(rng, size, psf, density, field)]
     if field == 'halo':
         for _ in range(1 + rng.poisson(0.6 * (size / 256.0)**2)):
-            for part in _large_galaxy(rng, size, psf):
-                light, rows = _rendered(part, size, psf)
-                image += light
-                sources = np.concatenate([sources, rows])
+            parts += _large_galaxy(rng, size, psf)
+    image, sources = _rendered({
+        name: np.concatenate([part[name] for part in parts])
+        for name in parts[0]}, size, psf)
     background, measured = _measured(image, rng)
     return SourceScene(image.astype(np.float32), sources.astype(np.float32),
                        psf, background, measured, field)
@@ -156,10 +155,16 @@ def _rendered(catalog, size, psf):
     image = render_field((size, size), {
         name: column[pointed] for name, column in catalog.items()}, psf,
         dtype=float)
-    if not pointed.all():
-        image += render_sources((size, size), {
-            name: column[~pointed] for name, column in catalog.items()},
-            psf.fwhm, psf.beta)
+    # Of the largest, the point-spread function matters little: few of them
+    # serve all.
+    large = catalog['r50'] > _MOST_POINTED * psf.fwhm
+    step = float(np.exp(0.5 * np.round(2.0 * np.log(psf.fwhm))))
+    for chosen, fwhm, beta in ((~pointed & ~large, psf.fwhm, psf.beta),
+                               (large, step, 3.5)):
+        if chosen.any():
+            image += render_sources((size, size), {
+                name: column[chosen] for name, column in catalog.items()},
+                fwhm, beta)
     # How the light of a galaxy is spread lowers its ratio.
     spread = np.hypot(psf.fwhm / 2.355, catalog['r50'] / 1.18)
     snr = catalog['snr'] * psf.fwhm / 2.355 / spread
