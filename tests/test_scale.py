@@ -97,11 +97,11 @@ def test_measurement(frame):
 def test_segment_stars():
     # As many stars as in adu, whatever the unit.
     frame = np.asarray(load_example_pair()[0].data, float)
-    expected = segment_point_sources(frame, 'ccd-stars', precision='float32')
+    expected = segment_point_sources(frame, 'ccd-sources', precision='float32')
     assert len(expected.catalog) == 228
     for power in (-30, -7, 30):
         scale = 10.0**power
-        found = segment_point_sources(frame * scale, 'ccd-stars',
+        found = segment_point_sources(frame * scale, 'ccd-sources',
                                       precision='float32')
         assert_array_equal(found.segmentation.data,
                            expected.segmentation.data)

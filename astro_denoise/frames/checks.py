@@ -216,8 +216,9 @@ def warn_of_optical(frame, name, model, *, counts=True, stacklevel=3):
                       f'(variance {ratio:.2g} times the mean)')
         if reason:
             msg = (f'{name}: {reason}: the model {model!r} is for gamma-ray '
-                   f'images of up to some hundred counts; for stars in '
-                   f"optical frames take model='ccd-stars', to denoise them "
+                   f'images of up to some hundred counts; for sources in '
+                   f"optical frames take model='ccd-sources', to denoise "
+                   f"them "
                    f"model='ccd'")
             warnings.warn(msg, UnusualImageWarning, stacklevel=stacklevel)
             return

@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Networks for images of point sources: the Galactic Center in gamma rays,
-and stars in optical frames.
+Networks for images of point sources: the Galactic Center in gamma rays.
 """
 
 import torch
@@ -175,17 +174,16 @@ class SourceSegmenter(nn.Module):
     widths : tuple of int, optional
         Channels of the levels, from half resolution downwards.
 
-    kind : {'counts', 'ccd'}, optional
-        What the images hold: counts of events, or a frame in units of
-        its noise above its background.
+    kind : {'counts'}, optional
+        What the images hold: counts of events.
     """
 
     _HEADS = ('logit', 'flux', 'gate', 'log_variance', 'dx', 'dy')
 
     def __init__(self, widths=(48, 96, 128), kind='counts'):
         super().__init__()
-        if kind not in ('counts', 'ccd'):
-            msg = f"kind must be 'counts' or 'ccd', got {kind!r}"
+        if kind != 'counts':
+            msg = f"kind must be 'counts', got {kind!r}"
             raise ValueError(msg)
         self.config = {'widths': list(widths), 'kind': kind}
         self.trunk = Trunk(_N_PLANES, widths)
@@ -197,7 +195,7 @@ class SourceSegmenter(nn.Module):
 
     @property
     def kind(self):
-        """What the images hold: ``'counts'`` or ``'ccd'``."""
+        """What the images hold: ``'counts'``."""
         return self.config['kind']
 
     @property
@@ -259,23 +257,13 @@ class SourceSegmenter(nn.Module):
         """
         wide = local_mean(image, valid, 9)
         near = local_mean(image, valid, 3)
-        if self.kind == 'ccd':
-            scale = torch.ones_like(image)
-            core = local_mean(image, valid, 7)
-            wide = local_mean(wide, valid, 9)
-            # The light in an aperture, about.
-            detail = 49.0 * (core - wide).clamp_min(0.0)
-            planes = [asinh(image), asinh(near),
-                      asinh(image - near), asinh(core - wide),
-                      asinh(0.1 * wide)]
-        else:
-            scale = torch.sqrt(wide + 1.0)
-            detail = (image - wide).clamp_min(0.0) / scale * valid
-            root = torch.sqrt(image + 0.375)
-            planes = [0.3 * root - 1.0, 0.4 * torch.log1p(image) - 1.0,
-                      asinh((image - near) / torch.sqrt(near + 1.0)),
-                      asinh((image - wide) / scale),
-                      0.4 * torch.log1p(wide) - 1.0]
+        scale = torch.sqrt(wide + 1.0)
+        detail = (image - wide).clamp_min(0.0) / scale * valid
+        root = torch.sqrt(image + 0.375)
+        planes = [0.3 * root - 1.0, 0.4 * torch.log1p(image) - 1.0,
+                  asinh((image - near) / torch.sqrt(near + 1.0)),
+                  asinh((image - wide) / scale),
+                  0.4 * torch.log1p(wide) - 1.0]
         return [plane * valid for plane in planes], scale, detail
 
     def forward(self, image, valid, position, *, dtype=torch.float32):
@@ -335,7 +323,6 @@ class SourceSegmenter(nn.Module):
             answer['flux'] = answer['flux'] * scale
             answer['log_variance'] = (
                 answer['log_variance'] + 2.0 * torch.log(scale))
-            largest = 1.0 if self.kind == 'ccd' else 0.5
             for name in ('dx', 'dy'):
-                answer[name] = largest * torch.tanh(answer[name])
+                answer[name] = 0.5 * torch.tanh(answer[name])
         return answer

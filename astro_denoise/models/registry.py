@@ -43,6 +43,9 @@ _ARCHITECTURES = {
     'PaperAutoencoder': 'paper',
 }
 
+# Former models, and what took their place.
+_REPLACED = {'ccd-stars': 'ccd-sources'}
+
 # What keeps a file of weights from being used.
 _UNUSABLE = (OSError, WeightsError)
 
@@ -380,6 +383,10 @@ def _load_named(name, task):
     if (name, None) in files:
         return _load_shipped(name, None)
     tasks = sorted(of for known, of in files if known == name)
+    if not tasks and name in _REPLACED:
+        msg = (f'the model {name!r} was replaced by {_REPLACED[name]!r}: '
+               f'give model={_REPLACED[name]!r}')
+        raise ValueError(msg)
     if not tasks:
         msg = (f'there is no model {name!r}; known are '
                f'{", ".join(list_models(task=task))}, or the path of a '

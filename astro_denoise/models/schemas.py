@@ -108,7 +108,7 @@ _SCHEMAS = {
                                      'n_hidden': _integer(1, _WIDEST)}),
     'SourceFinder': ('segment', {'widths': _WIDTHS}),
     'SourceSegmenter': ('segment', {'widths': _WIDTHS,
-                                    'kind': _one_of('counts', 'ccd')}),
+                                    'kind': _one_of('counts')}),
     'PaperUNet': ('segment', {'widths': _WIDTHS,
                               'dropout': _number(0.0, 1.0)}),
     'SingleOutputCNN': ('estimate', _CNN),

@@ -10,7 +10,7 @@ import numpy as np
 from ..models.denoiser import psf_context
 from ..noise.photon_map import photon_noise_map
 from ..simulation.artefacts import cosmic_rays, saturate
-from .scenes import Scene, matched_filter_noise
+from .scenes import Scene
 
 __all__ = ['ExposureSampler']
 
@@ -48,36 +48,6 @@ class _Cut:
                                           self.left:self.left + self.size],
                          self.n_turns)
         return image[::-1] if self.mirrored else image
-
-    def star_maps(self, scale):
-        """
-        Map the stars as `ExposureSampler.batch` says of ``stars``.
-        """
-        size = self.size
-        x = self.scene.stars[:, 0] - self.left
-        y = self.scene.stars[:, 1] - self.top
-        for _ in range(self.n_turns):  # as numpy.rot90 moves the pixels
-            x, y = y, size - 1 - x
-        if self.mirrored:
-            y = size - 1 - y
-        significance = self.scene.stars[:, 2] * scale
-        unit = matched_filter_noise(self.scene.psf_fwhm)
-        maps = np.zeros((4, size, size), np.float32)
-        near = ((x > -2) & (x < size + 1) & (y > -2) & (y < size + 1)
-                & (significance > 0))
-        # The brightest last: it has the pixels that it shares.
-        for index in np.flatnonzero(near)[np.argsort(significance[near])]:
-            for dy in (-1, 0, 1):
-                for dx in (-1, 0, 1):
-                    column = int(np.rint(x[index])) + dx
-                    row = int(np.rint(y[index])) + dy
-                    offset = x[index] - column, y[index] - row
-                    if (0 <= column < size and 0 <= row < size
-                            and np.hypot(*offset) <= 1.0):
-                        maps[:, row, column] = (
-                            significance[index] * unit, significance[index],
-                            *offset)
-        return maps
 
 
 @dataclass
@@ -195,9 +165,6 @@ class ExposureSampler:
     empty_share : float, optional
         Share of the patches without any source.
 
-    star_maps : bool, optional
-        Draw maps of the stars too.
-
     as_drawn : bool, optional
         Leave the brightness of skies as it is, and know the level of the
         background as well as a frame gives it: to measure on, not to
@@ -205,8 +172,7 @@ class ExposureSampler:
     """
 
     def __init__(self, scenes, *, patch=128, n_clean=4, n_copies=4,
-                 empty_share=0.3, star_maps=False, as_drawn=False):
-        self.star_maps = star_maps
+                 empty_share=0.3, as_drawn=False):
         self.as_drawn = as_drawn
         self.scenes = scenes
         self.patch = patch
@@ -267,9 +233,6 @@ class ExposureSampler:
         batch = {name: plane[:, None].astype(np.float32)
                  for name, plane in planes.items()}
         batch['context'] = self._context(rng, cut.scene)
-        if self.star_maps:
-            batch['stars'] = np.repeat(
-                cut.star_maps(brightness.scale)[None], self.n_copies, axis=0)
         return batch
 
     def _expose(self, rng, cut, brightness, defects):

@@ -28,15 +28,10 @@ class Scene:
 
     psf_fwhm : float
         In pixels.
-
-    stars : 2D `~numpy.ndarray`
-        Rows of x, y, and the flux in units of the noise of a matched
-        filter.
     """
 
     image: np.ndarray
     psf_fwhm: float
-    stars: np.ndarray
 
 
 def matched_filter_noise(fwhm):
@@ -87,11 +82,7 @@ def draw_scene(seed, *, size=640, psf_fwhm=(1.4, 8.5)):
     sources = {name: np.concatenate([part[name] for part in parts])
                for name in parts[0]}
     image = render_sources((size, size), sources, fwhm, beta)
-    is_star = sources['r50'] == 0.0
-    significance = sources['flux'] / matched_filter_noise(fwhm)
-    stars = np.stack([column[is_star] for column in (
-        sources['x'], sources['y'], significance)], 1)
-    return Scene(np.maximum(image, 0.0), fwhm, stars)
+    return Scene(np.maximum(image, 0.0), fwhm)
 
 
 def _compact_sources(rng, size, fwhm):
@@ -227,7 +218,7 @@ def draw_survey_scenes(n_scenes, *, seed=0, size=640, density=600.0,
     Returns
     -------
     scenes : list of `Scene`
-        The skies, without ``stars``.
+        The skies.
     """
     simulator = SurveySimulator(shape=(size, size), density=density)
     bright = SurveySimulator(shape=(size, size), density=0.2 * density,
@@ -245,5 +236,5 @@ def draw_survey_scenes(n_scenes, *, seed=0, size=640, density=600.0,
                                 psf_beta=rng.uniform(
                                     *simulator.optics.psf_beta))
         image = np.maximum(image / noise, 0.0).astype(np.float32)
-        scenes.append(Scene(image, float(fwhm), np.zeros((0, 3))))
+        scenes.append(Scene(image, float(fwhm)))
     return scenes

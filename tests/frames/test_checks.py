@@ -87,8 +87,8 @@ def test_channels_on_the_last_axis(channels):
 
 def test_frame_that_was_denoised(exact):
     denoised = exact(load_example_pair()[1])
-    for function, options in ((denoise, {}),
-                              (segment_point_sources, {'model': 'ccd-stars'})):
+    for function, options in ((denoise, {}), (
+            segment_point_sources, {'model': 'ccd-sources'})):
         with warnings.catch_warnings(record=True) as record:
             warnings.simplefilter('always')
             # Of its correlated noise as well.
@@ -170,7 +170,7 @@ def deviation():
 
 
 @pytest.mark.parametrize('function', [
-    denoise, lambda frame: segment_point_sources(frame, 'ccd-stars'),
+    denoise, lambda frame: segment_point_sources(frame, 'ccd-sources'),
     lambda frame: annulus_photometry(frame, CATALOG),
     lambda frame: profile_photometry(frame, CATALOG)])
 def test_nan_uncertainty(deviation, function):

@@ -49,7 +49,7 @@ def test_sources_of_a_frame_with_empty_axes(sky):
     frame = sky((64, 72))
     found = segment_point_sources(CCDData(
         frame[None, None], unit='adu', mask=np.zeros((1, 1, 64, 72), bool)),
-        'ccd-stars')
+        'ccd-sources')
     assert found.probability.shape == (64, 72)
 
 

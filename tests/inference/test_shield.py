@@ -74,7 +74,7 @@ VERBS = {
     'gc-mixed': lambda: denoise(COUNTS, 'gc-mixed'),
     'gc-gaussian': lambda: denoise(COUNTS, 'gc-gaussian'),
     'segment': lambda: segment_point_sources(COUNTS).flux,
-    'segment-ccd': lambda: segment_point_sources(FRAME, 'ccd-stars',
+    'segment-ccd': lambda: segment_point_sources(FRAME, 'ccd-sources',
                                                  threshold=0.0).flux,
     'estimate': lambda: estimate_parameters(
         COUNTS, seed=1, n_samples=20, return_samples=True)[1],

@@ -35,6 +35,7 @@ from astro_denoise.models.paper import (
 )
 from astro_denoise.models.posterior import PosteriorNetwork
 from astro_denoise.models.registry import Model
+from astro_denoise.models.source_finder import SourceFinder
 
 COUNTS = np.random.default_rng(1).poisson(3.0, (64, 64))
 FRAME = np.random.default_rng(2).normal(100.0, 5.0, (70, 60))
@@ -46,7 +47,7 @@ NETWORKS = {
         lambda: MixedDenoiser((4, 6)), lambda: PaperAutoencoder(2, 8)],
     'segment': [
         lambda: SourceSegmenter((4, 6)), lambda: PaperUNet((2, 3)),
-        lambda: SourceSegmenter((4, 6), kind='ccd')],
+        lambda: SourceFinder((4, 6))],
     'estimate': [
         lambda: PosteriorNetwork(4, 1, 8, 1), lambda: MultiOutputCNN()]}
 TASKS = [(task, number) for task, makers in NETWORKS.items()

@@ -5,10 +5,10 @@ import torch
 from astro_denoise.models.galactic_center import SourceSegmenter, local_mean
 
 
-@pytest.fixture(params=['counts', 'ccd'])
-def network(request):
+@pytest.fixture
+def network():
     torch.manual_seed(2)
-    network = SourceSegmenter(widths=(8, 16), kind=request.param).eval()
+    network = SourceSegmenter(widths=(8, 16)).eval()
     torch.nn.init.normal_(network.head.weight, std=0.05)
     for block in [*network.trunk.encoders, *network.trunk.decoders]:
         torch.nn.init.normal_(block.second.weight, std=0.05)

@@ -86,8 +86,7 @@ def test_level_of_the_sky_is_the_unit_of_the_noise_map(scenes):
 
 
 def test_share_of_empty_patches():
-    scene = Scene(np.full((100, 100), 1000.0, np.float32), 3.0,
-                  np.zeros((0, 3)))
+    scene = Scene(np.full((100, 100), 1000.0, np.float32), 3.0)
     shares = []
     for empty_share in (0.0, 0.3, 1.0):
         batch = batches([scene], n=40, patch=16, n_copies=1,

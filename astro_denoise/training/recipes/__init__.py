@@ -3,7 +3,7 @@
 Recipes: one for each model that ships.
 
 `names` lists them, `shipped` trains them. There is a module for each
-shipped model or family: `ccd`, `ccd_stars`, `galactic_center`,
+shipped model or family: `ccd`, `ccd_sources`, `galactic_center`,
 `galactic_sky`, `gc_mixed` and `paper`. The others hold what several
 recipes share.
 """

@@ -9,7 +9,6 @@ __all__ = ['RECIPE_MODULES', 'RECIPE_NAMES']
 RECIPE_MODULES = {
     'ccd': ('ccd', 'ccd-mmse'),
     'ccd_sources': ('ccd-sources',),
-    'ccd_stars': ('ccd-stars',),
     'galactic_center': ('galactic-center', 'galactic-center.estimate',
                         'galactic-center.segment'),
     'galactic_sky': ('galactic-sky',),

@@ -19,7 +19,7 @@ from astro_denoise.training.recipes.names import RECIPE_MODULES, RECIPE_NAMES
 from astro_denoise.training.recipes.shipped import find_recipe, train_shipped
 
 # How many skies suffice for a test, where they are drawn beforehand.
-N_SKIES = {'ccd-stars': 2, 'galactic-center': 8000,
+N_SKIES = {'ccd-sources': 8, 'galactic-center': 8000,
            'galactic-center.estimate': 8000}
 
 
