@@ -16,6 +16,7 @@ from .common import (
     add_overwrite,
     add_progress,
     check_outputs,
+    number_or_keyword,
     shows_progress,
     tell,
 )
@@ -41,6 +42,14 @@ def add_segment(commands):
     add_model(parser, 'galactic-center')
     add('--threshold', type=float, metavar='P',
         help='probability (default: the one of the model)')
+    add('--purity', type=float, metavar='P',
+        help='of ccd-sources: share that is real (default: 0.95)')
+    add('--min-separation', type=float, metavar='N',
+        help='of ccd-sources: pixels (default: half the FWHM)')
+    add('--gain', type=number_or_keyword, metavar='VALUE',
+        help='of optical frames: electron/adu, or the header keyword')
+    add('--read-noise', type=number_or_keyword, metavar='VALUE',
+        help='of optical frames: electron, or the header keyword')
     add('--n-pixels', type=int, default=1, metavar='N',
         help='pixels that a source must have (default: 1)')
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
@@ -69,7 +78,9 @@ def _run_segment(options):
         raise ValueError(msg)
     sources = _without_warning(
         segment_point_sources, image, options.model,
-        threshold=options.threshold, n_pixels=options.n_pixels,
+        threshold=options.threshold, purity=options.purity,
+        min_separation=options.min_separation, gain=options.gain,
+        read_noise=options.read_noise, n_pixels=options.n_pixels,
         device=options.device, progress_bar=shows_progress(options))
     header = (fits.Header() if image.wcs is None
               else image.wcs.to_header(relax=True))
