@@ -6,7 +6,8 @@ Make a catalog of sources from what is known of each pixel.
 import numpy as np
 from astropy.table import QTable
 
-__all__ = ['label_sources', 'measure_sources', 'measure_stars']
+__all__ = ['label_sources', 'measure_blended', 'measure_sources',
+           'measure_stars']
 
 # What is taken for the full width at half maximum of stars where none can be
 # measured.
@@ -182,7 +183,7 @@ def _all_light(values, apertures, expected, plane):
             weights.sum()**-0.5)
 
 
-def measure_stars(catalog, values, sigma, valid, *, sure, fwhm=None):
+def measure_stars(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
     """
     Measure the fluxes of sources by a matched filter, on the frame itself.
 
@@ -196,6 +197,10 @@ def measure_stars(catalog, values, sigma, valid, *, sure, fwhm=None):
     catalog : `~astropy.table.QTable`
         Sources; ``flux``, ``flux_error`` and ``snr`` are added. NaN where
         a source reaches over the edge of the frame.
+
+    alone : 1D bool `~numpy.ndarray`
+        Sources that are measured, since no other is near; the others get
+        NaN.
 
     values, sigma : 2D `~numpy.ndarray`
         The frame less its background, and its noise.
@@ -218,36 +223,36 @@ def measure_stars(catalog, values, sigma, valid, *, sure, fwhm=None):
         All light of a star over that of the filter, and its error.
     """
     for name in ('flux', 'flux_error', 'snr'):
-        catalog[name] = np.zeros(len(catalog))
-    if len(catalog) == 0:
+        catalog[name] = np.full(len(catalog), np.nan)
+    certain = np.asarray(sure) > _CERTAIN
+    if not alone.any():
         return fwhm or _UNKNOWN_FWHM, (_SHARE, _SHARE_ERROR)
 
     from ..noise.seeing import estimate_fwhm
     from ..photometry.profile import profile_photometry
 
-    certain = np.asarray(sure) > _CERTAIN
     stars = [catalog[name][certain] for name in ('x_centroid', 'y_centroid')]
     fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid,
                           stars=stars) or fwhm or _UNKNOWN_FWHM)
     plane = {'error': sigma, 'mask': ~valid}
+    size = np.full(np.count_nonzero(alone), fwhm)
     circles = QTable({
-        'ref_id': catalog['label'], 'aperture_x': catalog['x_centroid'],
-        'aperture_y': catalog['y_centroid'],
-        'aperture_a': np.full(len(catalog), fwhm),
-        'aperture_b': np.full(len(catalog), fwhm),
-        'aperture_theta': np.zeros(len(catalog))})
+        'ref_id': catalog['label'][alone],
+        'aperture_x': catalog['x_centroid'][alone],
+        'aperture_y': catalog['y_centroid'][alone],
+        'aperture_a': size, 'aperture_b': size, 'aperture_theta': 0.0 * size})
     model, alpha = _filter_of(fwhm)
     measured = profile_photometry(values, circles, model, **plane)
     flux, error = (np.asarray(measured[name], dtype=float)
                    for name in ('flux', 'flux_error'))
-    bright = (certain & (flux > _BRIGHT * error)
+    bright = (certain[alone] & (flux > _BRIGHT * error)
               & np.asarray(measured['flag'] == 0))
     wide = circles[bright]
     for name in ('aperture_a', 'aperture_b'):
         wide[name] *= _WIDE
     within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - model.beta.value)
     share = _all_light(values, wide, within * flux[bright], plane)
-    _set_flux(catalog, slice(None), flux, error, share)
+    _set_flux(catalog, np.flatnonzero(alone), flux, error, share)
     return fwhm, share
 
 

@@ -156,7 +156,7 @@ def find_frame_sources(reader, network, options, *, runtime, progress=None):
     found, probability, star = (found.chosen(kept), probability[kept],
                                 star[kept])
     catalog = _catalog(found, probability, star)
-    _measure(catalog, found, signal, whole, options)
+    _measure(catalog, found, signal, whole)
     flux = np.zeros_like(signal)
     flux[found.y_pixel, found.x_pixel] = np.nan_to_num(catalog['flux'])
     return FrameSources(answers[0], flux, labels, catalog, threshold,
@@ -231,17 +231,18 @@ def _catalog(found, probability, star):
     return catalog
 
 
-def _measure(catalog, found, signal, whole, options):
+def _measure(catalog, found, signal, whole):
     """Measure fluxes: alone where sources are, together where they blend."""
     from .catalog import measure_blended, measure_stars
 
-    stars = catalog['probability'] * catalog['star_probability']
-    fwhm, share = measure_stars(catalog, signal, whole.noise_map, whole.valid,
-                                sure=stars, fwhm=found.fwhm)
+    alone = np.ones(len(found), bool)
     if len(found) > 1:
         place = np.stack([found.x, found.y], 1)
-        nearest = cKDTree(place).query(place, k=2)[0][:, 1]
-        blended = nearest < _BLENDED * fwhm
-        if blended.any():
-            measure_blended(catalog, blended, signal, whole.noise_map,
-                            whole.valid, fwhm=fwhm, share=share)
+        alone = cKDTree(place).query(place, k=2)[0][:, 1] > (_BLENDED
+                                                             * found.fwhm)
+    plane = signal, whole.noise_map, whole.valid
+    stars = catalog['probability'] * catalog['star_probability']
+    fwhm, share = measure_stars(catalog, alone, *plane, sure=stars,
+                                fwhm=found.fwhm)
+    if not alone.all():
+        measure_blended(catalog, ~alone, *plane, fwhm=fwhm, share=share)

@@ -14,6 +14,7 @@ from scipy.ndimage import label
 
 from astro_denoise.segmentation.catalog import (
     label_sources,
+    measure_blended,
     measure_sources,
     measure_stars,
 )
@@ -170,10 +171,9 @@ def test_stars_of_other_wings(beta, n_bright):
                             beta=beta)(x, y)
     catalog = QTable({'label': np.arange(1, 17),
                       'x_centroid': [place[0] for place in places],
-                      'y_centroid': [place[1] for place in places],
-                      'probability': np.full(16, 0.9)})
-    measure_stars(catalog, values, np.ones_like(values),
-                  np.ones(values.shape, bool))
+                      'y_centroid': [place[1] for place in places]})
+    measure_stars(catalog, np.ones(16, bool), values, np.ones_like(values),
+                  np.ones(values.shape, bool), sure=np.full(16, 0.9))
     pull = (catalog['flux'] - true) / catalog['flux_error']
     assert np.all(abs(pull) < 3.5)
     assert abs(np.mean(pull)) < 1.5
@@ -182,3 +182,26 @@ def test_stars_of_other_wings(beta, n_bright):
     # Not known better than the wings are.
     assert np.all(bright['flux_error'] > 2.0 * bright['flux']
                   / bright['snr'])
+
+
+def test_blended_stars_are_taken_apart():
+    rng = np.random.default_rng(5)
+    places = np.array([(40.0, 40.0), (44.0, 40.0), (90.0, 30.0),
+                       (30.0, 90.0), (90.0, 90.0)])
+    true = np.array([3000.0, 1500.0, 3000.0, 3000.0, 3000.0])
+    values = rng.normal(0.0, 1.0, (120, 120))
+    y, x = np.mgrid[:120, :120]
+    for (x0, y0), flux in zip(places, true, strict=True):
+        values += MoffatPSF(flux=flux, x_0=x0, y_0=y0, alpha=3.6,
+                            beta=3.88)(x, y)
+    catalog = QTable({'label': np.arange(1, 6), 'x_centroid': places[:, 0],
+                      'y_centroid': places[:, 1]})
+    plane = values, np.ones_like(values), np.ones(values.shape, bool)
+    alone = np.arange(5) > 1
+    fwhm, share = measure_stars(catalog, alone, *plane,
+                                sure=np.full(5, 0.9))
+    assert np.all(np.isnan(catalog['flux'][:2]))
+    assert_allclose(catalog['flux'][2:], true[2:], rtol=0.05)
+    measure_blended(catalog, ~alone, *plane, fwhm=fwhm, share=share)
+    assert_allclose(catalog['flux'], true, rtol=0.06)
+    assert np.all(catalog['snr'] > 20)
