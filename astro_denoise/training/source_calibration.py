@@ -245,23 +245,26 @@ def _fit_star(scores, labelled, seed):
 
 
 def _thresholds(scores, labelled, probability):
-    """Find for each kind of field the probabilities of some purities."""
-    order = torch.argsort(probability, descending=True)
-    sorted_probability, true = probability[order], labelled.true[order]
-    table = scores.thresholds.clone()
+    """
+    Find for each kind of field the probabilities of some purities.
+
+    The purity above a probability is the mean of the probabilities there,
+    which are calibrated: that is less noisy than counts of true candidates.
+    """
+    values, order = torch.sort(probability, descending=True)
+    table = torch.zeros_like(scores.thresholds)
     weights = torch.zeros(*table.shape[:2], len(order))
     for row, column, weight in scores.kinds(labelled.crowding[order],
                                             labelled.lit[order]):
         weights[row, column, torch.arange(len(order))] += weight
     for row in range(table.shape[0]):
         for column in range(table.shape[1]):
-            weight = weights[row, column]
-            # A few that are true and sure: no purity is known of nothing.
-            purity = (torch.cumsum(weight * true, 0)
-                      / (torch.cumsum(weight, 0) + 1e-6))
+            weight = weights[row, column].double()
+            purity = (torch.cumsum(weight * values, 0)
+                      / torch.cumsum(weight, 0).clamp_min(1e-6))
             for number, wanted in enumerate(PURITIES):
-                enough = torch.nonzero(purity >= wanted)
-                last = int(enough[-1]) if len(enough) else 0
+                # Never below what is as likely as not to be real.
+                last = int((purity >= wanted).sum().clamp_min(1)) - 1
                 table[row, column, number] = torch.logit(
-                    sorted_probability[last].clamp(1e-3, 0.999))
+                    values[last].clamp(min(wanted, 0.5), 0.999))
     return table.cummax(2).values
