@@ -458,9 +458,11 @@ def probabilities(scores, candidates):
     """
     scores = scores.cpu()
     with torch.inference_mode():
-        known = [torch.from_numpy(np.asarray(each, np.float32)) for each in (
-            candidates.expected, candidates.crowding, candidates.lit)]
-        probability = torch.sigmoid(scores.logit(*known))
-        star = torch.sigmoid(scores.star_logit(torch.from_numpy(
-            star_features(candidates))))
+        expected, crowding, lit, artefact, features = (
+            torch.from_numpy(np.asarray(each, np.float32)) for each in (
+                candidates.expected, candidates.crowding, candidates.lit,
+                candidates.artefact, star_features(candidates)))
+        probability = torch.sigmoid(scores.logit(
+            expected, crowding, lit, features, artefact))
+        star = torch.sigmoid(scores.star_logit(features))
     return probability.numpy().astype(float), star.numpy().astype(float)

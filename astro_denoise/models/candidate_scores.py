@@ -106,6 +106,10 @@ class CandidateScores(nn.Module):
         purities = torch.logit(torch.tensor(PURITIES))
         self.register_buffer('thresholds',
                              purities.expand(*kinds, -1).clone())
+        self.doubt = nn.Sequential(nn.Linear(_N_FEATURES + 1, 16), nn.SiLU(),
+                                   nn.Linear(16, 1))
+        nn.init.zeros_(self.doubt[2].weight)
+        nn.init.constant_(self.doubt[2].bias, -6.0)
         self.star = nn.Sequential(nn.Linear(_N_FEATURES, 24),
                                   nn.SiLU(), nn.Linear(24, 24),
                                   nn.SiLU(), nn.Linear(24, 1))
@@ -132,14 +136,22 @@ class CandidateScores(nn.Module):
                  (down if i else 1.0 - down) * (right if j else 1.0 - right))
                 for i in (0, 1) for j in (0, 1)]
 
-    def logit(self, expected, crowding, lit, table=None):
+    def logit(self, expected, crowding, lit, features=None, artefact=None,
+              table=None):
         """
         Compute the logit of the probability that there is a source.
+
+        A monotone map of the expected number for each kind of field, less
+        what the shape of the light tells against a source.
 
         Parameters
         ----------
         expected, crowding, lit : `torch.Tensor`
             Of `~astro_denoise.inference.candidates.Candidates`, shape (n,).
+
+        features, artefact : `torch.Tensor`, optional
+            Shape of the light, (n, 6), and share of artefacts, (n,);
+            without them nothing is told against a source.
 
         table : `torch.Tensor`, optional
             Instead of ``calibration``.
@@ -151,9 +163,13 @@ class CandidateScores(nn.Module):
         """
         table = self.calibration if table is None else table
         low, share = corners(odds(expected), torch.linspace(*_POINTS))
-        return sum(weight * ((1.0 - share) * table[row, column, low]
-                             + share * table[row, column, low + 1])
-                   for row, column, weight in self.kinds(crowding, lit))
+        logit = sum(weight * ((1.0 - share) * table[row, column, low]
+                              + share * table[row, column, low + 1])
+                    for row, column, weight in self.kinds(crowding, lit))
+        if features is None:
+            return logit
+        known = torch.cat([features, 5.0 * artefact[:, None]], 1)
+        return logit - nn.functional.softplus(self.doubt(known)[:, 0])
 
     def threshold(self, purity, crowding, lit):
         """

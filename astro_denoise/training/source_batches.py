@@ -247,11 +247,12 @@ def expose(image, rng):
 def _false_charge(shape, level, rng):
     """Draw cosmic rays and hot pixels."""
     charge = np.zeros(shape, np.float32)
+    area = max(shape[0] * shape[1] // 128**2, 1)
     if rng.random() < 0.4:
-        charge = cosmic_rays(shape, rng.integers(1, 8), rng=rng,
+        charge = cosmic_rays(shape, area * rng.integers(1, 8), rng=rng,
                              charge=(5.0 * level, 3000.0 * level))
     if rng.random() < 0.25:
-        n = rng.integers(1, 12)
+        n = area * rng.integers(1, 12)
         place = tuple(rng.integers(0, shape, (n, 2)).T)
         charge[place] += np.float32(level) * np.exp(
             rng.uniform(np.log(5.0), np.log(3000.0), n))

@@ -22,8 +22,9 @@ from .source_scenes import FIELDS, draw_source_scene
 __all__ = ['LabelledCandidates', 'calibrate_candidates', 'label_candidates',
            'match']
 
-# Steps of the fits; how much the slope of the map may bend.
-_N_STEPS, _BENDING = 400, 0.02
+# Steps of the fits; how much the slope of the map may bend; candidates in a
+# step.
+_N_STEPS, _BENDING, _BATCH = 600, 0.005, 16384
 
 
 @dataclass
@@ -39,6 +40,9 @@ class LabelledCandidates:
     features : `torch.Tensor`
         Of `~astro_denoise.inference.candidates.star_features`.
 
+    artefact : `torch.Tensor`
+        Of `~astro_denoise.inference.candidates.Candidates`.
+
     true, star : `torch.Tensor`
         1 for sources, and for stars.
     """
@@ -47,6 +51,7 @@ class LabelledCandidates:
     crowding: torch.Tensor
     lit: torch.Tensor
     features: torch.Tensor
+    artefact: torch.Tensor
     true: torch.Tensor
     star: torch.Tensor
 
@@ -159,7 +164,7 @@ def _labelled(network, scene, rng, runtime):
     if len(sources):
         star = np.where(matched >= 0, sources[matched, 3], 0.0)
     return (found.expected, found.crowding, found.lit, star_features(found),
-            matched >= 0, star)
+            found.artefact, matched >= 0, star)
 
 
 def calibrate_candidates(network, labelled, *, seed):
@@ -184,10 +189,11 @@ def calibrate_candidates(network, labelled, *, seed):
     """
     scores = network.scores
     with torch.enable_grad():
-        scores.calibration.copy_(_monotone_map(scores, labelled))
+        scores.calibration.copy_(_monotone_map(scores, labelled, seed))
         loss = _fit_star(scores, labelled, seed)
-    known = labelled.expected, labelled.crowding, labelled.lit
-    probability = torch.sigmoid(scores.logit(*known))
+    probability = torch.sigmoid(scores.logit(
+        labelled.expected, labelled.crowding, labelled.lit,
+        labelled.features, labelled.artefact))
     scores.thresholds.copy_(_thresholds(scores, labelled, probability))
     return {'candidates': len(probability),
             'brier': round(float((probability - labelled.true).square()
@@ -195,27 +201,44 @@ def calibrate_candidates(network, labelled, *, seed):
             'star_entropy': round(loss, 4)}
 
 
-def _monotone_map(scores, labelled):
-    """Fit the logit of the probability for each kind of field."""
+def _monotone_map(scores, labelled, seed):
+    """
+    Fit the logit of the probability for each kind of field.
+
+    What the shape of the light tells against a source is fitted with it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    scores.doubt[0].reset_parameters()
+    scores.doubt.requires_grad_()
     start = scores.calibration
     first = start[..., :1].clone().requires_grad_()
     steps = torch.log(torch.expm1(torch.diff(start))).requires_grad_()
-    optimizer = torch.optim.Adam([first, steps], lr=0.05)
-    known = labelled.expected, labelled.crowding, labelled.lit
+    optimizer = torch.optim.Adam([
+        {'params': [first, steps], 'lr': 0.05},
+        {'params': scores.doubt.parameters(), 'lr': 0.01}])
+    known = (labelled.expected, labelled.crowding, labelled.lit,
+             labelled.features, labelled.artefact)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _N_STEPS)
 
     def table():
         return torch.cat([first, first + torch.cumsum(F.softplus(steps), 2)],
                          2)
 
     for _ in range(_N_STEPS):
+        batch = torch.randint(len(labelled.true), (_BATCH,),
+                              generator=generator)
         optimizer.zero_grad()
         made = table()
         loss = F.binary_cross_entropy_with_logits(
-            scores.logit(*known, table=made), labelled.true)
+            scores.logit(*(each[batch] for each in known), table=made),
+            labelled.true[batch])
         bend = torch.diff(made, n=2).square().mean()
         apart = torch.diff(made, dim=0).square().mean()
         (loss + _BENDING * (bend + 0.05 * apart)).backward()
         optimizer.step()
+        schedule.step()
+    scores.doubt.requires_grad_(requires_grad=False)
     return table().detach()
 
 
@@ -229,7 +252,7 @@ def _fit_star(scores, labelled, seed):
     features, star = labelled.features[which], labelled.star[which]
     optimizer = torch.optim.Adam(scores.star.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(seed)
-    n_steps = 6 * _N_STEPS
+    n_steps = 4 * _N_STEPS
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     for _ in range(n_steps):
         batch = torch.randint(len(star), (4096,), generator=generator)

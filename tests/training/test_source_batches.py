@@ -128,13 +128,14 @@ def test_calibration_finds_the_truth():
     star = rng.random(n) < 1.0 / (1.0 + np.exp(-3.0 * features[:, 2]))
     labelled = LabelledCandidates(*(
         torch.from_numpy(np.asarray(each, np.float32)) for each in (
-            expected, crowding, lit, features, true, star)))
+            expected, crowding, lit, features, np.zeros(n), true, star)))
     network = SourceFinder((4, 6)).requires_grad_(requires_grad=False)
     calibrate_candidates(network, labelled, seed=1)
     scores = network.scores
     with torch.no_grad():
         probability = torch.sigmoid(scores.logit(
-            labelled.expected, labelled.crowding, labelled.lit)).numpy()
+            labelled.expected, labelled.crowding, labelled.lit,
+            labelled.features, labelled.artefact)).numpy()
         told = torch.sigmoid(scores.star_logit(labelled.features)).numpy()
     for few in (True, False):
         chosen = (crowding < -5) if few else (crowding > -2)
