@@ -109,7 +109,7 @@ class CandidateScores(nn.Module):
         self.doubt = nn.Sequential(nn.Linear(_N_FEATURES + 1, 16), nn.SiLU(),
                                    nn.Linear(16, 1))
         nn.init.zeros_(self.doubt[2].weight)
-        nn.init.constant_(self.doubt[2].bias, -6.0)
+        nn.init.zeros_(self.doubt[2].bias)
         self.star = nn.Sequential(nn.Linear(_N_FEATURES, 24),
                                   nn.SiLU(), nn.Linear(24, 24),
                                   nn.SiLU(), nn.Linear(24, 1))
@@ -169,7 +169,7 @@ class CandidateScores(nn.Module):
         if features is None:
             return logit
         known = torch.cat([features, 5.0 * artefact[:, None]], 1)
-        return logit - nn.functional.softplus(self.doubt(known)[:, 0])
+        return logit - self.doubt(known)[:, 0]
 
     def threshold(self, purity, crowding, lit):
         """

@@ -286,8 +286,9 @@ def _thresholds(scores, labelled, probability):
             purity = (torch.cumsum(weight * values, 0)
                       / torch.cumsum(weight, 0).clamp_min(1e-6))
             for number, wanted in enumerate(PURITIES):
-                # Never below what is as likely as not to be real.
+                # Never below what is as likely as not to be real; and those
+                # as probable as the purity can only make it better.
                 last = int((purity >= wanted).sum().clamp_min(1)) - 1
                 table[row, column, number] = torch.logit(
-                    values[last].clamp(min(wanted, 0.5), 0.999))
+                    values[last].clamp(min(wanted, 0.5), wanted))
     return table.cummax(2).values
