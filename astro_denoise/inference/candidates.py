@@ -36,12 +36,13 @@ _LEAST_PIXEL, _LEAST_PEAK = 1e-4, 2e-3
 # which light is smooth; and the most that a pixel counts there, in noise.
 _CROWD_BOX, _LIT_BOX, _BRIGHTEST = 193, 33, 5.0
 
-# Filters in FWHM: that of the sky below a source, a narrow and a wide one.
-_SKY, _NARROW, _WIDE = 2.5, 0.6, 1.5
+# Pairs of a narrow and a wide filter, in FWHM.
+_PAIRS = (0.6, 1.5), (1.0, 1.6)
 
-# Concentration of a point source, until the frame tells; and the ratio and
-# number of those that do.
-_POINT, _BRIGHT, _N_NEEDED = 2.98, 30.0, 4
+# Concentration of a point source, until the frame tells: that of a Gaussian;
+# the ratio and the number of those that do, and the logits of stars.
+_POINT = tuple((1.0 + wide**2) / (1.0 + narrow**2) for narrow, wide in _PAIRS)
+_BRIGHT, _N_NEEDED, _STARLIKE = 20.0, 4, (1.0, 0.0)
 
 # The error of a position by the network, over that of a matched filter.
 _BY_NETWORK = 1.1
@@ -72,8 +73,8 @@ class Candidates:
     snr : 1D `~numpy.ndarray`
         Signal-to-noise ratio of the matched filter.
 
-    concentration : 1D `~numpy.ndarray`
-        Flux in a narrow filter over that in a wide one.
+    concentration : 2D `~numpy.ndarray`
+        Light in narrow filters over that in wide ones, shape (n, 2).
 
     refined : 1D bool `~numpy.ndarray`
         Positions that are those of the matched filter.
@@ -320,9 +321,7 @@ class _Filters:
         self.width = np.hypot(fwhm / 2.3548, 12.0**-0.5)
         weight = valid / noise_map**2
         clean = np.where(valid, signal, 0.0).astype(np.float32)
-        share = gaussian_filter(valid.astype(np.float32), _SKY * self.width)
-        self.above = (clean - valid * gaussian_filter(
-            clean, _SKY * self.width) / np.maximum(share, 1e-3))
+        self.clean = clean
         # The flux over its error, with the squared profile as wide as it is.
         information = (gaussian_filter(weight.astype(np.float32),
                                        self.width / np.sqrt(2.0))
@@ -332,12 +331,17 @@ class _Filters:
                 np.maximum(information, 1e-30))
 
     def concentration(self, x, y):
-        """Light in a narrow filter over that in a wide one."""
-        narrow, wide = (map_coordinates(
-            gaussian_filter(self.above, factor * self.width), [y, x],
-            mode='nearest') for factor in (_NARROW, _WIDE))
-        floor = 1e-6 * np.abs(narrow) + 1e-30
-        return np.clip(narrow / np.maximum(wide, floor), -20.0, 20.0)
+        """Light in narrow filters over that in wide ones."""
+        light = {factor: map_coordinates(
+            gaussian_filter(self.clean, factor * self.width), [y, x],
+            order=1, mode='nearest') for factor in {*sum(_PAIRS, ())}}
+        ratios = []
+        for (narrow, wide), point in zip(_PAIRS, _POINT, strict=True):
+            floor = 1e-3 * np.abs(light[narrow]) + 1e-30
+            ratios.append(np.clip(
+                light[narrow] / np.maximum(light[wide], floor), 0.0,
+                3.0 * point))
+        return np.stack(ratios, 1)
 
 
 def _refined(snr, x, y, place_x, place_y, expected, distance):
@@ -395,21 +399,26 @@ def star_features(candidates):
     Returns
     -------
     features : 2D `~numpy.ndarray`
-        Shape (n, 6), float32, each of order 1.
+        Shape (n, 9), float32, each of order 1; the second is the logarithm
+        of the signal-to-noise ratio, less 2.5.
     """
-    bright = ((candidates.snr > _BRIGHT) & (candidates.star_logit > 0)
-              & (candidates.artefact < 0.5) & candidates.refined)
+    bright = ((candidates.snr > _BRIGHT) & (candidates.artefact < 0.3)
+              & candidates.refined)
     point = _POINT
-    if np.count_nonzero(bright) >= _N_NEEDED:
-        point = float(np.median(candidates.concentration[bright]))
-    excess = candidates.concentration / max(point, 0.5) - 1.0
-    snr = np.maximum(candidates.snr, 0.1)
-    return np.stack([
-        candidates.star_logit / 3.0, np.log(snr) - 2.5,
-        np.clip(5.0 * excess, -4.0, 4.0),
-        np.arcsinh(0.3 * excess * snr),
-        np.full(len(snr), np.log(candidates.fwhm) - 1.0),
-        candidates.crowding / 3.0 + 1.0], 1).astype(np.float32)
+    for least in _STARLIKE:
+        starlike = bright & (candidates.star_logit > least)
+        if np.count_nonzero(starlike) >= _N_NEEDED:
+            point = np.median(candidates.concentration[starlike], 0)
+            break
+    excess = candidates.concentration / np.maximum(point, 0.5) - 1.0
+    absolute = candidates.concentration[:, 1] / _POINT[1] - 1.0
+    snr = np.maximum(candidates.snr, 0.1)[:, None]
+    return np.concatenate([
+        np.stack([candidates.star_logit / 3.0, np.log(snr[:, 0]) - 2.5,
+                  np.full(len(snr), np.log(candidates.fwhm) - 1.0),
+                  candidates.crowding / 3.0 + 1.0, 5.0 * absolute], 1),
+        np.clip(5.0 * excess, -4.0, 4.0), np.arcsinh(0.3 * excess * snr)],
+        1).astype(np.float32)
 
 
 def position_error(candidates):

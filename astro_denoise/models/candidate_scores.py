@@ -21,7 +21,7 @@ _LIT = (0.1, 0.7)
 # Logits of the expected number of sources between which the map is linear.
 _POINTS = (-5.0, 7.0, 13)
 
-_N_FEATURES = 6
+_N_FEATURES = 9
 
 
 def odds(expected):
@@ -94,8 +94,8 @@ class CandidateScores(nn.Module):
         around) and each logit of the expected number of sources.
 
     thresholds : `torch.Tensor`
-        Logit of the probability from which on all candidates of a kind of
-        field have one of the purities of `PURITIES`.
+        Logit of the probability from which on the candidates of a kind of
+        field have one of the purities of `PURITIES`, without bright ones.
     """
 
     def __init__(self):
@@ -106,8 +106,8 @@ class CandidateScores(nn.Module):
         purities = torch.logit(torch.tensor(PURITIES))
         self.register_buffer('thresholds',
                              purities.expand(*kinds, -1).clone())
-        self.doubt = nn.Sequential(nn.Linear(_N_FEATURES + 1, 16), nn.SiLU(),
-                                   nn.Linear(16, 1))
+        self.doubt = nn.Sequential(nn.Linear(_N_FEATURES + 1, 24), nn.SiLU(),
+                                   nn.Linear(24, 1))
         nn.init.zeros_(self.doubt[2].weight)
         nn.init.zeros_(self.doubt[2].bias)
         self.star = nn.Sequential(nn.Linear(_N_FEATURES, 24),
@@ -150,7 +150,7 @@ class CandidateScores(nn.Module):
             Of `~astro_denoise.inference.candidates.Candidates`, shape (n,).
 
         features, artefact : `torch.Tensor`, optional
-            Shape of the light, (n, 6), and share of artefacts, (n,);
+            Shape of the light, (n, 9), and share of artefacts, (n,);
             without them nothing is told against a source.
 
         table : `torch.Tensor`, optional
@@ -204,7 +204,7 @@ class CandidateScores(nn.Module):
         Parameters
         ----------
         features : `torch.Tensor`
-            Shape (n, 6), see
+            Shape (n, 9), see
             `~astro_denoise.inference.candidates.star_features`.
 
         Returns

@@ -166,9 +166,10 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
         0.02.
 
     purity : float, optional
-        Share of the listed sources that are real, on simulated frames with
-        as many sources: the threshold of ``'ccd-sources'`` follows from
-        it. The default is 0.95.
+        Share of the listed sources with a signal-to-noise ratio below 10
+        that are real, on simulated frames with as many sources: the
+        threshold of ``'ccd-sources'`` follows from it. The default is
+        0.95.
 
     min_separation : float, optional
         Least distance of two sources of ``'ccd-sources'`` in pixels. The

@@ -19,9 +19,10 @@ PURITY = 0.95
 # Least probability of candidates that are measured, whatever is wanted.
 _LEAST = 0.01
 
-# A source this much fainter than the light around is not told from faults of
-# the optics; in pixels and widths of a star, how far around.
-_DYNAMIC_RANGE, _AROUND = 1e-5, 4.0
+# A source this much fainter than the light around, or than the brightest
+# pixel of the frame, is not told from faults of the optics or of a simulation;
+# in FWHM, how far around.
+_DYNAMIC_RANGE, _OF_FRAME, _AROUND = 1e-5, 3e-5, 4.0
 
 # In FWHM: sources closer than this are measured together.
 _BLENDED = 2.0
@@ -138,12 +139,11 @@ def find_frame_sources(reader, network, options, *, runtime, progress=None):
     fwhm = measurement.fwhm
     signal = np.where(whole.valid, whole.values - whole.background,
                       0.0).astype(np.float32)
-    answers = find_centers(
-        network, signal / _bounded_noise(signal, whole.noise_map,
-                                         fwhm or UNKNOWN_FWHM),
-        whole.valid, fwhm, runtime=runtime, progress=progress)
-    found = find_candidates(answers, signal, whole.noise_map, whole.valid,
-                            fwhm, min_separation=options.min_separation)
+    noise_map = _bounded_noise(signal, whole.noise_map, fwhm or UNKNOWN_FWHM)
+    answers = find_centers(network, signal / noise_map, whole.valid, fwhm,
+                           runtime=runtime, progress=progress)
+    found = find_candidates(answers, signal, noise_map, whole.valid, fwhm,
+                            min_separation=options.min_separation)
     probability, star = probabilities(network.scores, found)
     threshold = options.threshold
     if threshold is None:
@@ -166,7 +166,8 @@ def find_frame_sources(reader, network, options, *, runtime, progress=None):
 def _bounded_noise(signal, noise_map, fwhm):
     """Bound what a pixel may say beside a much brighter one."""
     bright = maximum_filter(signal, 2 * int(_AROUND * fwhm) + 1)
-    return np.hypot(noise_map, _DYNAMIC_RANGE * np.maximum(bright, 0.0))
+    return np.hypot(noise_map, np.maximum(
+        _DYNAMIC_RANGE * bright, _OF_FRAME * max(float(signal.max()), 0.0)))
 
 
 def _threshold(scores, found, probability, purity):

@@ -22,9 +22,12 @@ from .source_scenes import FIELDS, draw_source_scene
 __all__ = ['LabelledCandidates', 'calibrate_candidates', 'label_candidates',
            'match']
 
+# Logarithm of the signal-to-noise ratio of sources that are sure.
+_LOG_BRIGHT = np.log(10.0)
+
 # Steps of the fits; how much the slope of the map may bend; candidates in a
 # step.
-_N_STEPS, _BENDING, _BATCH = 600, 0.005, 16384
+_N_STEPS, _BENDING, _BATCH = 1200, 0.005, 8192
 
 
 @dataclass
@@ -252,7 +255,7 @@ def _fit_star(scores, labelled, seed):
     features, star = labelled.features[which], labelled.star[which]
     optimizer = torch.optim.Adam(scores.star.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(seed)
-    n_steps = 4 * _N_STEPS
+    n_steps = 2 * _N_STEPS
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     for _ in range(n_steps):
         batch = torch.randint(len(star), (4096,), generator=generator)
@@ -273,13 +276,15 @@ def _thresholds(scores, labelled, probability):
 
     The purity above a probability is the mean of the probabilities there,
     which are calibrated: that is less noisy than counts of true candidates.
+    Bright ones do not count: a frame may have any number of them.
     """
     values, order = torch.sort(probability, descending=True)
     table = torch.zeros_like(scores.thresholds)
     weights = torch.zeros(*table.shape[:2], len(order))
+    faint = labelled.features[order, 1] + 2.5 < _LOG_BRIGHT
     for row, column, weight in scores.kinds(labelled.crowding[order],
                                             labelled.lit[order]):
-        weights[row, column, torch.arange(len(order))] += weight
+        weights[row, column, torch.arange(len(order))] += weight * faint
     for row in range(table.shape[0]):
         for column in range(table.shape[1]):
             weight = weights[row, column].double()

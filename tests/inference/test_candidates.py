@@ -105,7 +105,7 @@ def test_the_highest_of_many_stays():
 def test_nothing_found():
     found = found_in([])
     assert len(found) == 0
-    assert star_features(found).shape == (0, 6)
+    assert star_features(found).shape == (0, 9)
     probability, star = probabilities(CandidateScores(), found)
     assert len(probability) == len(star) == 0
 

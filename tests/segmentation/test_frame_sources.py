@@ -80,7 +80,7 @@ def test_isolated_stars_are_found_once(fwhm, snr, noise):
         # Of noise that is only that of the sky.
         warnings.simplefilter('ignore')
         found = segment_point_sources(frame, 'ccd-sources', **options)
-    assert n_found(found.catalog, stars, 0.5) == 160
+    assert n_found(found.catalog, stars, max(0.5, 0.2 * fwhm)) == 160
     assert len(found.catalog) <= 161
 
 
@@ -103,7 +103,7 @@ def test_answer():
     expected = 60.0 * LEVEL * matched_filter_noise(2.5)
     assert_allclose(np.median(table['flux'][bright].value), expected,
                     rtol=0.06)
-    assert np.median(table['star_probability'][bright]) > 0.9
+    assert np.median(table['star_probability'][bright]) > 0.8
     assert np.all(table['artefact_probability'][bright] < 0.5)
     assert np.all(table['snr'][bright] > 30)
 
@@ -174,11 +174,10 @@ def test_scenes_of_photutils():
     data, true = photutils_scene()
     model = CircularGaussianPRF(flux=1, fwhm=2.7)
     finder = PointSourceFinder('ccd-sources')
-    for photometry in (
-            PSFPhotometry(model, (5, 5), finder=finder, aperture_radius=4),
-            IterativePSFPhotometry(model, (5, 5), finder=finder,
-                                   aperture_radius=4,
-                                   localbkg_estimator=LocalBackground(5, 10))):
+    options = {'finder': finder, 'aperture_radius': 4,
+               'local_bkg_estimator': LocalBackground(5, 10)}
+    for photometry in (PSFPhotometry(model, (5, 5), **options),
+                       IterativePSFPhotometry(model, (5, 5), **options)):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', NoDetectionsWarning)
             table = photometry(data, error=np.ones(data.shape))
@@ -192,19 +191,22 @@ def test_scenes_of_photutils():
 
 def test_cosmic_rays_and_hot_pixels_are_no_sources():
     rng = np.random.default_rng(7)
-    wrong = n = 0
+    n_rays = n_hot = 0
     for number, fwhm in enumerate((1.8, 2.5, 4.0)):
         electrons, stars = star_field(fwhm, 100.0, seed=number)
         rays = cosmic_rays(electrons.shape, 60, rng=rng,
                            charge=(20 * LEVEL, 2000 * LEVEL))
-        hot = tuple(rng.integers(0, electrons.shape, (60, 2)).T)
-        rays[hot] += LEVEL * np.exp(rng.uniform(2.5, 7.0, 60))
-        catalog = segment_point_sources(
-            exposed(electrons, number) + rays, 'ccd-sources', threshold=0.5,
-            **DETECTOR).catalog
-        wrong += np.sum(cKDTree(stars).query(places(catalog))[0] > 2.0)
-        n += 120
-    assert wrong <= 0.01 * n
+        hot = rng.integers(0, electrons.shape, (60, 2))
+        rays[tuple(hot.T)] += LEVEL * np.exp(rng.uniform(2.5, 7.0, 60))
+        listed, likely = (segment_point_sources(
+            exposed(electrons, number) + rays, 'ccd-sources',
+            threshold=threshold, **DETECTOR).catalog
+            for threshold in (None, 0.5))
+        n_rays += np.sum(cKDTree(stars).query(places(listed))[0] > 2.0)
+        alone = cKDTree(stars).query(hot[:, ::-1])[0] > 3.0
+        n_hot += n_found(likely, hot[alone, ::-1], 1.0)
+    assert n_rays <= 0.01 * 360
+    assert n_hot <= 0.01 * 180
 
 
 def test_least_distance():

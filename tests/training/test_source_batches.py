@@ -124,7 +124,7 @@ def test_calibration_finds_the_truth():
     # Half as likely as it looks like, and a fourth among few.
     factor = np.where(crowding > -3.5, 0.5, 0.25)
     true = rng.random(n) < factor * expected
-    features = rng.normal(size=(n, 6))
+    features = rng.normal(size=(n, 9))
     star = rng.random(n) < 1.0 / (1.0 + np.exp(-3.0 * features[:, 2]))
     labelled = LabelledCandidates(*(
         torch.from_numpy(np.asarray(each, np.float32)) for each in (
