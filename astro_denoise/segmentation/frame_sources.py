@@ -139,7 +139,11 @@ def find_frame_sources(reader, network, options, *, runtime, progress=None):
     fwhm = measurement.fwhm
     signal = np.where(whole.valid, whole.values - whole.background,
                       0.0).astype(np.float32)
-    noise_map = _bounded_noise(signal, whole.noise_map, fwhm or UNKNOWN_FWHM)
+    # A filter averages correlated noise less than its pixels tell.
+    noise_map = _bounded_noise(
+        signal, whole.noise_map * (1.0 + 2.0 * max(measurement.correlation,
+                                                   0.0)),
+        fwhm or UNKNOWN_FWHM)
     answers = find_centers(network, signal / noise_map, whole.valid, fwhm,
                            runtime=runtime, progress=progress)
     found = find_candidates(answers, signal, noise_map, whole.valid, fwhm,
