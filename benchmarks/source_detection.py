@@ -370,6 +370,18 @@ def area(score, star):
             / (n_stars * n_others))
 
 
+def area_within(score, star, number):
+    """The same, of stars and galaxies of one field only."""
+    total = pairs = 0
+    for each in np.unique(number):
+        truth = star[number == each]
+        n = truth.sum() * (~truth).sum()
+        if n:
+            total += n * area(score[number == each], truth)
+            pairs += n
+    return total / max(pairs, 1)
+
+
 def concentration(field, x, y, narrow, wide):
     """Flux in a narrow filter over that in a wide one, of the true PSF."""
     half = 32
@@ -390,28 +402,34 @@ def concentration(field, x, y, narrow, wide):
 
 def stars(fields, ours):
     """Print how stars are told from galaxies, and how pure they are."""
-    print('\nArea under the curve of stars against galaxies, by S/N')
+    print('\nArea under the curve of stars against galaxies, by S/N: of all '
+          'fields\ntogether, and within a field; the concentration knows the '
+          'true PSF')
     for kind in ('blank', 'halo'):
-        columns = [[], [], [], [], []]
-        for field, rows in zip(fields[kind], ours[kind], strict=True):
+        columns = [[], [], [], [], [], []]
+        for number, (field, rows) in enumerate(zip(fields[kind], ours[kind],
+                                                   strict=True)):
             matched = hits(field, rows)
             rows, matched = rows[matched >= 0], matched[matched >= 0]
             for column, values in zip(columns, (
                     field.sources[matched, 2], field.sources[matched, 3],
                     rows[:, 3],
                     concentration(field, rows[:, 0], rows[:, 1], 1.0, 1.6),
-                    concentration(field, rows[:, 0], rows[:, 1], 0.6, 1.5)),
-                    strict=True):
+                    concentration(field, rows[:, 0], rows[:, 1], 0.6, 1.5),
+                    np.full(len(rows), number)), strict=True):
                 column.append(values)
-        snr, star, *scores = map(np.concatenate, columns)
+        snr, star, *scores, number = map(np.concatenate, columns)
         for low, high in pairwise(SNR_BINS):
             seen = (snr > low) & (snr <= high)
             truth = star[seen] > 0.5
             if truth.all() or not truth.any():
                 continue
             model, *ratios = (area(each[seen], truth) for each in scores)
+            within, *others = (area_within(each[seen], truth, number[seen])
+                               for each in scores)
             print(f'{kind:8s}{f"{low:g}-{high:g}":>10s}{seen.sum():7d}'
-                  f'   model {model:.3f}   concentration {max(ratios):.3f}')
+                  f'   model {model:.3f} {within:.3f}   concentration '
+                  f'{max(ratios):.3f} {max(others):.3f}')
     print('\nStars above S/N 10 at a purity of 90 %: share that is found')
     for kind in ('blank', 'halo'):
         print(f'{kind:8s}{_star_completeness(fields[kind], ours[kind]):8.3f}')
