@@ -42,14 +42,11 @@ def add_segment(commands):
     add_model(parser, 'galactic-center')
     add('--threshold', type=float, metavar='P',
         help='probability (default: the one of the model)')
-    add('--purity', type=float, metavar='P',
-        help='of ccd-sources: share that is real (default: 0.95)')
-    add('--min-separation', type=float, metavar='N',
-        help='of ccd-sources: pixels (default: half the FWHM)')
-    add('--gain', type=number_or_keyword, metavar='VALUE',
-        help='of optical frames: electron/adu, or the header keyword')
-    add('--read-noise', type=number_or_keyword, metavar='VALUE',
-        help='of optical frames: electron, or the header keyword')
+    # In the manual only: the help would not fit a screen.
+    for name in ('--purity', '--min-separation'):
+        add(name, type=float, help=argparse.SUPPRESS)
+    for name in ('--gain', '--read-noise'):
+        add(name, type=number_or_keyword, help=argparse.SUPPRESS)
     add('--n-pixels', type=int, default=1, metavar='N',
         help='pixels that a source must have (default: 1)')
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')

@@ -537,8 +537,10 @@ class PointSourceFinder:
 
     Parameters
     ----------
-    model, gain, read_noise, threshold, purity, min_separation, n_pixels, \
-            device, precision : optional
+    model, gain, read_noise, threshold, purity : optional
+        As for `~astro_denoise.segment_point_sources`.
+
+    min_separation, n_pixels, device, precision : optional
         As for `~astro_denoise.segment_point_sources`.
 
     Raises
