@@ -33,8 +33,10 @@ _WEIGHTS = Path(__file__).parent / 'weights'
 _ARCHITECTURES = {
     'BlindSpotDenoiser': 'blind_spot',
     'CCDDenoiser': 'denoiser',
+    'ExpectedCounts': 'expected_counts',
     'MixedDenoiser': 'image_denoiser',
     'PosteriorNetwork': 'posterior',
+    'SkyPosterior': 'sky_posterior',
     'SourceSegmenter': 'galactic_center',
     'SingleOutputCNN': 'paper',
     'MultiOutputCNN': 'paper',
