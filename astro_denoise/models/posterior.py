@@ -5,6 +5,7 @@ simulator's parameters, given an image of the Galactic Center.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch.nn import functional as F
@@ -63,6 +64,9 @@ class PosteriorNetwork(SkyContext):
             optional
         The segmenter that ``sources`` names, if it is at hand.
     """
+
+    #: How its images are simulated, for predictive checks.
+    simulated: ClassVar = {'tier': 'legacy'}
 
     #: Features are told apart by small differences of their means: the
     #: weights that make them are stored as they are.
@@ -225,11 +229,12 @@ class PosteriorNetwork(SkyContext):
         samples : `torch.Tensor`
             Shape (n, n_samples, 6), within the priors.
         """
-        flow = self.flow(context)
+        from .spline_flow import inverted
+
         base = torch.randn((n_samples, len(context), len(self.lower)),
                            generator=generator, device=context.device)
         n_rows = max(1, _AT_ONCE // len(context))
-        normal = torch.cat([flow.transform.inv(self.spread * part)
+        normal = torch.cat([inverted(self.flow, context, self.spread * part)
                             for part in base.split(n_rows)])
         share = torch.special.ndtr(normal.double())
         values = self.lower + share * (self.upper - self.lower).double()

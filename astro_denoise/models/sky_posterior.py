@@ -5,6 +5,7 @@ exposure may be known or not.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -47,6 +48,9 @@ class SkyPosterior(PosteriorNetwork):
     n_nuisances : int, optional
         Number of nuisances, the exposure included.
     """
+
+    #: How its images are simulated, for predictive checks.
+    simulated: ClassVar = {'tier': 'fixed', 'nuisances': True}
 
     def __init__(self, width=64, n_blocks=2, context=192, transforms=4,
                  lower=(0, 0, 0, 0, 200, 1000), upper=(1, 1, 1, 1, 800, 4000),
@@ -268,13 +272,14 @@ class SkyPosterior(PosteriorNetwork):
         shares : `torch.Tensor`
             Shape (n, n_nuisances - 1), of the others, from 0 to 1.
         """
+        from .spline_flow import inverted
+
         parameters = parameters + 0.5 * self.integer
         condition = torch.cat([context, self._normal(parameters)], 1)
         base = torch.randn((len(condition), self.config['n_nuisances']),
                            generator=generator, device=context.device)
-        shares = torch.special.ndtr(
-            self.nuisance_flow(condition).transform.inv(base).double()
-        ).float()
+        shares = torch.special.ndtr(inverted(
+            self.nuisance_flow, condition, base[None])[0].double()).float()
         low, high = self.exposures
         return low * (high / low)**shares[:, 0], shares[:, 1:]
 

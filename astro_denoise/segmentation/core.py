@@ -27,7 +27,8 @@ from ..frames.provenance import table_meta
 from ..frames.results import nothing_valid
 from ..frames.scaling import scaled
 from ..frames.subclasses import copy_attributes, new_like
-from ..sky_maps.galactic_grid import celestial_wcs, position_planes
+from ..frames.unusual import warn_of_unusual
+from ..sky_maps.galactic_grid import SHAPE, celestial_wcs, position_planes
 
 __all__ = ['PointSourceFinder', 'PointSources', 'segment_point_sources']
 
@@ -184,7 +185,10 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
 
     UnusualImageWarning
         For the models for gamma rays, if unit, header, noise or level of
-        an image are those of an optical frame.
+        an image are those of an optical frame. For ``'galactic-center'``
+        and images on the grid of the simulator, if an image is unlike
+        those that the model was trained on, or its posterior cannot
+        reproduce it: fluxes may be several times wrong then.
 
     ProcessedFrameWarning
         If the frame was denoised before.
@@ -256,6 +260,7 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
             check_counts(frame.values, frame.valid, 'data')
             warn_of_optical(frame, 'data', model.name)
             position = position_planes(wcs, frame.values.shape[1:])
+            _warn_of_unusual(frame, position, model, runtime)
 
         n = len(frame.values)
         step = max(1, _STACK_PIXELS // frame.values[0].size)
@@ -282,6 +287,27 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
                    f'{threshold:.3g}')
             warnings.warn(msg, NoDetectionsWarning, stacklevel=2)
         return found if reader.pixels.ndim == 3 else found[0]
+
+
+def _warn_of_unusual(frame, position, model, runtime):
+    """
+    Check images on the grid with the posterior that the segmenter is of.
+    """
+    from ..inference.predictive import check_images
+    from ..models.registry import load_model
+
+    whole = frame.valid.all((1, 2))
+    if frame.values.shape[1:] != SHAPE or not whole.any() or not np.allclose(
+            position, position_planes(None, SHAPE), atol=1e-4):
+        return
+    if model.hash != load_model('galactic-center', task='segment').hash:
+        return
+    posterior = load_model('galactic-center', task='estimate')
+    network = runtime.place(posterior.network)
+    checks = check_images(network, frame.values[whole],
+                          device=runtime.device)
+    warn_of_unusual(checks[0], network.ood_threshold, checks[1], name='data',
+                    model=model.name, stacklevel=4)
 
 
 def _check_n_pixels(n_pixels):
