@@ -112,7 +112,7 @@ def estimate_parameters(image, model='galactic-center', *, exposure=None,
         predictive p-value, the probability that an image simulated from
         the posterior is as far from the others as the given one.
         ``ood_flag`` is set if the score is more than chance or NaN, if
-        the p-value is below 0.003, and if the model gave a sample that is
+        the p-value is below 0.001, and if the model gave a sample that is
         not finite. Such samples are drawn again, up to eight
         times; if that does not help, the row is NaN. The document's
         networks have one column for each parameter that they know.

@@ -44,6 +44,10 @@ _ARCHITECTURES = {
     'PaperAutoencoder': 'paper',
 }
 
+# Models of which there are recipes, whether or not they ship.
+_WITH_RECIPE = ('cnn-dm', 'cnn-dm-total', 'cnn-dm-disk-gc', 'gc-counts',
+                'unet-paper')
+
 # What keeps a file of weights from being used.
 _UNUSABLE = (OSError, WeightsError)
 
@@ -381,6 +385,11 @@ def _load_named(name, task):
     if (name, None) in files:
         return _load_shipped(name, None)
     tasks = sorted(of for known, of in files if known == name)
+    if not tasks and name in _WITH_RECIPE:
+        msg = (f'the model {name!r} does not come with the package: make it '
+               f'by "astro-denoise train --recipe {name} -o '
+               f'{name}.safetensors" and give the name of the file')
+        raise ValueError(msg)
     if not tasks:
         msg = (f'there is no model {name!r}; known are '
                f'{", ".join(list_models(task=task))}, or the path of a '

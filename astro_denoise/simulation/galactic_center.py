@@ -208,8 +208,8 @@ class GalacticCenterSimulator:
         Raises
         ------
         TypeError, ValueError
-            If ``n`` is not a positive integer, or a parameter is
-            unknown, negative or of another length.
+            If ``n`` is not a positive integer, ``seed`` no integer or
+            negative, or a parameter is unknown, negative or of another length.
         """
         import torch
 
@@ -220,6 +220,10 @@ class GalacticCenterSimulator:
             msg = f'n must be at least 1, got {n}'
             raise ValueError(msg)
         given = self._given(parameters, n)
+        if seed is not None and (isinstance(seed, bool) or not isinstance(
+                seed, int | np.integer) or seed < 0):
+            msg = f'seed must be an integer, not negative, got {seed!r}'
+            raise ValueError(msg)
         if seed is None:
             seed = int(np.random.SeedSequence().entropy % 2**62)
 

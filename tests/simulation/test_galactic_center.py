@@ -463,6 +463,13 @@ def test_number_of_wrong_type(n):
         GalacticCenterSimulator().sample(n)
 
 
+@pytest.mark.parametrize('seed', ['x', 1.5, True, -1])
+def test_bad_seed(seed):
+    with pytest.raises(ValueError, match=f'seed must be an integer, not '
+                       f'negative, got {seed!r}'):
+        GalacticCenterSimulator().sample(1, seed=seed)
+
+
 @pytest.mark.parametrize(('options', 'match'), [
     ({'tier': 'real'}, "tier must be .* got 'real'"),
     ({'exposure': 0.0}, 'exposure must be positive.*0.0'),
