@@ -65,7 +65,9 @@ class PointSources:
         ``x_centroid``, ``y_centroid``, ``sky_centroid`` where the input
         has a WCS, ``probability`` (the maximum), ``flux`` and
         ``flux_error`` in the unit of the input, and ``snr``, the
-        signal-to-noise ratio, see `~astro_denoise.segment_point_sources`.
+        signal-to-noise ratio, see `~astro_denoise.segment_point_sources`;
+        in counts also the errors of the position in pixels,
+        ``x_centroid_error`` and ``y_centroid_error``.
 
     threshold : float
         Pixels of sources are more probable than this.
@@ -202,10 +204,13 @@ def segment_point_sources(data, model='galactic-center', *, mask=None,
     have, what the point-spread function took elsewhere included. A local
     maximum of this map is a source, and so is a pixel whose flux is
     above 2.5 times its error; the other pixels above the threshold
-    belong to the source that is reached by steepest ascent. Flux and
-    error of a source are those of its highest pixel: what is beside it
-    is the light of sources too faint to be told. The table holds these
-    too; ``snr`` above 3.8 makes a catalog of the bright ones, see the
+    belong to the source that is reached by steepest ascent. In counts,
+    where one point source between pixels explains the light around a
+    bright maximum, position, flux, width and background are fitted, and
+    what else was found within 1.6 pixels is joined to it. Flux and
+    error of any other source are those of its highest pixel: what is
+    beside it is the light of sources too faint to be told. The table holds
+    these too; ``snr`` above 3.8 makes a catalog of the bright ones, see the
     user guide.
 
     ``flux_error`` is the width of what is not known of the flux, the
@@ -338,6 +343,7 @@ def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
     from photutils.segmentation import SegmentationImage
 
     from .catalog import label_sources, measure_sources
+    from .psf_fit import refine_sources
 
     answers = maps.answers[:, index]
     height = None if maps.height is None else maps.height[index]
@@ -358,6 +364,10 @@ def _sources(data, frame, number, maps, index, wcs, *, threshold, n_pixels,
         n_pixels=n_pixels)
     catalog = measure_sources(labels, peaks, answers, whole=whole)
     maps.finish(index, catalog, peaks)
+    if maps.fitted:
+        catalog, labels = refine_sources(
+            catalog, labels, peaks, frame.values[number],
+            frame.valid[number])
     for name in ('flux', 'flux_error'):
         catalog[name] = scaled(catalog[name], scale)
     if wcs is not None:

@@ -41,12 +41,16 @@ class SourceMaps:
 
     scales : list of int
         For each image, the power of two that its fluxes were divided by.
+
+    fitted : bool
+        Bright sources are to be fitted in the counts.
     """
 
     answers: np.ndarray
     height: np.ndarray | None
     finish: Callable
     scales: list
+    fitted: bool = False
 
 
 def source_maps(reader, frame, part, network, position, *, runtime):
@@ -103,7 +107,8 @@ def _in_counts(frame, part, network, position, runtime):
     def finish(index, catalog, peaks):
         catalog['snr'] = catalog['flux'] / error[index].flat[peaks]
 
-    return SourceMaps(answers, answers[1], finish, [0] * len(values))
+    return SourceMaps(answers, answers[1], finish, [0] * len(values),
+                      fitted=True)
 
 
 def _in_frames(reader, frame, part, network, runtime):

@@ -110,7 +110,8 @@ def test_catalog(counts):
     catalog = found.catalog
     assert isinstance(catalog, QTable)
     assert catalog.colnames == ['label', 'x_centroid', 'y_centroid',
-                                'probability', 'flux', 'flux_error', 'snr']
+                                'probability', 'flux', 'flux_error', 'snr',
+                                'x_centroid_error', 'y_centroid_error']
     assert_array_equal(catalog['label'], found.segmentation.labels)
     bright = catalog[catalog['flux'] > 8 * catalog['flux_error']]
     bright.sort('flux')
