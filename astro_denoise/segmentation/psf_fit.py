@@ -11,7 +11,7 @@ __all__ = ['SourceFit', 'fit_source', 'refine_sources']
 
 # Standard deviation of the point-spread function of the models in pixels,
 # and the relative error with which it is known.
-_WIDTH, _WIDTH_ERROR = 0.8 / 3.0 / 0.46875, 0.12
+_WIDTH, _WIDTH_ERROR = 0.8 / 3.0 / 0.46875, 0.25
 
 # Pixels around the highest one that are fitted, rounds of the fit, and
 # the pixel farthest from where it began that a source may end in.
