@@ -136,7 +136,7 @@ def report(label, images, truth, model, **options):
     """Print a row of the table."""
     table = estimated(images, model, **options)
     flagged = float(np.mean(table['ood_flag']))
-    predictive = float(np.mean(table['p_predictive'] < 0.001))
+    predictive = float(np.mean(table['p_predictive'] < 1e-4))
     row = f'{label:28s} {100 * flagged:7.1f} {100 * predictive:7.1f}'
     if truth is None:
         print(f'{row}{"":34s}{"yes" if flagged >= 0.9 else "NO":>8s}',
@@ -155,7 +155,7 @@ def report_skies(n, model, told):
     """Print the table of skies that the simulator did not draw."""
     print(f'\n{model}, {n} images each, exposure '
           f'{"given" if told else "not given"}\n'
-          f'{"":28s} flagged  p<.001 68 % in  95 % in worst   a_dm std  '
+          f'{"":28s} flagged  p<1e-4 68 % in  95 % in worst   a_dm std  '
           f'passes', flush=True)
 
     def exposure(value=1.0):

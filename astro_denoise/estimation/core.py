@@ -74,9 +74,9 @@ def estimate_parameters(image, model='galactic-center', *, exposure=None,
     exposure : float or 1D `~numpy.ndarray`, optional
         Exposure of the images, or of each, to 2 per cent, relative to the
         simulator's. Only for ``'galactic-sky'``, which by default takes
-        it to be unknown, between 0.2 and 5: as counts tell the product
-        of amplitude and exposure alone, amplitudes are much less certain
-        then.
+        it to be unknown, between 0.2 and 5. The weights that ship make
+        next to nothing of a given exposure: posteriors are as wide as
+        without it.
 
     mask : `~numpy.ndarray`, optional
         Shape of ``image``, true (non-zero) on pixels not to be used, of
@@ -112,7 +112,7 @@ def estimate_parameters(image, model='galactic-center', *, exposure=None,
         predictive p-value, the probability that an image simulated from
         the posterior is as far from the others as the given one.
         ``ood_flag`` is set if the score is more than chance or NaN, if
-        the p-value is below 0.001, and if the model gave a sample that is
+        the p-value is below 0.0001, and if the model gave a sample that is
         not finite. Such samples are drawn again, up to eight
         times; if that does not help, the row is NaN. The document's
         networks have one column for each parameter that they know.

@@ -134,7 +134,7 @@ def plot_predictive(predicted, *, cmap='viridis', figure=None):
     >>> predicted = predict_image(load_fermi_map(), exposure=1.0, seed=1,
     ...                           n_images=20)
     >>> figure = plot_predictive(predicted)
-    >>> [ax.get_title() for ax in figure.axes[:2]]
+    >>> [ax.get_title() for ax in figure.axes[:4:2]]
     ['counts', 'predicted mean']
     """
     figure = figure_for(figure, 12.0, 3.9)

@@ -53,7 +53,9 @@ def predict_image(image, model='galactic-sky', *, exposure=None, mask=None,
 
     Parameters of the posterior, with the nuisances that go with them, are
     given to the simulator. Where the image differs from what comes out,
-    the model does not describe it.
+    the model does not describe it. For ``'galactic-sky'``, layers along the
+    Galactic plane and ripples are not inferred but drawn anew: there mean
+    and scatter are those of what may be.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from ..exceptions import UnusualImageWarning
 __all__ = ['LEAST_P', 'warn_of_unusual']
 
 #: Predictive p-values below which an image is flagged.
-LEAST_P = 0.001
+LEAST_P = 1e-4
 
 
 def warn_of_unusual(scores, threshold, p_values=None, *, name, model,

@@ -47,6 +47,8 @@ class ExpectedCounts(nn.Module):
         self.register_buffer('typical', torch.zeros(_N_STATISTICS))
         self.register_buffer('whitening', torch.eye(_N_STATISTICS))
         self.register_buffer('threshold', torch.tensor(math.inf))
+        # Lowest and highest mean counts per pixel.
+        self.register_buffer('levels', torch.tensor([0.0, math.inf]))
 
     @property
     def stride(self):
@@ -184,12 +186,16 @@ class ExpectedCounts(nn.Module):
         score : `torch.Tensor`
             Shape (n,), about 1 for images like those: the root of the
             mean square over blocks of the distance from the usual
-            `statistics`; NaN without valid blocks.
+            `statistics`; infinite if the mean of the counts is out of
+            range, NaN without valid blocks.
         """
+        level = (image * valid).sum((1, 2)) / valid.sum((1, 2))
+        far = (level < self.levels[0]) | (level > self.levels[1])
         distance = (self.statistics(image[:, None] * valid[:, None],
                                     valid[:, None])
                     - self.typical) @ self.whitening
-        return distance.square().mean(2).nanmean(1).sqrt()
+        score = distance.square().mean(2).nanmean(1).sqrt()
+        return torch.where(far, math.inf, score)
 
     @property
     def ood_threshold(self):
@@ -206,6 +212,8 @@ class ExpectedCounts(nn.Module):
         image, valid : `torch.Tensor`
             Shape (n, ny, nx), n in the thousands.
         """
+        level = (image * valid).sum((1, 2)) / valid.sum((1, 2))
+        self.levels.copy_(torch.stack([level.min(), level.max()]))
         rows = self.statistics(image[:, None] * valid[:, None],
                                valid[:, None]).flatten(0, 1).double()
         rows = rows[~rows.isnan().any(1)]

@@ -16,6 +16,9 @@ from .sky_context import image_planes
 
 __all__ = ['SkyPosterior']
 
+# Two numbers beside two thousand features: they are learnt if they are large.
+_EXPOSURE_SCALE = 20.0
+
 # Share of a block that must be valid for its statistics to count.
 _COVERED = 0.3
 
@@ -141,7 +144,7 @@ class SkyPosterior(PosteriorNetwork):
             return counts.new_zeros(len(counts), 2)
         known = torch.isfinite(exposure)
         log = torch.log(torch.where(known, exposure, 1.0))
-        return torch.stack([log, known.float()], 1)
+        return _EXPOSURE_SCALE * torch.stack([log, known.float()], 1)
 
     def _condensed(self, features, valid, exposure):
         """Average features over the valid pixels of regions."""
