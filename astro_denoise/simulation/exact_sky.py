@@ -30,8 +30,9 @@ class ExactSky(LegacySky):
 
         super().__init__(device=device)
         self._psf = PointSpread(
-            torch.ones(1, 1, device=device),
-            torch.full((1, 1), _WIDTH / PIXEL_SCALE, device=device))
+            torch.ones(1, 1, dtype=torch.float32, device=device),
+            torch.full((1, 1), _WIDTH / PIXEL_SCALE, dtype=torch.float32,
+                       device=device))
 
     def psf(self, settings=None):
         """

@@ -330,7 +330,8 @@ class GalacticCenterSimulator:
             light = self._sky.psf().light(places, flux, [len(flux)])
         else:
             inside = ((places >= 0) & (places < 64)).all(0)
-            plane = torch.zeros(64, 64, device=self.device)
+            plane = torch.zeros(64, 64, dtype=torch.float32,
+                                device=self.device)
             column, row = places[:, inside].long()
             plane.index_put_((row, column), flux[inside], accumulate=True)
             light = self._sky.blur(plane[None, None])[0]

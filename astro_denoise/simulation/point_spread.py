@@ -85,6 +85,7 @@ class PointSpread:
         import torch
 
         reach = math.ceil(_REACH * float(width) + 0.5)
+        places = places.float()
         first = places.floor().long() - reach
         near = torch.arange(2 * reach + 2, device=places.device)
         # Distances of the left edges of the pixels, from the source.
@@ -99,7 +100,8 @@ class PointSpread:
         # Pixels outside of the image go to one that is dropped.
         columns = first[:, None] + near[:-1] + 1
         columns.clamp_(0, N_PIXELS + 1)
-        whole = torch.zeros(len(places), N_PIXELS + 2, device=places.device)
+        whole = torch.zeros(len(places), N_PIXELS + 2, dtype=profile.dtype,
+                            device=places.device)
         return whole.scatter_(1, columns, profile)[:, 1:-1]
 
     def light(self, places, flux, numbers):
@@ -126,7 +128,7 @@ class PointSpread:
         import torch
 
         light = torch.zeros(len(numbers), N_PIXELS, N_PIXELS,
-                            device=flux.device)
+                            dtype=torch.float32, device=flux.device)
         start = 0
         for index, number in enumerate(numbers):
             part = slice(start, start + number)
