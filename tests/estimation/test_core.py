@@ -422,7 +422,7 @@ def test_shipped_model(skies):
                 share, abs=3 * (share * (1 - share) / 600)**0.5)
     errors = abs(table['a_dm'] - truth['a_dm'])
     assert errors.mean() < 0.09  # the constant has 0.25
-    assert table['ood_flag'].mean() < 0.02
+    assert table['ood_flag'].mean() < 0.03
     # Images of the posterior are as far from each other as the given one.
     assert 0.3 < (table['p_predictive'] < 0.5).mean() < 0.7
 
