@@ -32,6 +32,14 @@ class PredictedImage:
     scatter : 2D `~numpy.ndarray`
         Standard deviation of the predicted counts, their Poisson noise
         included.
+
+    Examples
+    --------
+    >>> from astro_denoise.data import load_fermi_map
+    >>> from astro_denoise.estimation import predict_image
+    >>> predicted = predict_image(load_fermi_map(), seed=1, n_images=20)
+    >>> predicted.pull.shape
+    (64, 64)
     """
 
     counts: np.ndarray
@@ -59,12 +67,15 @@ def predict_image(image, model='galactic-sky', *, exposure=None, mask=None,
 
     Parameters
     ----------
-    image, model, exposure, mask, device, seed : optional
+    image, model, exposure, mask : optional
         As for `~astro_denoise.estimate_parameters`; one image, and a model
         with samples.
 
     n_images : int, optional
         Number of images that are simulated, at least 2.
+
+    device, seed : optional
+        As for `~astro_denoise.estimate_parameters`.
 
     Returns
     -------
