@@ -19,7 +19,11 @@ from matplotlib.figure import Figure
 import astro_denoise
 from astro_denoise import evaluation
 from astro_denoise.denoising import plot_denoised, plot_profile
-from astro_denoise.estimation import plot_posterior
+from astro_denoise.estimation import (
+    PredictedImage,
+    plot_posterior,
+    plot_predictive,
+)
 from astro_denoise.photometry import check_repeatability
 from astro_denoise.photometry.plots import (
     plot_apertures,
@@ -60,6 +64,12 @@ def log():
                   'validation_mse': [4.0, 2.5], 'kept': [False, True]})
 
 
+def predicted():
+    counts = RNG.poisson(9.0, (64, 64)).astype(float)
+    return PredictedImage(counts, np.ones((64, 64), bool),
+                          np.full((64, 64), 9.0), np.full((64, 64), 3.0))
+
+
 # Of each function: arguments to call it with.
 ONE_PANEL = {
     plot_profile: lambda: (IMAGE, IMAGE),
@@ -80,6 +90,7 @@ SEVERAL_PANELS = {
     plot_apertures: lambda: (IMAGE, apertures()),
     plot_repeatability: lambda: (report(),),
     plot_posterior: lambda: (SAMPLES[0],),
+    plot_predictive: lambda: (predicted(),),
     evaluation.plot_auc_histogram: lambda: (
         evaluation.score_segmentation(SCORE, FLUX),),
     evaluation.plot_reliability: lambda: (

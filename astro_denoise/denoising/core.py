@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from ..exceptions import NoiseEstimateWarning
 from ..frames.checks import (
+    check_counts,
+    check_counts_unit,
     check_no_energy_axis,
     warn_of_counts,
     warn_of_denoised,
@@ -22,6 +24,7 @@ from ..frames.checks import (
 from ..frames.inputs import open_frame, without_axes
 from ..frames.memory_maps import check_output_array
 from ..frames.results import FrameWriter, nothing_valid, result_type
+from ..frames.unusual import warn_of_unusual
 from ..noise.gain import resolve_gain
 from ..noise.measurement import warn_of
 from .dask_arrays import denoise_lazily, is_lazy
@@ -58,8 +61,10 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         ``.safetensors`` file, or a model. ``'ccd'`` keeps the flux of
         faint sources, ``'ccd-mmse'`` has the lowest error per pixel and
         does not. The models ``'gc-...'`` are for gamma-ray images of
-        64x64 pixels (``'gc-mixed'`` takes any size): they know neither
-        ``uncertainty`` nor ``gain`` and ``read_noise``.
+        64x64 pixels: they know neither ``uncertainty`` nor ``gain`` and
+        ``read_noise``. ``'gc-counts'`` gives the expected counts behind
+        counts with Poisson noise, the sum of the counts kept; it and
+        ``'gc-mixed'`` take any size.
 
     uncertainty : `~astropy.nddata.NDUncertainty`, \
             `~astropy.units.Quantity`, `~numpy.ndarray` or float, optional
@@ -70,7 +75,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         Shape of the frame, true (non-zero) on bad pixels; added to the
         frame's own. Masked and non-finite pixels influence no other
         pixel and come back as they were, with the mask set; only
-        ``'gc-mixed'`` fills them.
+        ``'gc-counts'`` and ``'gc-mixed'`` fill them.
 
     gain : float, `~astropy.units.Quantity` or str, optional
         Electrons per adu, or the header keyword that says so; 1 for a
@@ -168,7 +173,8 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
 
     UnusualImageWarning
         If an optical frame is given to a model for gamma rays, or single
-        photons to a model for CCD frames.
+        photons to a model for CCD frames; for ``'gc-counts'``, if an image
+        is unlike those that it was trained on.
 
     NoiseEstimateWarning
         If the uncertainty of finite pixels is NaN: they are left out.
@@ -386,7 +392,11 @@ def _denoise_images(reader, model, network, outputs, runtime):
     """
     Denoise gamma-ray images, whose noise is not known in advance.
     """
-    from ..inference.images import denoise_images
+    from ..inference.images import (
+        denoise_images,
+        image_scores,
+        takes_counts,
+    )
 
     if any(array is not None for array in outputs):
         msg = (f'output_array and output_uncertainty are not for the '
@@ -396,7 +406,16 @@ def _denoise_images(reader, model, network, outputs, runtime):
     frame = reader.read()
     if not frame.valid.any():
         raise ValueError(' '.join(nothing_valid(reader)))
-    warn_of_optical(frame, 'data', model.name, counts=False, stacklevel=4)
+    counts = takes_counts(network)
+    if counts:
+        check_counts_unit(frame.unit, 'data')
+        check_counts(frame.values, frame.valid, 'data', stacklevel=4)
+    warn_of_optical(frame, 'data', model.name, counts=counts, stacklevel=4)
+    if counts:
+        scores = image_scores(network, frame.values, frame.valid,
+                              device=runtime.device)
+        warn_of_unusual(scores, network.ood_threshold, name='data',
+                        model=model.name, stacklevel=4)
     denoised, error, filled, noise = denoise_images(
         network, frame.values, frame.valid, device=runtime.device)
     shape, dtype = reader.pixels.shape, result_type(reader.pixels.dtype)

@@ -2,7 +2,7 @@
 """
 Figures of posteriors.
 
-`plot_posterior` draws several panels, takes ``figure`` and returns it.
+The functions draw several panels, take ``figure`` and return it.
 Without it, a new figure is made that is not known to pyplot.
 """
 
@@ -11,9 +11,10 @@ import warnings
 import numpy as np
 
 from ..exceptions import needs_extra
-from ..frames.panels import figure_for
+from ..frames.panels import colormap, figure_for, label_axes
+from ..sky_maps.galactic_grid import grid_wcs
 
-__all__ = ['plot_posterior']
+__all__ = ['plot_posterior', 'plot_predictive']
 
 
 _LABELS = {'a_dm': 'dark matter', 'a_ic': 'inverse Compton',
@@ -102,6 +103,61 @@ def plot_posterior(samples, *, names=None, truth=None, n_bins=40,
                truths=truths if n > 1 else None, truth_color='black')
     if n == 1 and truths[0] is not None:
         figure.axes[0].axvline(truths[0], color='black')
+    return figure
+
+
+def plot_predictive(predicted, *, cmap='viridis', figure=None):
+    """
+    Plot counts, the counts that their posterior predicts, and the residual.
+
+    Parameters
+    ----------
+    predicted : `~astro_denoise.estimation.PredictedImage`
+        Result of `~astro_denoise.estimation.predict_image`.
+
+    cmap : str or `~matplotlib.colors.Colormap`, optional
+        Color map of the counts. Masked pixels are orange.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        Empty figure to draw in. By default, a new one.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The figure with three panels: counts and predicted mean in the same
+        logarithmic scale, and the residual over the predicted scatter.
+
+    Examples
+    --------
+    >>> from astro_denoise.data import load_fermi_map
+    >>> from astro_denoise.estimation import plot_predictive, predict_image
+    >>> predicted = predict_image(load_fermi_map(), exposure=1.0, seed=1,
+    ...                           n_images=20)
+    >>> figure = plot_predictive(predicted)
+    >>> [ax.get_title() for ax in figure.axes[:4:2]]
+    ['counts', 'predicted mean']
+    """
+    figure = figure_for(figure, 12.0, 3.9)
+    from matplotlib.colors import LogNorm
+
+    wcs = grid_wcs()
+    seen = predicted.mean[predicted.valid]
+    norm = LogNorm(max(float(seen.min()), 0.3),
+                   max(float(predicted.counts.max()), 1.0))
+    pull = predicted.pull
+    rms = float(np.sqrt(np.nanmean(pull**2)))
+    counts = np.where(predicted.valid, predicted.counts, np.nan)
+    for number, (title, plane, options) in enumerate((
+            ('counts', np.maximum(counts, 0.1), {'norm': norm}),
+            ('predicted mean', predicted.mean, {'norm': norm}),
+            (f'residual over scatter, rms {rms:.2f}', pull,
+             {'vmin': -4, 'vmax': 4, 'cmap': colormap('RdBu_r')}))):
+        ax = figure.add_subplot(1, 3, number + 1, projection=wcs)
+        image = ax.imshow(plane, origin='lower', interpolation='nearest',
+                          **{'cmap': colormap(cmap), **options})
+        figure.colorbar(image, ax=ax, shrink=0.8)
+        ax.set_title(title)
+        label_axes(ax)
     return figure
 
 

@@ -258,12 +258,20 @@ def warn_of_counts(values, valid, unit, *, stacklevel=3):
         warnings.warn(msg, UnusualImageWarning, stacklevel=stacklevel)
 
 
-def check_counts_unit(unit):
+def check_counts_unit(unit, name='image'):
     """
     Raise ValueError if a unit is not one of counts.
+
+    Parameters
+    ----------
+    unit : `~astropy.units.Unit` or `None`
+        The unit.
+
+    name : str, optional
+        Name of the parameter, for the message.
     """
     if unit is not None and unit not in _COUNT_UNITS:
-        msg = (f'image must hold counts, got the unit '
+        msg = (f'{name} must hold counts, got the unit '
                f"'{unit}' (multiply rates by the exposure first)")
         raise ValueError(msg)
 

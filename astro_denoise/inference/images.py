@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from .answers import check_answers
 
-__all__ = ['denoise_images', 'denoises_images']
+__all__ = ['denoise_images', 'denoises_images', 'image_scores',
+           'takes_counts']
 
 # Images through a network at once.
 _BATCH = 64
@@ -32,6 +33,56 @@ def denoises_images(network):
         `False` for networks that are given a noise map, tile by tile.
     """
     return hasattr(network, 'denoise_images')
+
+
+def takes_counts(network):
+    """
+    Whether a network wants counts, not images of any scale.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        Any network of the task ``'denoise'``.
+
+    Returns
+    -------
+    answer : bool
+        `True` for networks of expected counts.
+    """
+    return getattr(network, 'takes_counts', False)
+
+
+@torch.inference_mode()
+def image_scores(network, values, valid, *, device):
+    """
+    Measure how unlike the training set of a network images are.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        With a method ``ood_score``.
+
+    values : 3D `~numpy.ndarray`
+        Shape (n, ny, nx), 0 where not valid.
+
+    valid : 3D bool `~numpy.ndarray`
+        Which pixels count.
+
+    device : `torch.device`
+        Where the network is.
+
+    Returns
+    -------
+    scores : 1D `~numpy.ndarray`
+        Shape (n,).
+    """
+    scores = []
+    for start in range(0, len(values), _BATCH):
+        part = slice(start, start + _BATCH)
+        scores.append(network.ood_score(*(
+            torch.from_numpy(plane[part].astype(np.float32)).to(device)
+            for plane in (values, valid))).cpu().numpy())
+    return np.concatenate(scores)
 
 
 @torch.inference_mode()
@@ -91,9 +142,11 @@ def denoise_images(network, values, valid, *, device, progress=None):
     noise = None
     for start in range(0, len(values), _BATCH):
         part = slice(start, start + _BATCH)
-        # Counts of any size: their maximum becomes 1.
-        scale = np.max(values[part], axis=(1, 2), keepdims=True)
-        scale = np.where(scale > 0, scale, 1)
+        scale = 1
+        if not takes_counts(network):
+            # Counts of any size: their maximum becomes 1.
+            scale = np.max(values[part], axis=(1, 2), keepdims=True)
+            scale = np.where(scale > 0, scale, 1)
         image, good = (F.pad(torch.from_numpy(plane.astype(np.float32)),
                              (0, margins[0], 0, margins[1])).to(device)
                        for plane in (values[part] / scale, valid[part]))

@@ -5,6 +5,7 @@ simulator's parameters, given an image of the Galactic Center.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch.nn import functional as F
@@ -17,7 +18,7 @@ _SIZE = 64
 
 # Blocks of the statistics that tell a strange image: pixels per side for
 # their means, and for their fluctuations.
-_MEAN_BLOCK, _VARIANCE_BLOCK = 8, 16
+MEAN_BLOCK, VARIANCE_BLOCK = 8, 16
 
 # Samples that go through the flow at once, which bounds the memory.
 _AT_ONCE = 2**18
@@ -64,6 +65,9 @@ class PosteriorNetwork(SkyContext):
         The segmenter that ``sources`` names, if it is at hand.
     """
 
+    #: How its images are simulated, for predictive checks.
+    simulated: ClassVar = {'tier': 'legacy'}
+
     #: Features are told apart by small differences of their means: the
     #: weights that make them are stored as they are.
     full_precision = ('enter.', 'blocks.')
@@ -86,8 +90,8 @@ class PosteriorNetwork(SkyContext):
         self.register_buffer('upper', torch.tensor(upper).float())
         self.register_buffer('integer', torch.tensor(integer))
         self.flow = spline_flow(len(lower), context, transforms)
-        n_statistics = ((_SIZE // _MEAN_BLOCK)**2
-                        + (_SIZE // _VARIANCE_BLOCK)**2)
+        n_statistics = ((_SIZE // MEAN_BLOCK)**2
+                        + (_SIZE // VARIANCE_BLOCK)**2)
         self.register_buffer('typical', torch.zeros(n_statistics))
         self.register_buffer('whitening', torch.eye(n_statistics))
         self.register_buffer('threshold', torch.tensor(math.inf))
@@ -120,20 +124,40 @@ class PosteriorNetwork(SkyContext):
         answers = torch.cat([
             standardize(self.patches(part)) @ first.weight.T
             for part in counts.split(250)])
+        network = PosteriorNetwork(**{**self.config, 'sources': None,
+                                      'rank': rank})
+        network.load_state_dict(self.narrowed(answers, rank))
+        return network.train(self.training)
+
+    def narrowed(self, answers, rank):
+        """
+        Make the weights of a network of a lower rank.
+
+        Parameters
+        ----------
+        answers : `torch.Tensor`
+            Shape (n, 256): what the first layer of the embedding makes of
+            typical images, without its bias.
+
+        rank : int
+            Number of components.
+
+        Returns
+        -------
+        state : dict of `torch.Tensor`
+            Weights.
+        """
+        first = self.embedding[1]
         vectors = torch.linalg.eigh(torch.cov(answers.T))[1][:, -rank:]
-        state = {name: tensor for name, tensor in self.state_dict().items()
-                 if not name.startswith('embedding.1.')}
         # What the other components are on average goes into the bias.
         mean = answers.mean(0)
-        state |= {
+        return {
+            **{name: tensor for name, tensor in self.state_dict().items()
+               if not name.startswith('embedding.1.')},
             'embedding.1.0.weight': vectors.T @ first.weight,
             'embedding.1.1.weight': vectors,
             'embedding.1.1.bias': (first.bias + mean
                                    - vectors @ (vectors.T @ mean))}
-        network = PosteriorNetwork(**{**self.config, 'sources': None,
-                                      'rank': rank})
-        network.load_state_dict(state)
-        return network.train(self.training)
 
     def log_prob(self, parameters, context):
         """
@@ -183,11 +207,34 @@ class PosteriorNetwork(SkyContext):
         samples : `torch.Tensor`
             Shape (n, n_samples, 6), within the priors.
         """
-        flow = self.flow(self.embed(counts))
-        base = torch.randn((n_samples, len(counts), len(self.lower)),
-                           generator=generator, device=counts.device)
-        n_rows = max(1, _AT_ONCE // len(counts))
-        normal = torch.cat([flow.transform.inv(self.spread * part)
+        return self.sampled(self.embed(counts), n_samples, generator)
+
+    def sampled(self, context, n_samples, generator=None):
+        """
+        Draw from the posteriors of contexts.
+
+        Parameters
+        ----------
+        context : `torch.Tensor`
+            Of `embed`.
+
+        n_samples : int
+            For each image.
+
+        generator : `torch.Generator`, optional
+            Source of random numbers.
+
+        Returns
+        -------
+        samples : `torch.Tensor`
+            Shape (n, n_samples, 6), within the priors.
+        """
+        from .spline_flow import inverted
+
+        base = torch.randn((n_samples, len(context), len(self.lower)),
+                           generator=generator, device=context.device)
+        n_rows = max(1, _AT_ONCE // len(context))
+        normal = torch.cat([inverted(self.flow, context, self.spread * part)
                             for part in base.split(n_rows)])
         share = torch.special.ndtr(normal.double())
         values = self.lower + share * (self.upper - self.lower).double()
@@ -213,10 +260,10 @@ class PosteriorNetwork(SkyContext):
             the fluctuations in 4x4 blocks.
         """
         image = counts[:, None]
-        mean = F.avg_pool2d(image, _MEAN_BLOCK)
+        mean = F.avg_pool2d(image, MEAN_BLOCK)
         near = self.box3 @ image @ self.box3.T
         power = F.avg_pool2d((image - near).square() / (near + 1.0),
-                             _VARIANCE_BLOCK)
+                             VARIANCE_BLOCK)
         return torch.cat([torch.log(mean + 0.1).flatten(1),
                           torch.log(power + 1e-2).flatten(1)], 1)
 
@@ -245,7 +292,7 @@ class PosteriorNetwork(SkyContext):
         return float(self.threshold)
 
     @torch.no_grad()
-    def learn_spread(self, counts, parameters, *, seed=0):
+    def learn_spread(self, contexts, parameters, *, seed=0):
         """
         Learn the width that posteriors must have.
 
@@ -254,8 +301,8 @@ class PosteriorNetwork(SkyContext):
 
         Parameters
         ----------
-        counts : `torch.Tensor`
-            Shape (n, 64, 64): images not trained on, in the thousands.
+        contexts : `torch.Tensor`
+            Of `embed`, of images not trained on, in the thousands.
 
         parameters : `torch.Tensor`
             Shape (n, 6).
@@ -267,8 +314,8 @@ class PosteriorNetwork(SkyContext):
         for spread in spreads:
             self.spread.fill_(spread)
             rng = torch.Generator().manual_seed(seed)
-            samples = torch.cat([self.sample(part, 150, rng)
-                                 for part in counts.split(250)])
+            samples = torch.cat([self.sampled(part, 150, rng)
+                                 for part in contexts.split(250)])
             rank = (samples < parameters[:, None]).float().mean(1)
             coverages.append(float(((rank - 0.5).abs() < 0.34135
                                     ).float().mean()))

@@ -33,9 +33,11 @@ _WEIGHTS = Path(__file__).parent / 'weights'
 _ARCHITECTURES = {
     'BlindSpotDenoiser': 'blind_spot',
     'CCDDenoiser': 'denoiser',
+    'ExpectedCounts': 'expected_counts',
     'MixedDenoiser': 'image_denoiser',
     'PosteriorNetwork': 'posterior',
     'SourceFinder': 'source_finder',
+    'SkyPosterior': 'sky_posterior',
     'SourceSegmenter': 'galactic_center',
     'SingleOutputCNN': 'paper',
     'MultiOutputCNN': 'paper',
@@ -45,6 +47,10 @@ _ARCHITECTURES = {
 
 # Former models, and what took their place.
 _REPLACED = {'ccd-stars': 'ccd-sources'}
+
+# Models of which there are recipes, whether or not they ship.
+_WITH_RECIPE = ('cnn-dm', 'cnn-dm-total', 'cnn-dm-disk-gc', 'gc-counts',
+                'unet-paper')
 
 # What keeps a file of weights from being used.
 _UNUSABLE = (OSError, WeightsError)
@@ -386,6 +392,11 @@ def _load_named(name, task):
     if not tasks and name in _REPLACED:
         msg = (f'the model {name!r} was replaced by {_REPLACED[name]!r}: '
                f'give model={_REPLACED[name]!r}')
+        raise ValueError(msg)
+    if not tasks and name in _WITH_RECIPE:
+        msg = (f'the model {name!r} does not come with the package: make it '
+               f'by "astro-denoise train --recipe {name} -o '
+               f'{name}.safetensors" and give the name of the file')
         raise ValueError(msg)
     if not tasks:
         msg = (f'there is no model {name!r}; known are '

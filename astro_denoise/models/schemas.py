@@ -95,7 +95,18 @@ _RANGES = _Field(
 
 # Task and configuration of each architecture. What is optional came later.
 _CNN = {'outputs': _NAMES, 'ranges': _RANGES}
+_POSTERIOR = {
+    'width': _integer(1, _WIDEST), 'n_blocks': _integer(0, 64),
+    'context': _integer(1, _WIDEST), 'transforms': _integer(1, 32),
+    'lower': _numbers(_N_PARAMETERS), 'upper': _numbers(_N_PARAMETERS),
+    'integer': _Field(
+        f'{_N_PARAMETERS} times true or false',
+        lambda value: _is_list(value, (_N_PARAMETERS,), _BOOL.fits)),
+    'rank': _Field(f'null, or an integer from 1 to {_WIDEST}',
+                   lambda value: value is None
+                   or _is_integer(value, 1, _WIDEST))}
 _SCHEMAS = {
+    'ExpectedCounts': ('denoise', {'widths': _WIDTHS}),
     'BlindSpotDenoiser': ('denoise', {
         'widths': _WIDTHS, 'n_components': _integer(0, 64),
         'top_skip': _BOOL, 'blur_pool': _BOOL, 'noise_mixture': _MIXTURE}),
@@ -114,17 +125,16 @@ _SCHEMAS = {
     'SingleOutputCNN': ('estimate', _CNN),
     'MultiOutputCNN': ('estimate', _CNN),
     'PosteriorNetwork': ('estimate', {
-        'width': _integer(1, _WIDEST), 'n_blocks': _integer(0, 64),
-        'context': _integer(1, _WIDEST), 'transforms': _integer(1, 32),
-        'lower': _numbers(_N_PARAMETERS), 'upper': _numbers(_N_PARAMETERS),
-        'integer': _Field(
-            f'{_N_PARAMETERS} times true or false',
-            lambda value: _is_list(value, (_N_PARAMETERS,), _BOOL.fits)),
+        **_POSTERIOR,
         'sources': _Field('null, or name and hash of a model',
-                          lambda value: value is None or _is_source(value)),
-        'rank': _Field(f'null, or an integer from 1 to {_WIDEST}',
-                       lambda value: value is None
-                       or _is_integer(value, 1, _WIDEST))})}
+                          lambda value: value is None or _is_source(value))}),
+    'SkyPosterior': ('estimate', {
+        **_POSTERIOR,
+        'exposure': _Field(
+            'two positive numbers that increase', lambda value: _is_list(
+                value, (2,), lambda each: _is_number(each, 1e-6, 1e6))
+            and _increases(value)),
+        'n_nuisances': _integer(2, 64)})}
 
 # Of the rest, only what is used is looked at.
 _METADATA = {

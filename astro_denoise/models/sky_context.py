@@ -13,10 +13,38 @@ from ..exceptions import WeightsError
 from .layers import Pointwise, Standardized, box_matrix, squashed, unshuffled
 from .sky_regions import N_SOURCE_PLANES, sky_regions, source_planes
 
-__all__ = ['SkyContext']
+__all__ = ['SkyContext', 'image_planes']
 
 _SIZE = 64
 _N_PLANES = 12
+
+
+def image_planes(image, near, wide):
+    """
+    Transform images of counts to planes of order one.
+
+    Parameters
+    ----------
+    image, near, wide : `torch.Tensor`
+        Shape (n, 1, 64, 64): counts, and their means over 3x3 and 9x9
+        pixels.
+
+    Returns
+    -------
+    planes : list of `torch.Tensor`
+        Eight of the same shape.
+    """
+    ring = (9.0 * near - image) / 8.0
+    noise = torch.rsqrt(wide + 1.0)
+    return [
+        0.3 * torch.sqrt(image + 0.375) - 1.0,
+        0.4 * torch.log(image + 1.0) - 1.0,
+        0.4 * torch.log(near + 1.0) - 1.0,
+        0.4 * torch.log(wide + 1.0) - 1.0,
+        squashed((image - ring) * torch.rsqrt(ring.abs() + 1.0)),
+        squashed((image - wide) * noise),
+        squashed(3.0 * (near - wide) * noise),
+        0.1 * torch.sqrt(wide) - 0.5]
 
 
 class SkyContext(nn.Module):
@@ -155,27 +183,37 @@ class SkyContext(nn.Module):
         image = counts[:, None]
         near = self.box3 @ image @ self.box3.T
         wide = self.box9 @ image @ self.box9.T
-        ring = (9.0 * near - image) / 8.0
-        noise = torch.rsqrt(wide + 1.0)
-        planes = torch.cat([
-            0.3 * torch.sqrt(image + 0.375) - 1.0,
-            0.4 * torch.log(image + 1.0) - 1.0,
-            0.4 * torch.log(near + 1.0) - 1.0,
-            0.4 * torch.log(wide + 1.0) - 1.0,
-            squashed((image - ring) * torch.rsqrt(ring.abs() + 1.0)),
-            squashed((image - wide) * noise),
-            squashed(3.0 * (near - wide) * noise),
-            0.1 * torch.sqrt(wide) - 0.5,
-            self.position.expand(len(image), -1, -1, -1)], 1)
-        planes = unshuffled(planes)
+        planes = [*image_planes(image, near, wide),
+                  self.position.expand(len(image), -1, -1, -1)]
+        features = self.features(planes, dtype)
+        with torch.autocast(features.device.type, enabled=False):
+            return (self.regions.flatten(1) @ features).flatten(1)
+
+    def features(self, planes, dtype=torch.float32):
+        """
+        Compute features of small patches.
+
+        Parameters
+        ----------
+        planes : sequence of `torch.Tensor`
+            Shapes (n, c, 64, 64).
+
+        dtype : `torch.dtype`, optional
+            Precision of the convolutions.
+
+        Returns
+        -------
+        features : `torch.Tensor`
+            Shape (n, 1024, width), of groups of 2x2 pixels.
+        """
+        planes = unshuffled(torch.cat(planes, 1))
         with torch.autocast(planes.device.type, dtype=torch.bfloat16,
                             enabled=dtype == torch.bfloat16):
             features = F.leaky_relu(self.enter(planes), 0.1, inplace=True)
             features = self.blocks(features)
         with torch.autocast(planes.device.type, enabled=False):
             # Channels are the last axis in memory.
-            features = features.permute(0, 2, 3, 1).flatten(1, 2).float()
-            return (self.regions.flatten(1) @ features).flatten(1)
+            return features.permute(0, 2, 3, 1).flatten(1, 2).float()
 
     def sources(self, counts, dtype=torch.float32):
         """

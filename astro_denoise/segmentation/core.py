@@ -27,7 +27,8 @@ from ..frames.provenance import table_meta
 from ..frames.results import nothing_valid
 from ..frames.scaling import scaled
 from ..frames.subclasses import copy_attributes, new_like
-from ..sky_maps.galactic_grid import celestial_wcs, position_planes
+from ..frames.unusual import warn_of_unusual
+from ..sky_maps.galactic_grid import SHAPE, celestial_wcs, position_planes
 
 __all__ = ['PointSourceFinder', 'PointSources', 'segment_point_sources']
 
@@ -64,9 +65,9 @@ class PointSources:
         ``x_centroid``, ``y_centroid``, ``sky_centroid`` where the input
         has a WCS, ``probability`` (the maximum), ``flux`` and
         ``flux_error`` in the unit of the input, and ``snr``, the
-        signal-to-noise ratio, see `~astro_denoise.segment_point_sources`.
-        In optical frames also ``x_centroid_error``, ``y_centroid_error``,
-        ``star_probability`` and ``artefact_probability``.
+        signal-to-noise ratio, see `~astro_denoise.segment_point_sources`;
+        ``x_centroid_error`` and ``y_centroid_error`` in pixels. In optical
+        frames also ``star_probability`` and ``artefact_probability``.
 
     threshold : float
         Pixels of sources, in optical frames sources, are more probable
@@ -211,7 +212,10 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
 
     UnusualImageWarning
         For the models for gamma rays, if unit, header, noise or level of
-        an image are those of an optical frame.
+        an image are those of an optical frame. For ``'galactic-center'``
+        and images on the grid of the simulator, if an image is unlike
+        those that the model was trained on, or its posterior cannot
+        reproduce it: fluxes may be several times wrong then.
 
     ProcessedFrameWarning
         If the frame was denoised before.
@@ -225,10 +229,13 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
     sources in it have, what the point-spread function took elsewhere
     included. A local maximum of this map is a source, and so is a pixel
     whose flux is above 2.5 times its error; the other pixels above the
-    threshold belong to the source that is reached by steepest ascent. Flux
-    and error of a source are those of its highest pixel: what is beside it
-    is the light of sources too faint to be told. The table holds these
-    too; ``snr`` above 3.8 makes a catalog of the bright ones, see the
+    threshold belong to the source that is reached by steepest ascent. In
+    counts, where one point source between pixels explains the light around
+    a bright maximum, position, flux, width and background are fitted, and
+    what else was found within 1.6 pixels is joined to it. Flux and error of
+    any other source are those of its highest pixel: what is beside it is the
+    light of sources too faint to be told. The table holds these too; ``snr``
+    above 3.8 makes a catalog of the bright ones, see the
     user guide.
 
     ``flux_error`` is the width of what is not known of the flux, the
@@ -349,6 +356,27 @@ def _frame_options(reader, gain, read_noise, purity, threshold,
         min_separation, n_pixels)
 
 
+def _warn_of_unusual(frame, position, model, runtime):
+    """
+    Check images on the grid with the posterior that the segmenter is of.
+    """
+    from ..inference.predictive import check_images
+    from ..models.registry import load_model
+
+    whole = frame.valid.all((1, 2))
+    if frame.values.shape[1:] != SHAPE or not whole.any() or not np.allclose(
+            position, position_planes(None, SHAPE), atol=1e-4):
+        return
+    if model.hash != load_model('galactic-center', task='segment').hash:
+        return
+    posterior = load_model('galactic-center', task='estimate')
+    network = runtime.place(posterior.network)
+    checks = check_images(network, frame.values[whole],
+                          device=runtime.device)
+    warn_of_unusual(checks[0], network.ood_threshold, checks[1], name='data',
+                    model=model.name, stacklevel=4)
+
+
 def _check_n_pixels(n_pixels):
     if isinstance(n_pixels, bool) or not isinstance(n_pixels,
                                                     int | np.integer):
@@ -447,6 +475,7 @@ class _Asked:
         check_counts(frame.values, frame.valid, 'data')
         warn_of_optical(frame, 'data', self.model.name, stacklevel=4)
         position = position_planes(self.wcs, frame.values.shape[1:])
+        _warn_of_unusual(frame, position, self.model, self.runtime)
         step = max(1, _STACK_PIXELS // frame.values[0].size)
         found = []
         for start in range(0, len(frame.values), step):
@@ -463,6 +492,7 @@ class _Asked:
     def _of_counts(self, frame, number, maps, index, threshold):
         """Collect the sources of an image, number ``index`` of the maps."""
         from .catalog import label_sources, measure_sources
+        from .psf_fit import refine_sources
 
         answers = maps.answers[:, index]
         # Without a height of its own, the map is one of whole sources.
@@ -475,6 +505,10 @@ class _Asked:
             threshold, own=own, n_pixels=self.n_pixels)
         catalog = measure_sources(labels, peaks, answers, whole=whole)
         maps.finish(index, catalog, peaks)
+        if maps.fitted:
+            catalog, labels = refine_sources(
+                catalog, labels, peaks, frame.values[number],
+                frame.valid[number])
         return self._finished(number, frame.valid[number], answers[:2],
                               labels, catalog, threshold, 0)
 

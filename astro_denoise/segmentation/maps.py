@@ -38,11 +38,15 @@ class SourceMaps:
     finish : callable
         ``finish(index, catalog, peaks)`` adds ``snr`` to the catalog of
         an image.
+
+    fitted : bool
+        Bright sources are to be fitted in the counts.
     """
 
     answers: np.ndarray
     height: np.ndarray | None
     finish: Callable
+    fitted: bool = False
 
 
 def source_maps(frame, part, network, position, *, runtime):
@@ -94,7 +98,7 @@ def _in_counts(frame, part, network, position, runtime):
     def finish(index, catalog, peaks):
         catalog['snr'] = catalog['flux'] / error[index].flat[peaks]
 
-    return SourceMaps(answers, answers[1], finish)
+    return SourceMaps(answers, answers[1], finish, fitted=True)
 
 
 def _by_document(frame, part, network, runtime):

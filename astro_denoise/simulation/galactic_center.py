@@ -11,8 +11,9 @@ import numpy as np
 from astropy.table import QTable
 
 from ..sky_maps.galactic_grid import grid_wcs
-from .legacy_sky import LegacySky
-from .nuisances import SkyNuisances
+from .exact_sky import ExactSky
+from .legacy_sky import HALF_WIDTH, PIXEL_SCALE, LegacySky
+from .nuisances import SkyNuisances, SkySettings
 from .random_numbers import RandomNumbers
 from .realistic_sky import RealisticSky
 
@@ -44,8 +45,10 @@ class GalacticCenterSimulator:
     ----------
     tier : {'fixed', 'legacy', 'realistic'}, optional
         ``'legacy'`` is the simulator of the source document, the gain
-        of 2.047 of its smoothing kernel included. ``'fixed'`` has a
-        normalized kernel and an exposure instead: the same images.
+        of 2.047 of its smoothing kernel included, and sources moved to
+        the middle of their pixels. ``'fixed'`` has a normalized kernel,
+        evaluated at the true position of each source, and an exposure
+        instead of the gain: the same levels and fluctuations.
         ``'realistic'`` has a generalized NFW profile integrated along
         the line of sight, source counts of a doubly broken power law,
         and the point-spread function of Fermi-LAT at 2 GeV.
@@ -63,9 +66,14 @@ class GalacticCenterSimulator:
         1.5; 1.2 by default.
 
     nuisances : bool, optional
-        Add what the formulas leave out and real skies have: an isotropic
+        Draw what the formulas fix and nobody knows of real skies: the
+        width and the wings of the point-spread function, the scale
+        heights of inverse Compton emission and gas, the mean flux of
+        sources and the slope of their counts, the normalization of the
+        templates; and add what the formulas leave out: an isotropic
         level, thin layers along the Galactic plane, and ripples on the
-        diffuse emission, different in each image.
+        diffuse emission. All are different in each image. Not for the
+        legacy tier.
 
     device : str or `torch.device`, optional
         Where to draw.
@@ -102,6 +110,9 @@ class GalacticCenterSimulator:
         if gamma is not None and tier != 'realistic':
             msg = f'gamma is for the realistic tier, got {gamma!r}'
             raise ValueError(msg)
+        if nuisances and tier == 'legacy':
+            msg = "nuisances must be False for the tier 'legacy', got True"
+            raise ValueError(msg)
         self.tier = tier
         self.rotation = bool(rotation)
         self.exposure = self._exposure_range(exposure)
@@ -111,7 +122,8 @@ class GalacticCenterSimulator:
             self._sky = RealisticSky(
                 gamma=1.2 if gamma is None else gamma, device=device)
         else:
-            self._sky = LegacySky(device=device)
+            sky = LegacySky if tier == 'legacy' else ExactSky
+            self._sky = sky(device=device)
         self._nuisances = (SkyNuisances(*self._sky.coordinates)
                            if nuisances else None)
 
@@ -196,8 +208,8 @@ class GalacticCenterSimulator:
         Raises
         ------
         TypeError, ValueError
-            If ``n`` is not a positive integer, or a parameter is
-            unknown, negative or of another length.
+            If ``n`` is not a positive integer, ``seed`` no integer or
+            negative, or a parameter is unknown, negative or of another length.
         """
         import torch
 
@@ -208,6 +220,10 @@ class GalacticCenterSimulator:
             msg = f'n must be at least 1, got {n}'
             raise ValueError(msg)
         given = self._given(parameters, n)
+        if seed is not None and (isinstance(seed, bool) or not isinstance(
+                seed, int | np.integer) or seed < 0):
+            msg = f'seed must be an integer, not negative, got {seed!r}'
+            raise ValueError(msg)
         if seed is None:
             seed = int(np.random.SeedSequence().entropy % 2**62)
 
@@ -218,7 +234,7 @@ class GalacticCenterSimulator:
                               **{name: column[start:stop]
                                  for name, column in given.items()})
             return {name: plane.cpu() for name, plane in drawn.items()
-                    if name not in ('expected', 'offsets')}
+                    if name not in ('expected', 'offsets', 'nuisances')}
 
         # Much of the drawing has no threads of its own in torch.
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -277,7 +293,52 @@ class GalacticCenterSimulator:
             given[name] = column
         return given
 
-    def draw(self, n, seed, *, components=False, **given):
+    def expected_light(self, x, y, flux):
+        """
+        Compute the counts expected of point sources at exposure 1.
+
+        Parameters
+        ----------
+        x, y : 1D array-like
+            Galactic longitude and latitude of the sources in degrees.
+
+        flux : 1D array-like
+            Counts of each source in all pixels.
+
+        Returns
+        -------
+        light : 2D `~numpy.ndarray`
+            Counts in each pixel, shape (64, 64); in the legacy tier of
+            sources in the middle of their pixels.
+
+        Examples
+        --------
+        >>> from astro_denoise.simulation import GalacticCenterSimulator
+        >>> simulator = GalacticCenterSimulator()
+        >>> light = simulator.expected_light([0.1], [3.2], [1000.0])
+        >>> print(f'{light.sum():.0f}')
+        1000
+        """
+        import torch
+
+        x, y, flux = (torch.as_tensor(np.atleast_1d(column),
+                                      dtype=torch.float32,
+                                      device=self.device)
+                      for column in (x, y, flux))
+        places = (torch.stack([x, y]) + HALF_WIDTH) / PIXEL_SCALE
+        if isinstance(self._sky, ExactSky):
+            light = self._sky.psf().light(places, flux, [len(flux)])
+        else:
+            inside = ((places >= 0) & (places < 64)).all(0)
+            plane = torch.zeros(64, 64, dtype=torch.float32,
+                                device=self.device)
+            column, row = places[:, inside].long()
+            plane.index_put_((row, column), flux[inside], accumulate=True)
+            light = self._sky.blur(plane[None, None])[0]
+        return light[0].cpu().numpy()
+
+    def draw(self, n, seed, *, components=False, nuisances=None,
+             exposure=None, centered=False, **given):
         """
         Draw images as tensors, for training.
 
@@ -292,6 +353,17 @@ class GalacticCenterSimulator:
         components : bool, optional
             Draw the component images too.
 
+        nuisances : `torch.Tensor`, optional
+            Shape (n, 6): shares of ``NUISANCE_NAMES`` that are not to be
+            drawn.
+
+        exposure : `torch.Tensor`, optional
+            Shape (n,): exposures that are not to be drawn.
+
+        centered : bool, optional
+            With nuisances: put all sources in the middle of their pixels,
+            which is quicker and has the same spectrum of fluctuations.
+
         **given : 1D `~numpy.ndarray`
             Parameters that are not to be drawn.
 
@@ -304,7 +376,8 @@ class GalacticCenterSimulator:
             counts without noise, ``offsets`` (n, 2, 64, 64) in x and y of
             the middle of the sources' light from that of the pixel, in
             pixels, and if wanted ``components`` (n, 6, 64, 64), with
-            nuisances seven of them.
+            nuisances seven of them; with nuisances also their shares,
+            ``nuisances`` (n, 6).
         """
         import torch
 
@@ -320,25 +393,35 @@ class GalacticCenterSimulator:
         if self.rotation:
             angle = 2.0 * math.pi * random.uniform(n)
         low, high = np.log(self.exposure)
-        exposure = torch.exp(low + (high - low) * random.uniform(n))
-
-        smooth, flux, moments = self._sky.draw(parameters, angle, random)
+        share = random.uniform(n)
+        if exposure is None:
+            exposure = torch.exp(low + (high - low) * share)
+        settings = None
         if self.nuisances:
-            extra, factor = self._nuisances.draw(angle, random)
-            smooth[:, 1:3] *= factor
-            smooth = torch.cat([smooth, extra / self.gain], 1)
+            settings = SkySettings.drawn(n, random, nuisances)
+            settings.centered |= centered
+
+        smooth, flux, moments, light = self._sky.draw(
+            parameters, angle, random, settings)
         gain = exposure[:, None, None, None] * self.gain
         drawn = {'parameters': parameters, 'sources': flux,
                  'offsets': moments / flux.sum(1, keepdim=True).clamp_min(
                      1e-6),
                  'angle': torch.rad2deg(angle), 'exposure': exposure}
+        blur = self._sky.blur
+        if self.nuisances:
+            drawn['nuisances'] = settings.shares
+            extra, factor = self._nuisances.draw(settings, angle, random)
+            smooth[:, 1:4] *= settings.normalization[:, :, None, None]
+            smooth[:, 1:3] *= factor
+            smooth = torch.cat([smooth, extra / self.gain], 1)
+            blur = self._sky.psf(settings).blur
         if components:
-            drawn['components'] = self._sky.blur(
-                torch.cat([smooth, flux], 1)) * gain
+            drawn['components'] = torch.cat([blur(smooth), light], 1) * gain
             expected = drawn['components'].sum(1)
         else:
-            total = smooth.sum(1, keepdim=True) + flux.sum(1, keepdim=True)
-            expected = (self._sky.blur(total) * gain)[:, 0]
+            expected = blur(smooth.sum(1, keepdim=True))
+            expected = ((expected[:, 0] + light.sum(1)) * gain[:, 0])
         drawn['expected'] = expected
         drawn['images'] = random.poisson(expected)
         return drawn

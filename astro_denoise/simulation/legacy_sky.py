@@ -69,7 +69,7 @@ class LegacySky:
         """
         return self._smoothing @ planes @ self._smoothing
 
-    def templates(self, x, y):
+    def templates(self, x, y, heights=(5.0, 5.0)):
         """
         Compute the expected counts per pixel of the smooth components.
 
@@ -77,6 +77,10 @@ class LegacySky:
         ----------
         x, y : `torch.Tensor`
             Galactic longitude and latitude in degrees.
+
+        heights : tuple of float or `torch.Tensor`, optional
+            Scale heights of inverse Compton emission and gas in degrees;
+            tensors have the shape (n, 1, 1).
 
         Returns
         -------
@@ -86,21 +90,39 @@ class LegacySky:
         """
         import torch
 
+        compton_height, gas_height = heights
         radius = torch.hypot(x, y)
         scale, shape = 5.0, 0.5
         dark_matter = 100.0 * torch.exp(
             (shape - 1.0) * torch.log(radius / scale) - radius / scale
         ) / (math.gamma(shape) * scale)
-        compton = 25.0 * torch.exp(-y.abs() / 5.0)
-        gas = 50.0 * torch.exp(-(x / 20.0)**2 - (y / 5.0)**2)
+        compton = 25.0 * torch.exp(-y.abs() / compton_height)
+        gas = 50.0 * torch.exp(-(x / 20.0)**2 - (y / gas_height)**2)
         north = 10.5 * (torch.cosh((x + 1.0) / 10.5) - 1.0) + 1.0
         south = -8.7 * (torch.cosh((x - 1.7) / 8.7) - 1.0) - 1.0
         bubbles = 3.0 * torch.where(
             y > 0, torch.sigmoid((y - north) / 0.6),
             torch.sigmoid((south - y) / 0.6))
-        return torch.stack([dark_matter, compton, gas, bubbles], -3)
+        return torch.stack(torch.broadcast_tensors(
+            dark_matter, compton, gas, bubbles), -3)
 
-    def draw(self, parameters, angle, random):
+    def _templates_at(self, angle, settings):
+        """Compute the templates of rotated skies."""
+        import torch
+
+        heights = {} if settings is None else {'heights': settings.heights}
+        if angle.any():
+            cos = torch.cos(angle)[:, None, None]
+            sin = torch.sin(angle)[:, None, None]
+            return self.templates(self._x * cos + self._y * sin,
+                                  self._y * cos - self._x * sin, **heights)
+        if heights:
+            return self.templates(self._x, self._y, **heights)
+        if self._upright is None:
+            self._upright = self.templates(self._x, self._y)
+        return self._upright.expand(len(angle), -1, -1, -1)
+
+    def draw(self, parameters, angle, random, settings=None):
         """
         Draw skies.
 
@@ -115,6 +137,10 @@ class LegacySky:
         random : `~astro_denoise.simulation.random_numbers.RandomNumbers`
             The source of random numbers.
 
+        settings : `~astro_denoise.simulation.nuisances.SkySettings`, \
+                optional
+            What is different from sky to sky.
+
         Returns
         -------
         smooth : `torch.Tensor`
@@ -127,31 +153,28 @@ class LegacySky:
         moments : `torch.Tensor`
             Shape (n, 2, 64, 64): flux of all sources times their x and y
             offset from the middle of the pixel, in pixels.
+
+        light : `torch.Tensor`
+            Shape (n, 2, 64, 64): flux of the sources of center and disk,
+            smoothed by the point-spread function.
         """
         import torch
 
         n = len(parameters)
-        if angle.any():
-            cos = torch.cos(angle)[:, None, None]
-            sin = torch.sin(angle)[:, None, None]
-            templates = self.templates(self._x * cos + self._y * sin,
-                                       self._y * cos - self._x * sin)
-        else:
-            if self._upright is None:
-                self._upright = self.templates(self._x, self._y)
-            templates = self._upright.expand(n, -1, -1, -1)
         amplitudes = parameters[:, :4, None, None]
-        smooth = templates * amplitudes
+        smooth = self._templates_at(angle, settings) * amplitudes
         noise = random.normal(n, N_PIXELS, N_PIXELS)
         ripples = self._gas_smoothing @ noise @ self._gas_smoothing
         smooth[:, 2] *= torch.exp(ripples / 8.0)
-        center, disk = (
+        populations = [
             self._point_sources(parameters[:, column], angle, random,
-                                positions)
+                                positions, settings)
             for column, positions in ((4, self._center_positions),
-                                      (5, self._disk_positions)))
-        return (smooth, torch.stack([center[:, 0], disk[:, 0]], 1),
-                center[:, 1:] + disk[:, 1:])
+                                      (5, self._disk_positions))]
+        maps = torch.stack([self._source_maps(n, *sources)
+                            for sources in populations], 1)
+        return (smooth, maps[:, :, 0], maps[:, :, 1:].sum(1),
+                self._source_light(n, populations, maps[:, :, 0], settings))
 
     def _center_positions(self, n, random):
         """Draw positions: radius ~ Gamma(1.5, 5 degrees), azimuth uniform."""
@@ -173,17 +196,18 @@ class LegacySky:
         y = -0.3 * _KPC * torch.log1p(-side.abs()) * torch.sign(side)
         return x, y
 
-    def _fluxes(self, n, random):
-        """Draw lognormal fluxes: mean 1 and sigma 1.2 of the logarithm."""
+    def _fluxes(self, n, random, slope=1.2):
+        """Draw lognormal fluxes: mean 1 of the logarithm, and its sigma."""
         import torch
 
-        return torch.exp(1.0 + 1.2 * random.normal(n))
+        return torch.exp(1.0 + slope * random.normal(n))
 
-    def _point_sources(self, numbers, angle, random, positions):
+    def _point_sources(self, numbers, angle, random, positions, settings):
         """
-        Draw maps of the flux of point sources and of its first moments.
+        Draw point sources; those outside the image are drawn anew.
 
-        Sources outside the image are drawn anew.
+        Returns the image that each is on, its place in pixels from the
+        corner of the image, and its flux.
         """
         import torch
 
@@ -208,8 +232,20 @@ class LegacySky:
                 missing = missing[~inside]
             if not len(missing):
                 break
+        if settings is None:
+            return owner, places, self._fluxes(len(owner), random)
+        flux = self._fluxes(len(owner), random, settings.slope[owner])
+        return owner, places, flux * settings.flux[owner]
+
+    def _source_maps(self, n, owner, places, flux):
+        """
+        Sum the flux of point sources in each pixel and its first moments.
+
+        Returns a tensor of the shape (n, 3, 64, 64).
+        """
+        import torch
+
         column, row = places.long()
-        flux = self._fluxes(len(owner), random)
         offset_x, offset_y = places - places.floor() - 0.5
         pixel = (owner * N_PIXELS + row) * N_PIXELS + column
         # Doubles, so that the order of the sums does not show.
@@ -219,3 +255,11 @@ class LegacySky:
                 for weight in (flux, flux * offset_x, flux * offset_y)]
         return torch.stack(maps).reshape(
             3, n, N_PIXELS, N_PIXELS).transpose(0, 1).float()
+
+    def _source_light(self, n, populations, flux, settings):
+        """
+        Smooth the light of point sources, shape (n, 2, 64, 64).
+
+        Here they are in the middle of their pixels.
+        """
+        return self.blur(flux)

@@ -8,7 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from .legacy_sky import HALF_WIDTH, N_PIXELS, PIXEL_SCALE, LegacySky
+from .exact_sky import ExactSky
+from .legacy_sky import HALF_WIDTH, N_PIXELS, PIXEL_SCALE
+from .point_spread import PointSpread, king_mixture
 
 __all__ = ['RealisticSky', 'nfw_squared_profile']
 
@@ -38,7 +40,6 @@ _MEAN_FLUX = math.exp(1.0 + 0.5 * 1.2**2)
 _CORE_SHARE = 0.748988
 _CORE, _TAIL = (0.428654, 7.82363), (0.715963, 3.61884)
 _PSF_SCALE = math.degrees(0.00456544)
-_PSF_RADIUS = 5  # pixels; 0.01 per cent of the light goes farther
 
 
 def nfw_squared_profile(angle, gamma):
@@ -154,50 +155,17 @@ def _alias_table(shares):
     return own, other
 
 
-@lru_cache
 def _psf():
     """
-    Compute where the light of a source in the middle pixel goes.
+    Write the point-spread function as Gaussians: shares, widths in pixels.
     """
-    def king(x, sigma, gamma):
-        return ((1.0 - 1.0 / gamma) / (2.0 * np.pi * sigma**2)
-                * (1.0 + x**2 / (2.0 * gamma * sigma**2))**-gamma)
-
-    steps = 24  # per pixel
-    line = (np.arange(-(_PSF_RADIUS + 1) * steps,
-                      (_PSF_RADIUS + 1) * steps + 1)) / steps
-    x = PIXEL_SCALE * np.hypot(line, line[:, np.newaxis]) / _PSF_SCALE
-    psf = (_CORE_SHARE * king(x, *_CORE)
-           + (1.0 - _CORE_SHARE) * king(x, *_TAIL))
-    # Averaged over the pixel of the source and that of the photon.
-    number = np.arange(-_PSF_RADIUS, _PSF_RADIUS + 1)
-    weight = np.clip(1.0 - np.abs(line - number[:, np.newaxis]), 0.0, None)
-    kernel = weight @ psf @ weight.T
-    return kernel / kernel.sum()
-
-
-@lru_cache
-def _psf_bands():
-    """
-    Make pairs of matrices that convolve columns and rows of an image.
-
-    Their sum is the convolution with the point-spread function, to a
-    rounding of single precision.
-    """
-    kernel = _psf()
-    columns, strengths, rows = np.linalg.svd(kernel)
-    n_pairs = int((strengths > 1e-7 * strengths[0]).sum())
-    pixel = np.arange(N_PIXELS)
-    step = pixel - pixel[:, np.newaxis] + _PSF_RADIUS
-    inside = (step >= 0) & (step < len(kernel))
-    step = np.clip(step, 0, len(kernel) - 1)
-    bands = np.zeros((2, n_pairs, N_PIXELS, N_PIXELS))
-    for pair in range(n_pairs)[::-1]:
-        column = strengths[pair] * columns[:, pair]
-        bands[0, n_pairs - 1 - pair] = np.where(inside, column[step], 0.0)
-        bands[1, n_pairs - 1 - pair] = np.where(inside, rows[pair][step],
-                                                0.0).T
-    return bands
+    shares, widths = [], []
+    for share, king, n_terms in ((_CORE_SHARE, _CORE, 2),
+                                 (1.0 - _CORE_SHARE, _TAIL, 3)):
+        parts = king_mixture(*king, n_terms)
+        shares.extend(share * parts[0])
+        widths.extend(parts[1] * _PSF_SCALE / PIXEL_SCALE)
+    return np.array(shares), np.array(widths)
 
 
 @lru_cache
@@ -222,7 +190,7 @@ def _source_counts():
     return shares, _MEAN_FLUX * numbers.sum() / integrals(1.0).sum()
 
 
-class RealisticSky(LegacySky):
+class RealisticSky(ExactSky):
     """
     Draw a sky with dark matter, sources and blur as they are observed.
 
@@ -261,7 +229,29 @@ class RealisticSky(LegacySky):
         self._share = tensor(share)
         own, other = _disk()
         self._own, self._other = tensor(own), tensor(other, torch.int64)
-        self._bands = [tensor(band) for band in _psf_bands()]
+        self._psf = PointSpread(*(tensor(part)[None] for part in _psf()),
+                                integrated=True)
+
+    def psf(self, settings=None):
+        """
+        Return the point-spread functions of skies.
+
+        Parameters
+        ----------
+        settings : `~astro_denoise.simulation.nuisances.SkySettings`, \
+                optional
+            What is different from sky to sky.
+
+        Returns
+        -------
+        psf : `~astro_denoise.simulation.point_spread.PointSpread`
+            The functions.
+        """
+        if settings is None:
+            return self._psf
+        widths = self._psf.widths * settings.stretch[:, None]
+        return PointSpread(self._psf.shares.expand_as(widths), widths,
+                           integrated=True)
 
     def blur(self, planes):
         """
@@ -277,11 +267,9 @@ class RealisticSky(LegacySky):
         smoothed : `torch.Tensor`
             Same shape.
         """
-        columns, rows = self._bands
-        return sum(column @ planes @ row for column, row in
-                   zip(columns, rows, strict=True))
+        return self._psf.blur(planes)
 
-    def templates(self, x, y):
+    def templates(self, x, y, heights=(5.0, 5.0)):
         """
         Expected counts per pixel of the smooth components.
 
@@ -290,6 +278,9 @@ class RealisticSky(LegacySky):
         x, y : `torch.Tensor`
             Galactic longitude and latitude in degrees.
 
+        heights : tuple of float or `torch.Tensor`, optional
+            Scale heights of inverse Compton emission and gas in degrees.
+
         Returns
         -------
         templates : `torch.Tensor`
@@ -297,7 +288,7 @@ class RealisticSky(LegacySky):
             over each pixel, whatever the rotation), inverse Compton, gas
             (without its ripples) and bubbles.
         """
-        templates = super().templates(x, y)
+        templates = super().templates(x, y, heights)
         templates[..., 0, :, :] = self._halo
         return templates
 
@@ -327,8 +318,8 @@ class RealisticSky(LegacySky):
         x, y = _CELL * (cell + place.abs()) * torch.sign(place)
         return x, y
 
-    def _fluxes(self, n, random):
-        """Draw fluxes from a doubly broken power law."""
+    def _fluxes(self, n, random, slope=None):
+        """Draw fluxes from a doubly broken power law, whatever the slope."""
         import torch
 
         shares, scale = _source_counts()

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from ..exceptions import needs_extra
 from .galactic_grid import FIELD, SHAPE, galactic_degrees, grid_wcs
 
-__all__ = ['onto_grid']
+__all__ = ['onto_grid', 'valid_onto_grid']
 
 # Degrees by which pixel centres may miss those of the grid and be on it.
 _ON_GRID = 1e-3
@@ -52,17 +52,9 @@ def onto_grid(counts, wcs, name):
     flipped = _on_grid(counts, wcs)
     if flipped is not None:
         return flipped
-    with needs_extra('galactic', "to put an image on the model's grid"):
-        from reproject import reproject_exact
-
     counts, wcs = _near_field(counts, wcs, name)
-    area = _pixel_areas(wcs, counts.shape)
-    grid = grid_wcs()
-    grid.wcs.crpix = grid.wcs.crpix + np.array([1.0, 0.7]) * _NUDGE
-    grid.wcs.cdelt = grid.wcs.cdelt * (1.0 - 1e-3 * _NUDGE)
-    with np.errstate(invalid='ignore'):
-        density, cover = reproject_exact((counts / area, wcs), grid,
-                                         shape_out=SHAPE)
+    density, cover = _resampled(counts / _pixel_areas(wcs, counts.shape),
+                                wcs)
     covered = np.mean(cover > _COVERED)
     if not (cover > 0).any():
         raise ValueError(_outside(name))
@@ -72,6 +64,45 @@ def onto_grid(counts, wcs, name):
                f'Centre, its WCS covers {100 * covered:.0f} per cent')
         raise ValueError(msg)
     return density * _pixel_areas(grid_wcs(), SHAPE)
+
+
+def valid_onto_grid(valid, wcs, name):
+    """
+    Bring the valid pixels of an image onto the grid of the models.
+
+    Parameters
+    ----------
+    valid : 2D bool `~numpy.ndarray`
+        Pixels that count.
+
+    wcs : WCS object
+        Coordinates of the image.
+
+    name : str
+        Name of the parameter, for messages.
+
+    Returns
+    -------
+    valid : 2D bool `~numpy.ndarray`
+        Pixels of the grid that valid ones cover.
+    """
+    flipped = _on_grid(valid, wcs)
+    if flipped is not None or valid.all():
+        return np.ones(SHAPE, bool) if flipped is None else flipped
+    valid, wcs = _near_field(valid, wcs, name)
+    return _resampled(valid.astype(float), wcs)[0] > _COVERED
+
+
+def _resampled(density, wcs):
+    """Bring a density onto the grid; also gives what is covered."""
+    with needs_extra('galactic', "to put an image on the model's grid"):
+        from reproject import reproject_exact
+
+    grid = grid_wcs()
+    grid.wcs.crpix = grid.wcs.crpix + np.array([1.0, 0.7]) * _NUDGE
+    grid.wcs.cdelt = grid.wcs.cdelt * (1.0 - 1e-3 * _NUDGE)
+    with np.errstate(invalid='ignore'):
+        return reproject_exact((density, wcs), grid, shape_out=SHAPE)
 
 
 def _outside(name):

@@ -6,9 +6,10 @@ Tests of `denoise` with the models for gamma-ray images.
 import numpy as np
 import pytest
 from astropy.nddata import CCDData
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise import denoise, load_model
+from astro_denoise.exceptions import CountsWarning, UnusualImageWarning
 from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
 from astro_denoise.simulation.image_noise import IMAGE_NOISES, add_image_noise
 
@@ -106,3 +107,44 @@ def test_dask_is_refused(images):
 
 def test_noises_of_the_shipped_model():
     assert set(IMAGE_NOISES) < set(load_model('gc-mixed').network.noises)
+
+
+@pytest.mark.parametrize('tier', ['legacy', 'fixed', 'realistic'])
+def test_expected_counts(tier):
+    drawn = GalacticCenterSimulator(tier, exposure=(0.3, 2.0)).draw(24, 9)
+    counts, truth = (drawn[name].numpy() for name in ('images', 'expected'))
+    result, sigma = denoise(counts, 'gc-counts', return_uncertainty=True)
+    assert_allclose(result.sum((1, 2)), counts.sum((1, 2)), rtol=1e-4)
+    assert error(result, truth) < 0.8 * error(counts, truth)
+    # Where there are few counts, most of the noise goes.
+    faint = truth < 10
+    assert error(result[faint], truth[faint]) < 0.25 * error(
+        counts[faint], truth[faint])
+    assert 0.9 < ((result - truth) / sigma).std() < 1.1
+
+
+def test_expected_counts_behind_a_mask():
+    counts = GalacticCenterSimulator().sample(1, seed=8)[0][0][:50, :61]
+    mask = np.zeros(counts.shape, bool)
+    mask[20:24, 30:40] = True
+    ccd = CCDData(counts, unit='count', mask=mask)
+    result = denoise(ccd, 'gc-counts')
+    assert result.data.shape == counts.shape
+    assert_array_equal(result.mask, mask)
+    assert np.isfinite(result.data).all()
+    assert result.data[~mask].sum() == pytest.approx(counts[~mask].sum(),
+                                                     rel=1e-4)
+    other = CCDData(np.where(mask, 1e4, counts), unit='count', mask=mask)
+    assert_array_equal(denoise(other, 'gc-counts').data, result.data)
+
+
+def test_counts_that_the_model_does_not_know():
+    counts = GalacticCenterSimulator(exposure=0.02).sample(3, seed=8)[0]
+    with pytest.warns(UnusualImageWarning, match="'gc-counts' was trained"):
+        denoise(counts, 'gc-counts')
+    with pytest.warns(CountsWarning, match='not integers'):
+        denoise(GalacticCenterSimulator().sample(1, seed=8)[0] + 0.5,
+                'gc-counts')
+    with pytest.raises(ValueError, match='data must hold counts, which are '
+                       'not negative'):
+        denoise(counts - 5.0, 'gc-counts')

@@ -75,7 +75,7 @@ def test_spread_is_learnt(network, counts):
         counts[index:index + 1], 1, torch.Generator().manual_seed(index))[0, 0]
         for index in range(len(counts))])
     samples[:, 4:] += 0.5
-    other.learn_spread(counts, samples)
+    other.learn_spread(network.embed(counts), samples)
     assert abs(float(other.spread) - 1.0) < 0.15
     other.spread.fill_(2.0)
     wide = other.sample(counts[:1], 2000, torch.Generator().manual_seed(1))

@@ -107,16 +107,18 @@ def test_catalog(counts):
     catalog = found.catalog
     assert isinstance(catalog, QTable)
     assert catalog.colnames == ['label', 'x_centroid', 'y_centroid',
-                                'probability', 'flux', 'flux_error', 'snr']
+                                'probability', 'flux', 'flux_error', 'snr',
+                                'x_centroid_error', 'y_centroid_error']
     assert_array_equal(catalog['label'], found.segmentation.labels)
     bright = catalog[catalog['flux'] > 8 * catalog['flux_error']]
     bright.sort('flux')
     expected = sorted(SOURCES, key=lambda source: source[2])
     assert len(bright) == len(expected)
     for row, (x, y, flux) in zip(bright, expected, strict=True):
-        assert row['x_centroid'] == pytest.approx(x + 0.25, abs=0.8)
-        assert row['y_centroid'] == pytest.approx(y, abs=0.6)
-        assert row['flux'] == pytest.approx(flux, rel=0.4)
+        # Fitted in the counts, whatever the network says.
+        assert row['x_centroid'] == pytest.approx(x, abs=0.3)
+        assert row['y_centroid'] == pytest.approx(y, abs=0.3)
+        assert row['flux'] == pytest.approx(flux, rel=0.2)
         assert row['probability'] > 0.99
         assert found.segmentation.data[round(y), round(x)] == row['label']
     for row in catalog:

@@ -26,9 +26,10 @@ def skies():
     """
     Simulated images, their parts, and what the shipped model finds.
     """
-    images, _, sources, parts = GalacticCenterSimulator().sample(
-        30, seed=77, components=True)
-    flux = GalacticCenterSimulator().gain * (sources['gc'] + sources['disk'])
+    simulator = GalacticCenterSimulator('legacy')
+    images, _, sources, parts = simulator.sample(30, seed=77,
+                                                 components=True)
+    flux = simulator.gain * (sources['gc'] + sources['disk'])
     return images, flux, sum(parts.values()), segment_point_sources(images)
 
 

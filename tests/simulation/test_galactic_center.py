@@ -11,13 +11,14 @@ import torch
 from astropy.table import QTable
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import convolve
+from scipy.special import ndtri
 from scipy.stats import kstest
 
 from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
+from astro_denoise.simulation.nuisances import SkySettings
+from astro_denoise.simulation.random_numbers import RandomNumbers
 from astro_denoise.simulation.realistic_sky import (
-    RealisticSky,
     _alias_table,
-    _psf,
     nfw_squared_profile,
 )
 
@@ -100,12 +101,65 @@ def test_legacy_kernel_is_not_normalised():
     assert_array_equal(blurred, 0)
 
 
-def test_fixed_is_distributed_as_legacy(legacy):
+def test_fixed_has_the_sky_and_the_spectrum_of_legacy(legacy):
     images, parameters, sources = GalacticCenterSimulator('fixed').sample(
         300, seed=1)
-    assert_array_equal(images, legacy[0])
     assert_array_equal(sources['gc'], legacy[2]['gc'])
     assert_array_equal(parameters['a_dm'], legacy[1]['a_dm'])
+    assert images.mean() == pytest.approx(legacy[0].mean(), rel=1e-3)
+
+    def differences(counts, axis):
+        return np.abs(np.diff(np.sqrt(counts), axis=axis)).mean()
+
+    for axis in (1, 2):
+        assert differences(images, axis) == pytest.approx(
+            differences(legacy[0], axis), rel=0.04)
+
+
+def gaussian(x, y):
+    """Compute the point-spread function of the fixed tier."""
+    plane = np.exp(-0.5 * ((LINE - x)**2 + (LINE[:, None] - y)**2)
+                   / (0.8 / 3)**2)
+    return plane / plane.sum()
+
+
+def king(x, y, steps=24):
+    """Integrate the point-spread function of Fermi-LAT over pixels."""
+    line = (np.arange(64 * steps) + 0.5) / steps * 0.46875 - 15
+    radius = np.hypot(line - x, (line - y)[:, None]) / np.degrees(0.00456544)
+    density = 0.0
+    for share, sigma, gamma in ((0.748988, 0.428654, 7.82363),
+                                (0.251012, 0.715963, 3.61884)):
+        density = density + share * (1 - 1 / gamma) / (
+            2 * np.pi * sigma**2) * (
+                1 + radius**2 / (2 * gamma * sigma**2))**-gamma
+    plane = density.reshape(64, steps, 64, steps).sum((1, 3))
+    return plane / plane.sum()
+
+
+@pytest.mark.parametrize(('tier', 'psf', 'atol'), [
+    ('fixed', gaussian, 1e-5), ('realistic', king, 4e-3)])
+@pytest.mark.parametrize('place', [
+    (0.234, 0.234), (0.0, 0.0), (3.03, -7.31), (0.0, 5.5)])
+def test_sources_are_where_they_are(tier, psf, atol, place):
+    light = GalacticCenterSimulator(tier).expected_light(
+        [place[0]], [place[1]], [1.0])
+    assert_allclose(light, psf(*place), atol=atol)
+    assert light.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_legacy_sources_are_in_the_middle_of_pixels():
+    light = GalacticCenterSimulator('legacy').expected_light(
+        [0.01], [0.4], [1.0])
+    assert_allclose(light, gaussian(0.234375, 0.234375), atol=1e-4)
+
+
+def test_light_of_several_sources():
+    simulator = GalacticCenterSimulator()
+    light = simulator.expected_light([1.0, -20.0, 3.1], [0.1, 0.0, 2.0],
+                                     [5.0, 1e6, 7.0])
+    assert_allclose(light, 5 * gaussian(1.0, 0.1) + 7 * gaussian(3.1, 2.0),
+                    atol=1e-4)
 
 
 @pytest.mark.parametrize(('name', 'formula'), [
@@ -161,32 +215,51 @@ def test_components_add_up(tier):
     assert_allclose(level, level[0], rtol=1e-4)
 
 
-@pytest.mark.parametrize('tier', TIERS)
+@pytest.mark.parametrize('tier', ['fixed', 'realistic'])
 def test_nuisances(tier):
-    plain, real = (GalacticCenterSimulator(tier, nuisances=nuisances)
-                   for nuisances in (False, True))
-    *_, parts = plain.sample(200, seed=4, components=True)
-    images, _, _, others = real.sample(200, seed=4, components=True)
+    real = GalacticCenterSimulator(tier, nuisances=True)
+    images, table, _, others = real.sample(200, seed=4, components=True)
     assert list(others) == [*COMPONENTS[:4], 'extra', *COMPONENTS[4:]]
-    # What has parameters of interest stays as it was.
-    for name in ('dm', 'bubbles', 'gc', 'disk'):
-        assert_array_equal(others[name], parts[name])
-    added = others['extra'].max((1, 2)) > 0
-    assert 0.75 < added.mean() < 0.95
-    for name in ('ic', 'pi0'):
-        assert_allclose(others[name][~added], parts[name][~added], rtol=1e-6)
-        ratio = others[name][added] / parts[name][added]
-        assert 0.1 < np.log(ratio).std() < 0.6
-        assert ratio.mean() == pytest.approx(1.0, abs=0.05)
+    # Nothing is put on dark matter, but another point-spread function.
+    template = components(tier, a_dm=1.0)['dm'][0].sum()
+    assert_allclose(others['dm'].sum((1, 2)) / table['a_dm'], template,
+                    rtol=0.03)
     # A level everywhere, and layers that are brightest in the plane.
-    extra = others['extra'][added]
-    assert (extra[:, 2:-2, 2:-2] >= 0).all()
+    extra = others['extra']
+    assert (extra[:, 4:-4, 4:-4] >= 0).all()
     level = extra[:, abs(LINE) > 12].mean((1, 2))
     plane = extra[:, abs(LINE) < 1].mean((1, 2))
-    assert level.max() < 40
-    assert np.median(plane / level) > 3
-    pulls = (images - sum(others.values())) / np.sqrt(sum(others.values()))
+    assert 10 < level.max() < 40
+    assert 0.35 < (plane > 1.5 * level).mean() < 0.7
+    expected = sum(others.values())
+    pulls = (images - expected) / np.sqrt(expected)
     assert pulls.std() == pytest.approx(1, abs=0.01)
+
+
+def test_given_nuisances():
+    simulator = GalacticCenterSimulator(nuisances=True)
+    shares = torch.full((2, 6), 0.5)
+    shares[1] = torch.tensor([0.9, 1.0, 0.2, 0.9, 0.95, 0.6])
+    drawn = simulator.draw(2, 3, nuisances=shares, exposure=torch.tensor(
+        [1.0, 2.0]), components=True, a_ic=np.ones(2), a_pi0=np.ones(2))
+    assert_array_equal(drawn['nuisances'], shares)
+    assert_array_equal(drawn['exposure'], [1.0, 2.0])
+    settings = SkySettings.drawn(2, RandomNumbers.seeded(1), shares)
+    assert settings.isotropic.flatten().tolist() == [6.25, 25.0]
+    heights = [height.flatten().tolist() for height in settings.heights]
+    assert heights[0][0] == pytest.approx(5)
+    assert heights[1][1] == pytest.approx(5 * np.exp(0.4 * ndtri(0.2)))
+    assert settings.flux[0] == pytest.approx(1)
+    assert settings.flux[1] > 1.4
+    # The share of emission far from the plane tells the scale height.
+    ratio = [float(plane[abs(LINE) > 9].mean() / plane[abs(LINE) < 3].mean())
+             for plane in drawn['components'][:, 1].numpy()]
+    assert ratio[1] > 1.5 * ratio[0]
+
+
+def test_no_nuisances_of_the_legacy_tier():
+    with pytest.raises(ValueError, match='nuisances must be False'):
+        GalacticCenterSimulator('legacy', nuisances=True)
 
 
 def test_nuisances_are_rotated_with_the_sky():
@@ -351,26 +424,23 @@ def test_gamma():
     assert centres[0].sum() == pytest.approx(centres[1].sum(), rel=0.02)
 
 
-def test_point_spread_function_of_fermi():
-    simulator = GalacticCenterSimulator('realistic')
-    point = torch.zeros(1, 2, 64, 64)
-    point[0, 1, 30, 30] = 1.0
-    blurred = simulator._sky.blur(point)[0].numpy()
-    assert (blurred[0] == 0).all()
-    assert blurred[1].sum() == pytest.approx(1, abs=1e-5)
-    # The same by drawing photons: King functions have a closed quantile.
+def test_photons_fall_as_the_point_spread_function_of_fermi_says():
+    # King functions have a closed quantile.
     rng = np.random.default_rng(1)
     n = 400_000
     core = rng.random(n) < 0.748988
     sigma = np.where(core, 0.428654, 0.715963)
     gamma = np.where(core, 7.82363, 3.61884)
-    radius = (np.degrees(0.00456544) / 0.46875
+    radius = (np.degrees(0.00456544)
               * np.sqrt(2 * gamma * sigma**2
                         * (rng.random(n)**(1 / (1 - gamma)) - 1)))
     azimuth = 2 * np.pi * rng.random(n)
-    x, y = rng.random((2, n)) + radius * [np.cos(azimuth), np.sin(azimuth)]
-    drawn = np.histogram2d(y, x, bins=[np.arange(-2, 4)] * 2)[0] / n
-    assert_allclose(blurred[1, 28:33, 28:33], drawn, atol=0.003)
+    x, y = 0.17 + radius * [np.cos(azimuth), np.sin(azimuth)]
+    edges = np.append(LINE - 0.234375, 15)
+    drawn = np.histogram2d(y, x, bins=[edges] * 2)[0] / n
+    light = GalacticCenterSimulator('realistic').expected_light(
+        [0.17], [0.17], [1.0])
+    assert_allclose(light, drawn, atol=0.004)
 
 
 def test_wcs():
@@ -391,6 +461,13 @@ def test_bad_number(n):
 def test_number_of_wrong_type(n):
     with pytest.raises(TypeError, match=f'n must be an integer, got {n!r}'):
         GalacticCenterSimulator().sample(n)
+
+
+@pytest.mark.parametrize('seed', ['x', 1.5, True, -1])
+def test_bad_seed(seed):
+    with pytest.raises(ValueError, match=f'seed must be an integer, not '
+                       f'negative, got {seed!r}'):
+        GalacticCenterSimulator().sample(1, seed=seed)
 
 
 @pytest.mark.parametrize(('options', 'match'), [
@@ -415,12 +492,24 @@ def test_bad_parameters(parameters):
         GalacticCenterSimulator().sample(1, parameters=parameters)
 
 
-def test_realistic_blur_is_a_convolution():
+@pytest.mark.parametrize('tier', TIERS)
+def test_blur_is_a_convolution(tier):
+    simulator = GalacticCenterSimulator(tier)
+    kernel = simulator.expected_light(*[[-0.234375]] * 2, [1.0])
     plane = np.random.default_rng(1).random((64, 64), np.float32)
     plane[3, 60] = 1000.0
-    expected = convolve(plane.astype(float), _psf(), mode='constant')
-    blurred = RealisticSky().blur(torch.from_numpy(plane)[None, None])
-    assert_allclose(blurred[0, 0], expected, rtol=1e-5, atol=1e-4)
+    expected = convolve(plane.astype(float), kernel[20:43, 20:43],
+                        mode='constant')
+    blurred = simulator._sky.blur(torch.from_numpy(plane)[None, None])
+    assert_allclose(blurred[0, 0], expected, rtol=2e-3, atol=1e-3)
+
+
+def test_sources_in_the_middle_of_pixels():
+    simulator = GalacticCenterSimulator(nuisances=True)
+    exact, centered = (simulator.draw(8, 3, centered=centered)['expected']
+                       for centered in (False, True))
+    assert_allclose(centered.mean((1, 2)), exact.mean((1, 2)), rtol=0.01)
+    assert not np.allclose(centered, exact, rtol=0.01)
 
 
 def test_alias_table():

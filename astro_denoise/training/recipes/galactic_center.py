@@ -77,7 +77,7 @@ class PosteriorRecipe(Recipe):
                                 'hash': segmenter.hash},
             schedule, run, n_skies)
         found = calibrate_posterior(
-            network, GalacticCenterSimulator('fixed'), run.seed)
+            network, GalacticCenterSimulator('legacy'), run.seed)
         return TrainedNetwork(network, log, {'n_steps': schedule.n_steps},
                               found)
 
@@ -148,7 +148,7 @@ class PairRecipe(Recipe):
         schedule = self.schedule.with_steps(n_steps)
         network = self._begun(run, schedule.n_steps / self.schedule.n_steps,
                               n_skies)
-        simulator = GalacticCenterSimulator('fixed')
+        simulator = GalacticCenterSimulator('legacy')
         log = []
         each = schedule.with_steps(
             max(schedule.n_steps // len(self.batch_sizes), 1))

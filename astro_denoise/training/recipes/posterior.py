@@ -61,7 +61,7 @@ def train_posterior(model, schedule, run=None, *, batch_size=64,
 
     simulator : `~astro_denoise.simulation.GalacticCenterSimulator`, \
             optional
-        Simulator of the images; one of the tier ``'fixed'`` by default.
+        Simulator of the images; one of the tier ``'legacy'`` by default.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def train_posterior(model, schedule, run=None, *, batch_size=64,
         The training log.
     """
     if simulator is None:
-        simulator = GalacticCenterSimulator('fixed')
+        simulator = GalacticCenterSimulator('legacy')
 
     def make_batch(seed):
         drawn = simulator.draw(batch_size, seed)
@@ -173,7 +173,7 @@ def draw_features(network, n_images, run=None, *, name='features'):
     from tqdm import tqdm
 
     run = run or Run()
-    simulator = GalacticCenterSimulator('fixed')
+    simulator = GalacticCenterSimulator('legacy')
     network.eval()
     configuration = {'method': 'features', 'model': network.config,
                      'weights': _digest(network), 'seed': run.seed}
@@ -380,7 +380,9 @@ def calibrate_posterior(network, simulator, seed):
     counts, truth = held_out_images(simulator, 10_000, VALIDATION_SEED + seed)
     network.learn_statistics(counts)
     truth[:, 4:] += 0.5
-    network.learn_spread(counts[:8000], truth[:8000])
+    contexts = torch.cat([network.embed(part)
+                          for part in counts[:8000].split(250)])
+    network.learn_spread(contexts, truth[:8000])
     truth = truth[:1000]
     rng = torch.Generator().manual_seed(seed)
     samples = torch.cat([network.sample(part, 500, rng)

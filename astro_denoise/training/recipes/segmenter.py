@@ -37,8 +37,8 @@ class SkySampler:
     def __init__(self, *, batch_size=64, other_share=0.25):
         self.n_other = round(other_share * batch_size)
         self.n_standard = batch_size - self.n_other
-        self._standard = GalacticCenterSimulator('fixed')
-        self._other = GalacticCenterSimulator('fixed', rotation=True,
+        self._standard = GalacticCenterSimulator('legacy')
+        self._other = GalacticCenterSimulator('legacy', rotation=True,
                                               exposure=(0.2, 4.0))
         line = (np.arange(64) - 31.5) * 0.46875 / 15.0
         y, x = np.meshgrid(line, line, indexing='ij')

@@ -7,6 +7,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ...inference.devices import Runtime
@@ -98,8 +99,9 @@ def train_shipped(name, output, *, seed=1, checkpoint=None, n_steps=None,
     ------
     ValueError
         If there is no such recipe, ``output`` has another ending, a
-        number is not positive, or ``n_skies`` is given for a recipe that
-        draws skies anew for every step.
+        number is not positive, ``seed`` no integer or negative, or
+        ``n_skies`` is given for a recipe that draws skies anew for every
+        step.
 
     OSError
         If the weights or the log exist, or cannot be written.
@@ -127,6 +129,10 @@ def train_shipped(name, output, *, seed=1, checkpoint=None, n_steps=None,
     if n_skies is not None and recipe.n_skies is None:
         msg = (f'n_skies must be None for the recipe {name!r}, which draws '
                f'skies anew for every step, got {n_skies!r}')
+        raise ValueError(msg)
+    if (isinstance(seed, bool) or not isinstance(seed, int | np.integer)
+            or seed < 0):
+        msg = f'seed must be an integer, not negative, got {seed!r}'
         raise ValueError(msg)
     files = output_files(recipe, output, overwrite=overwrite)
     started = time.monotonic()

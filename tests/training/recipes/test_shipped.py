@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from astro_denoise import load_model
+from astro_denoise import list_models, load_model
 from astro_denoise.exceptions import WeightsError
 from astro_denoise.models import registry
 from astro_denoise.training.recipes import gc_mixed
@@ -20,7 +20,8 @@ from astro_denoise.training.recipes.shipped import find_recipe, train_shipped
 
 # How many skies suffice for a test, where they are drawn beforehand.
 N_SKIES = {'ccd-sources': 8, 'galactic-center': 8000,
-           'galactic-center.estimate': 8000}
+           'galactic-center.estimate': 8000, 'galactic-sky': 1,
+           'gc-counts': 1}
 
 
 def test_list_of_names():
@@ -32,6 +33,14 @@ def test_list_of_names():
     assert list(RECIPE_NAMES) == sorted(set(RECIPE_NAMES))
     assert {path.stem for path in registry._shipped().values()} <= set(
         RECIPE_NAMES)
+
+
+def test_names_of_models_that_may_not_ship():
+    assert set(registry._WITH_RECIPE) <= set(RECIPE_NAMES)
+    for name in sorted(set(registry._WITH_RECIPE) - set(list_models())):
+        with pytest.raises(ValueError, match=(
+                f'train --recipe {name} -o {name}.safetensors')):
+            load_model(name)
 
 
 def test_names_are_known_without_torch():
@@ -79,6 +88,8 @@ def _no_training(monkeypatch):
 @pytest.mark.usefixtures('_no_training')
 @pytest.mark.parametrize(('name', 'options', 'message'), [
     ('nothing', {}, r"there is no recipe 'nothing'; known are .*ccd-mmse"),
+    ('gc-mixed', {'seed': 'x'}, "seed must be an integer, .*got 'x'"),
+    ('gc-mixed', {'seed': -1}, 'seed must be .*, got -1'),
     ('gc-mixed', {'n_steps': 0}, 'n_steps must be positive, got 0'),
     ('ccd', {'n_skies': -1}, 'n_skies must be positive, got -1'),
     ('gc-mixed', {'n_skies': 5},

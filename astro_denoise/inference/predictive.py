@@ -1,0 +1,192 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Posterior predictive checks: tell posteriors that cannot make their image.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..simulation.galactic_center import GalacticCenterSimulator
+
+__all__ = ['Predicted', 'check_images', 'check_posterior', 'predict_images',
+           'predictive_p_value']
+
+_SQRT2 = math.sqrt(2.0)
+
+# Images that are simulated for a check.
+_N_PREDICTED = 16
+
+
+@dataclass
+class Predicted:
+    """
+    Images simulated from samples of a posterior.
+
+    Attributes
+    ----------
+    images : `torch.Tensor`
+        Counts, shape (n, 64, 64).
+
+    expected : `torch.Tensor`
+        The counts expected in them, same shape.
+    """
+
+    images: torch.Tensor
+    expected: torch.Tensor
+
+
+@torch.inference_mode()
+def predict_images(network, samples, seed, *, context=None, rng=None):
+    """
+    Simulate images from samples of a posterior.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        A posterior that says how its images are ``simulated``.
+
+    samples : `torch.Tensor`
+        Shape (n, 6): parameters.
+
+    seed : int
+        Seed of the images.
+
+    context : `torch.Tensor`, optional
+        Of the image, shape (1, context), for nuisances.
+
+    rng : `torch.Generator`, optional
+        Source of random numbers for nuisances.
+
+    Returns
+    -------
+    predicted : `Predicted`
+        The images.
+    """
+    options = {}
+    if hasattr(network, 'sample_nuisances'):
+        exposure, shares = network.sample_nuisances(
+            samples, context.expand(len(samples), -1), rng)
+        options = {'exposure': exposure, 'nuisances': shares,
+                   'centered': True}
+    simulator = GalacticCenterSimulator(**network.simulated,
+                                        device=samples.device)
+    given = dict(zip(simulator.parameter_names, samples.T, strict=True))
+    drawn = simulator.draw(len(samples), seed, **options, **given)
+    return Predicted(drawn['images'], drawn['expected'])
+
+
+def predictive_p_value(statistics, predicted):
+    """
+    Compare the statistics of an image with those predicted for it.
+
+    Parameters
+    ----------
+    statistics : `torch.Tensor`
+        Shape (n_statistics,), of the image; NaN for those not seen.
+
+    predicted : `torch.Tensor`
+        Shape (n, n_statistics), of images simulated from its posterior.
+
+    Returns
+    -------
+    p_value : float
+        Probability that an image that the posterior makes is at least as
+        far from the others as this one. The distance is the mean square of
+        the statistics in units of their scatter, whose logarithm is taken
+        to be normally distributed. NaN if nothing is seen.
+    """
+    seen = ~torch.isnan(statistics)
+    if not seen.any():
+        return math.nan
+    rows = predicted[:, seen].double()
+    n = len(rows)
+    mean, square = rows.mean(0), rows.square().mean(0)
+    # Each among the others.
+    other = (n * mean - rows) / (n - 1)
+    variance = (n * square - rows.square()) / (n - 1) - other.square()
+    variance = variance.clamp_min(1e-6) * (n - 1) / (n - 2)
+    drawn = ((rows - other).square() / variance).mean(1).log()
+    variance = (square - mean.square()).clamp_min(1e-6) * n / (n - 1)
+    found = ((statistics[seen].double() - mean).square()
+             / variance).mean().log()
+    above = float((found - drawn.mean()) / drawn.std())
+    return 0.5 * math.erfc(above / _SQRT2) if np.isfinite(above) else 0.0
+
+
+@torch.inference_mode()
+def check_posterior(network, image, context, seed, rng, *, valid=None):
+    """
+    Simulate images from the posterior of an image, and compare them with it.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        A posterior that says how its images are ``simulated``.
+
+    image : `torch.Tensor`
+        Counts, shape (1, 64, 64).
+
+    context : `torch.Tensor`
+        What the network makes of it.
+
+    seed : int
+        Seed of the images.
+
+    rng : `torch.Generator`
+        Source of random numbers for parameters.
+
+    valid : `torch.Tensor`, optional
+        Shape of the image, 1 for pixels that count and 0 for others.
+
+    Returns
+    -------
+    p_value : float
+        As of `predictive_p_value`; 0 if samples are not finite.
+    """
+    samples = network.sampled(context, _N_PREDICTED, rng)[0]
+    if not torch.isfinite(samples).all():
+        return 0.0
+    predicted = predict_images(network, samples, seed, context=context,
+                               rng=rng).images
+    options = others = {}
+    if valid is not None:
+        options = {'valid': valid}
+        others = {'valid': valid.expand(len(samples), -1, -1)}
+    return predictive_p_value(network.statistics(image, **options)[0],
+                              network.statistics(predicted, **others))
+
+
+@torch.inference_mode()
+def check_images(network, counts, *, device):
+    """
+    Check whether a posterior knows images and can reproduce them.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        The posterior.
+
+    counts : 3D `~numpy.ndarray`
+        Shape (n, 64, 64).
+
+    device : `torch.device`
+        Where the network is.
+
+    Returns
+    -------
+    scores, p_values : 1D `~numpy.ndarray`
+        How unlike the training set each image is, and the p-values of the
+        predictive checks. The same for the same images.
+    """
+    scores, p_values = [], []
+    for plane in counts:
+        image = torch.from_numpy(plane.astype(np.float32)[None]).to(device)
+        rng = torch.Generator(device)
+        rng.manual_seed(1)
+        scores.append(float(network.ood_score(image)[0]))
+        p_values.append(check_posterior(network, image, network.embed(image),
+                                        1, rng))
+    return np.array(scores), np.array(p_values)
