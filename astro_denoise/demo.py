@@ -32,7 +32,7 @@ _SNR_BINS = ((10.0, np.inf), (3.0, 10.0))
 @dataclass
 class DemoReport:
     """
-    What `run_demo` measured; ``str()`` of it is for a terminal.
+    Figures that `run_demo` measured; ``str()`` of it is for a terminal.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class DemoReport:
         A row for each range of the signal-to-noise ratio: its ends
         ``snr_low`` and ``snr_high``, the number of sources ``n``, the
         ``flux_ratio`` denoised to raw (median) and the ``response`` with
-        their errors, and the sigma68 of the normalised differences of
+        their errors, and the sigma68 of the normalized differences of
         the pair ``sigma68_raw`` and ``sigma68_denoised``.
 
     seconds : float
@@ -212,7 +212,7 @@ def _measure(ccd):
 
 def _detect(ccd, noise, fwhm):
     """
-    Sources of a frame as a catalogue of apertures, and its blank sky.
+    Sources of a frame as a catalog of apertures, and its blank sky.
     """
     from photutils.segmentation import SourceCatalog, detect_sources
 

@@ -27,7 +27,7 @@ class NoiseEstimateWarning(AstropyUserWarning):
 
 class CorrelatedNoiseWarning(AstropyUserWarning):
     """
-    The noise of neighbouring pixels is correlated.
+    The noise of neighboring pixels is correlated.
     """
 
 

@@ -211,9 +211,9 @@ def _draw_sources(simulator, rng):
         parts.append(part)
     catalog = vstack(parts)
     catalog.remove_column('sky_centroid')
-    centre = (rng.permutation(cells)[:len(catalog)] + 0.5) * SPACING
-    centre += rng.uniform(-4.0, 4.0, centre.shape)
-    catalog['y_centroid'], catalog['x_centroid'] = centre.T
+    center = (rng.permutation(cells)[:len(catalog)] + 0.5) * SPACING
+    center += rng.uniform(-4.0, 4.0, center.shape)
+    catalog['y_centroid'], catalog['x_centroid'] = center.T
     return catalog
 
 

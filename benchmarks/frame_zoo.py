@@ -217,10 +217,10 @@ def _rms(values):
 def _smoothed(frame, width):
     """A Gaussian filter that knows which pixels hold data."""
     good = frame.valid & frame.real & np.isfinite(frame.values)
-    centre = np.median(frame.values[good])
-    total = gaussian_filter(np.where(good, frame.values - centre, 0.0), width)
+    center = np.median(frame.values[good])
+    total = gaussian_filter(np.where(good, frame.values - center, 0.0), width)
     weight = gaussian_filter(good.astype(float), width)
-    return centre + total / np.maximum(weight, 1e-6)
+    return center + total / np.maximum(weight, 1e-6)
 
 
 def _pulls(frame, denoised, error, use):

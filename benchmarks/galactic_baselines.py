@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What can be had for nothing on images of the Galactic Centre: regressions
+What can be had for nothing on images of the Galactic Center: regressions
 on simple statistics, and the usual filters and finders.
 """
 
@@ -22,7 +22,7 @@ _LINE = (np.arange(64) - 31.5) * PIXEL_SCALE
 X, Y = np.meshgrid(_LINE, _LINE)
 
 #: Counts expected around a source of flux 1: the kernel of the simulator's
-#: ``legacy`` tier, which is not normalised.
+#: ``legacy`` tier, which is not normalized.
 KERNEL = np.exp(-0.5 * PIXEL_SCALE**2 * (
     np.arange(-2, 3)[:, None]**2 + np.arange(-2, 3)**2) / (0.8 / 3.0)**2)
 
@@ -44,7 +44,7 @@ def _cells():
 
 def ring_statistics(images):
     """
-    Statistics of the pixels in rings around the centre.
+    Statistics of the pixels in rings around the center.
 
     Rings are cut into strips of latitude, since gas and disk are flat.
 
@@ -91,7 +91,7 @@ class QuadraticRegression:
         A row per image.
 
     ridge : float, optional
-        Of standardised features.
+        Of standardized features.
     """
 
     def __init__(self, features, targets, *, ridge=3e-4):
@@ -118,7 +118,7 @@ class QuadraticRegression:
 
 def local_features(images):
     """
-    What can be said of a pixel from its neighbours and its place.
+    What can be said of a pixel from its neighbors and its place.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ class LogisticRegression:
         return np.concatenate(parts).reshape(images.shape)
 
 
-def standardise(image, box):
+def standardize(image, box):
     """
     An image without its smooth part, in units of its Poisson noise.
 
@@ -228,12 +228,12 @@ def standardise(image, box):
 
 def dao_finder(*, box, threshold, fwhm):
     """
-    DAOStarFinder on the standardised image.
+    DAOStarFinder on the standardized image.
 
     Parameters
     ----------
     box : int
-        See `standardise`.
+        See `standardize`.
 
     threshold, fwhm : float
         As for DAOStarFinder.
@@ -253,7 +253,7 @@ def dao_finder(*, box, threshold, fwhm):
     def find(image):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', NoDetectionsWarning)
-            table = finder(standardise(image, box))
+            table = finder(standardize(image, box))
         if table is None:
             return np.empty((0, 2))
         return np.stack([np.asarray(table['x_centroid']),
@@ -264,12 +264,12 @@ def dao_finder(*, box, threshold, fwhm):
 
 def sep_finder(*, box, threshold, matched):
     """
-    SEP (the SExtractor library) on the standardised image.
+    SEP (the SExtractor library) on the standardized image.
 
     Parameters
     ----------
     box : int
-        See `standardise`.
+        See `standardize`.
 
     threshold : float
         In units of the noise.
@@ -285,7 +285,7 @@ def sep_finder(*, box, threshold, matched):
     import sep
 
     def find(image):
-        scaled = np.ascontiguousarray(standardise(image, box), np.float32)
+        scaled = np.ascontiguousarray(standardize(image, box), np.float32)
         found = sep.extract(
             scaled, threshold, err=1.0, minarea=1,
             filter_kernel=KERNEL if matched else None,
@@ -297,12 +297,12 @@ def sep_finder(*, box, threshold, matched):
 
 def pixel_finder(*, box, threshold):
     """
-    Each pixel above a threshold on the standardised image is a source.
+    Each pixel above a threshold on the standardized image is a source.
 
     Parameters
     ----------
     box : int
-        See `standardise`.
+        See `standardize`.
 
     threshold : float
         In units of the noise.
@@ -313,7 +313,7 @@ def pixel_finder(*, box, threshold):
         From an image to positions, shape (m, 2).
     """
     def find(image):
-        return np.stack(np.nonzero(standardise(image, box)
+        return np.stack(np.nonzero(standardize(image, box)
                                    > threshold)[::-1], 1)
 
     return find

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Images of the Galactic Centre: the source document's figures, its networks
+Images of the Galactic Center: the source document's figures, its networks
 trained again, what costs nothing, and the models of this package, all on
 the same fresh images.
 
@@ -298,7 +298,7 @@ def fastest(function, repeats=3):
     return min(seconds)
 
 
-SECTIONS = ('parameters', 'real sky', 'segmentation', 'catalogue',
+SECTIONS = ('parameters', 'real sky', 'segmentation', 'catalog',
             'denoising', 'speed')
 
 
@@ -332,7 +332,7 @@ def main(arguments=None):
         real_sky(report, models)
     if 'segmentation' in options.only:
         segmentation(report, models, test, sizes, options.figures)
-    if 'catalogue' in options.only:
+    if 'catalog' in options.only:
         catalogs(report, models, test, sizes)
     if 'denoising' in options.only:
         denoising(report, models, sizes, options.figures)

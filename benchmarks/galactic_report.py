@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Models, images and rows of the benchmark of the Galactic Centre.
+Models, images and rows of the benchmark of the Galactic Center.
 """
 
 from pathlib import Path

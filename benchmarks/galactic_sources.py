@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Point sources of the Galactic Centre: maps and catalogues.
+Point sources of the Galactic Center: maps and catalogs.
 """
 
 import numpy as np
@@ -166,7 +166,7 @@ def detail(report, label, score, flux, threshold, figures):
 
 
 def catalogs(report, models, test, sizes):
-    """Completeness and purity of catalogues."""
+    """Completeness and purity of catalogs."""
     tuning = draw(sizes['tune'], SEED + 4 * 10**6)
     test = {name: test[name][:sizes['catalog']]
             for name in ('images', 'flux', 'expected')}
@@ -176,7 +176,7 @@ def catalogs(report, models, test, sizes):
     columns = ('complete', 'pure', 'F1', 'strict pure', 'strict F1',
                'entries', 'offset')
     bright = (truth['test'] > 5).sum() / len(truth['test'])
-    report.title(f'Catalogue: sources of ideal S/N > 5 ({bright:.1f} an '
+    report.title(f'Catalog: sources of ideal S/N > 5 ({bright:.1f} an '
                  f'image), within 1 pixel', *columns)
 
     def row(label, found, settings):
@@ -188,7 +188,7 @@ def catalogs(report, models, test, sizes):
                     result['f1'], result['strict_purity'],
                     result['strict_f1'], f'{per_image:.1f}',
                     result['offset'], width=12)
-        report.keep('catalogue', label, **result, settings=settings)
+        report.keep('catalog', label, **result, settings=settings)
 
     for name, (make, grid) in FINDERS.items():
         if name == 'sep' and not has('sep'):
@@ -206,7 +206,7 @@ def catalogs(report, models, test, sizes):
         report.line('ours', MISSING)
         return
 
-    # A catalogue of its own at the threshold of the model, of which the
+    # A catalog of its own at the threshold of the model, of which the
     # entries of the highest signal-to-noise ratio are kept.
     entries = [positions(model, tuning['images']),
                positions(model, test['images'])]
@@ -224,7 +224,7 @@ def catalogs(report, models, test, sizes):
 
 
 def positions(model, images):
-    """Positions and signal-to-noise ratio of the catalogues of images."""
+    """Positions and signal-to-noise ratio of the catalogs of images."""
     from astro_denoise import segment_point_sources
 
     tables = []

@@ -172,7 +172,7 @@ def profile_photometry(path, *, n_sources, seed, repeats=3):
     from astro_denoise.photometry.apertures import annulus_photometry
 
     functions = [('frame', apertures.open_plane),
-                 ('catalogue', apertures.aperture_table),
+                 ('catalog', apertures.aperture_table),
                  ('annulus pixels', annulus._annulus_block),
                  ('annulus sorting', annulus._ordered),
                  ('annulus clipping', SigmaClip, '__call__'),

@@ -11,7 +11,7 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     noise of the sky, over all unmasked pixels and over blank sky;
     ``nyquist`` is the power of denoised pure noise at the Nyquist frequency
     over that a little below it, about 1 or less without a checkerboard
-    (whatever predicts a pixel from its nearest neighbours has some of what
+    (whatever predicts a pixel from its nearest neighbors has some of what
     their mean has, 1.6); then
     Mpix/s in training and in prediction (of 1024² pixels, everything
     included; of CAREamics tiled as it is by default), and in bins of the

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Speed of the simulator of the Galactic Centre.
+Speed of the simulator of the Galactic Center.
 
 Run as ``python benchmarks/simulator_speed.py``. Prints images per second
 of each tier, on as many threads as torch has, the median of several runs.

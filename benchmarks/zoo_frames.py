@@ -417,8 +417,8 @@ def trails(rng, shape):
 
 @kind('Bayer mosaic')
 def bayer(rng, shape):
-    colour = np.array([[1.0, 2.0], [2.0, 1.4]])
-    pattern = colour[np.arange(shape[0])[:, None] % 2,
+    color = np.array([[1.0, 2.0], [2.0, 1.4]])
+    pattern = color[np.arange(shape[0])[:, None] % 2,
                      np.arange(shape[1]) % 2]
     light = pattern * (500 + stars(rng, shape, 300, 3.0))
     frame = exposed(rng, light, 1.0, 3.0, fwhm=3.0, map_matters=True)
@@ -593,9 +593,9 @@ def masked_sources(rng, shape):
 
 # Numbers in steps
 
-@several('quantised, noise of {} step', {str(n): n for n in
+@several('quantized, noise of {} step', {str(n): n for n in
                                          (0.15, 0.25, 0.5, 1.0, 3.0)})
-def quantised(rng, shape, noise):
+def quantized(rng, shape, noise):
     y, x = grid(shape)
     truth = (500.3 + 4 * x + 2 * y
              + stars(rng, shape, 300, 3.0, 10.0, 1e4) * noise)
@@ -604,8 +604,8 @@ def quantised(rng, shape, noise):
                     truth=truth)
 
 
-@kind('quantised, 0.1 step on a ramp')
-def quantised_ramp(rng, shape):
+@kind('quantized, 0.1 step on a ramp')
+def quantized_ramp(rng, shape):
     y, x = grid(shape)
     truth = 500 + 30 * x + 10 * y
     values = np.round(truth + 0.1 * rng.standard_normal(shape))
@@ -754,10 +754,10 @@ def drizzled(rng, shape):
 
 def _dropped(n_out, n_in, shift):
     """Overlap of drops of 1.6 fine pixels with a fine grid."""
-    centre = 2 * (np.arange(n_in) - 0.5) + shift
+    center = 2 * (np.arange(n_in) - 0.5) + shift
     low = np.arange(n_out)[:, None] - 0.5
-    overlap = (np.minimum(low + 1, centre + 0.8)
-               - np.maximum(low, centre - 0.8))
+    overlap = (np.minimum(low + 1, center + 0.8)
+               - np.maximum(low, center - 0.8))
     return np.clip(overlap, 0, None)
 
 

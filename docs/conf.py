@@ -46,6 +46,7 @@ automodapi_inheritance_diagram = False
 sphinx_gallery_conf = {
     'examples_dirs': '../examples',
     'gallery_dirs': 'generated/gallery',
+    'within_subsection_order': 'FileNameSortKey',
     'abort_on_example_error': True,
     'download_all_examples': False,
     'show_memory': False,

@@ -14,7 +14,7 @@ from astro_denoise.demo import run_demo
 from astro_denoise.models.registry import Model
 
 # The frames were aligned, the first one so that its noise is correlated.
-pytestmark = pytest.mark.filterwarnings('ignore:the noise of neighbouring')
+pytestmark = pytest.mark.filterwarnings('ignore:the noise of neighboring')
 
 FILES = ['eso085_030_004_denoised.fits', 'eso085_030_005_denoised.fits',
          'eso085_030_before_after.png']
@@ -22,7 +22,7 @@ FILES = ['eso085_030_004_denoised.fits', 'eso085_030_005_denoised.fits',
 
 class Share(torch.nn.Module):
     """
-    A network that takes a share of the standardised frame for noise.
+    A network that takes a share of the standardized frame for noise.
     """
 
     stride = 1

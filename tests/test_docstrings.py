@@ -7,6 +7,7 @@ whatever its pages name with autofunction or autoclass. That the examples
 run is tested where they stand.
 """
 
+import ast
 import importlib
 import inspect
 import re
@@ -73,6 +74,18 @@ ORDINARY = [name for name in CLASSES if name not in EXCEPTIONS
 METHODS = [f'{name}:{method}' for name in ORDINARY
            for method, value in vars(find(name)).items()
            if not method.startswith('_') and inspect.isfunction(value)]
+
+
+def test_no_summary_is_a_question():
+    wrong = []
+    for path in (DOCS.parent / 'astro_denoise').rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text('utf-8'))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                text = ast.get_docstring(node) or ''
+                if re.match(r'(What|Whether|Where|How|When|Which|Who|Why)\b',
+                            text):
+                    wrong.append(f'{path}: {text[:60]}')
+    assert not wrong
 
 
 def test_there_are_names():

@@ -35,7 +35,7 @@ _WITH_DASK = ('denoising/dask_arrays.py', 'pipeline/cluster.py')
 
 
 def requirements(lines):
-    """Version specifiers by normalised names, without those of extras."""
+    """Version specifiers by normalized names, without those of extras."""
     found = {}
     for line in lines:
         requirement = Requirement(line)

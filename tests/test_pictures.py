@@ -30,7 +30,7 @@ from astro_denoise.segmentation.core import PointSources
 from astro_denoise.sky_maps.galactic_grid import grid_wcs
 
 # Letters a little other, as another FreeType draws them, are within the
-# tolerance; a panel, a colour bar or a stretch that is another is not.
+# tolerance; a panel, a color bar or a stretch that is another is not.
 image_test = partial(pytest.mark.mpl_image_compare, tolerance=4,
                      savefig_kwargs={'dpi': 40})
 

@@ -93,7 +93,7 @@ def test_measurement(frame):
     same()
 
 
-@pytest.mark.filterwarnings('ignore:the noise of neighbouring')
+@pytest.mark.filterwarnings('ignore:the noise of neighboring')
 def test_segment_stars():
     # As many stars as in adu, whatever the unit.
     frame = np.asarray(load_example_pair()[0].data, float)

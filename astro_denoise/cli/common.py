@@ -200,7 +200,7 @@ def print_error(message):
 
 
 def table_outputs(options):
-    """What is written, for `check_outputs`."""
+    """List the outputs of a table for `check_outputs`."""
     return (('-o', options.output, ('.ecsv',)),
             ('--plot', options.plot, ('.png',)))
 

@@ -29,7 +29,7 @@ def add_estimate(commands):
     """
     parser = add_command(
         commands, 'estimate', _run_estimate,
-        summary='Estimate what images of the Galactic Centre are made of.',
+        summary='Estimate what images of the Galactic Center are made of.',
         usage='IN... -o OUT.ecsv [options]',
         example='counts.fits -o parameters.ecsv --seed 1')
     add = parser.add_argument

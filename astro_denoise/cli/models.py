@@ -53,7 +53,7 @@ def _run_models(options):
 
 def _facts(model):
     """
-    What a model that was trained on frames says of these and of itself.
+    Yield lines on the training frames and the scores of a model.
     """
     figures = model.metadata.get('figures', {})
     training = model.metadata.get('training', {})

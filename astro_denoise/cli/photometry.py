@@ -27,7 +27,7 @@ def add_photometry(commands):
     """
     parser = add_command(
         commands, 'photometry', _run_photometry,
-        summary='Measure the fluxes of a catalogue in FITS frames.',
+        summary='Measure the fluxes of a catalog in FITS frames.',
         usage='FRAME... CATALOG -o OUT.ecsv [options]',
         example='*.fits catalog.ecsv -o fluxes.ecsv --gain GAIN')
     add = parser.add_argument
@@ -117,7 +117,7 @@ def _check_frame(path, table, others):
 
 def _measure(path, catalog, options):
     """
-    A frame and its fluxes with the columns of the catalogue.
+    A frame and its fluxes with the columns of the catalog.
     """
     from ..io.fits_images import read_image
 
@@ -147,7 +147,7 @@ def _measure(path, catalog, options):
 
 def _in_apertures(frame, catalog, options):
     """
-    Fluxes in apertures, those of the catalogue or circles.
+    Fluxes in apertures, those of the catalog or circles.
     """
     from ..photometry.aperture_columns import with_apertures
     from ..photometry.apertures import annulus_photometry

@@ -16,7 +16,7 @@ def add_simulate(commands):
     """
     parser = add_command(
         commands, 'simulate', _run_simulate,
-        summary='Simulate exposures and their catalogue.',
+        summary='Simulate exposures and their catalog.',
         usage='-o FOLDER [options]',
         example='-o field/ --n 5 --shape 1024 1024 --seed 1')
     add = parser.add_argument

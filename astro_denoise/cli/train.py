@@ -107,7 +107,7 @@ def _run_train(options):
 
 
 def _is_first():
-    """Whether this process is alone, or the first that torchrun started."""
+    """Tell if this process is alone, or the first that torchrun started."""
     return os.environ.get('RANK', '0') == '0'
 
 

@@ -5,7 +5,7 @@ The example data that ship with the package.
 Two exposures of 60 s of the galaxy ESO 085-030, aligned to one another
 and cropped to 480 x 480 pixels: real data with all that real data
 bring. And the gamma rays that Fermi-LAT counted around the Galactic
-Centre in 573 weeks. Sources and licences are in ``licenses/README.rst``.
+Center in 573 weeks. Sources and licenses are in ``licenses/README.rst``.
 """
 
 from pathlib import Path
@@ -77,7 +77,7 @@ def load_example_pair():
 
 def load_fermi_map():
     """
-    Load the gamma rays of the Galactic Centre that Fermi-LAT counted.
+    Load the gamma rays of the Galactic Center that Fermi-LAT counted.
 
     Photons of 2 to 20 GeV in 573 weeks, in 64 x 64 pixels of 0.46875
     degrees: the grid of

@@ -154,7 +154,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         A new object with the same unit, wcs, meta and mask. For NDData
         types, ``uncertainty`` is the standard deviation of each
         denoised pixel as a `~astropy.nddata.StdDevUncertainty`; errors
-        of neighbouring pixels are correlated. With a ``catalog``,
+        of neighboring pixels are correlated. With a ``catalog``,
         ``flags`` of CCDData is 1 in the footprints of its sources, unless
         the frame has flags of its own or an ``output_array`` is given.
 
@@ -180,7 +180,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
         If the uncertainty of finite pixels is NaN: they are left out.
 
     CorrelatedNoiseWarning
-        If the noise of neighbouring pixels is correlated (resampled or
+        If the noise of neighboring pixels is correlated (resampled or
         drizzled frames): the models take it for independent.
 
     Examples

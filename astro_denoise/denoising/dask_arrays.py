@@ -40,7 +40,7 @@ _BLOCK = 2048  # pixels that a task answers for, a side
 
 def is_lazy(data):
     """
-    Whether something is a dask array.
+    Tell if something is a dask array.
     """
     # Who has one has imported dask, which is slow to import.
     array = sys.modules.get('dask.array')
@@ -170,7 +170,7 @@ def _lazy_plane(arrays, noise_kind, model, guide, options, computing):
     depth = reach if known else reach + -(-MAP_HALO // align) * align
     chunks = tuple(_aligned(n, align, depth) for n in arrays[0].shape)
     present = [each.rechunk(chunks) for each in arrays if each is not None]
-    # One chunk along an axis has no neighbours, however short it is.
+    # One chunk along an axis has no neighbors, however short it is.
     depths = tuple(depth if len(sizes) > 1 else 0 for sizes in chunks)
     dtype = result_type(arrays[0].dtype)
     return map_overlap(

@@ -27,7 +27,7 @@ _EDGE = 16
 @dataclass(frozen=True)
 class Guide:
     """
-    What is known of the sources of a frame, and what is done with it.
+    The known sources of a frame, and the way they guide the denoising.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Guide:
 
     @property
     def wants_psf(self):
-        """Whether the point-spread function has to be fitted."""
+        """True if the point-spread function has to be fitted."""
         return self.kind == 'model' and self.psf is None
 
     @property

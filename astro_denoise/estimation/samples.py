@@ -74,7 +74,7 @@ class ModelImages:
 @dataclass
 class Drawn:
     """
-    What was drawn for an image.
+    Samples that were drawn for an image.
 
     Attributes
     ----------

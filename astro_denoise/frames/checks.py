@@ -36,7 +36,7 @@ _STRIP = 1024  # rows that are looked at together
 _DETECTOR_CARDS = ('GAIN', 'EGAIN', 'RDNOISE', 'READNOIS', 'RON', 'GAINA',
                    'RDNOISEA', 'CCDTEMP', 'SATURATE', 'DNMODEL')
 
-# Variance of neighbouring pixels over their mean that photons may have,
+# Variance of neighboring pixels over their mean that photons may have,
 # structure at the scale of a pixel and all.
 _POISSON = (0.75, 3.0)
 
@@ -147,7 +147,7 @@ def warn_of_missing_noise(reader, *, sampled=False, stacklevel=3):
 
 def variance_over_mean(values, valid):
     """
-    Variance of neighbouring pixels over their mean: 1 for photons.
+    Variance of neighboring pixels over their mean: 1 for photons.
 
     Parameters
     ----------

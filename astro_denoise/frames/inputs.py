@@ -17,7 +17,7 @@ from .memory_maps import release
 __all__ = ['Frame', 'FrameReader', 'PlaneReader', 'empty_axes', 'open_frame',
            'plain_parts', 'without_axes', 'working_type']
 
-# Colours, with or without transparency, of pictures of (ny, nx, n).
+# Colors, with or without transparency, of pictures of (ny, nx, n).
 _CHANNELS = (3, 4)
 
 
@@ -106,7 +106,7 @@ class FrameReader:
 
     @property
     def indices(self):
-        """What picks each plane out of the frame: ``()`` if it is one."""
+        """Indices of the planes of the frame: ``()`` if it is one."""
         if self.pixels.ndim == 2:
             return [()]
         return [(number,) for number in range(len(self.pixels))]
@@ -247,7 +247,7 @@ class PlaneReader:
 
     @property
     def knows_noise(self):
-        """Whether an uncertainty came with the frame."""
+        """True if an uncertainty came with the frame."""
         return self.frame.noise is not None
 
     @property
@@ -337,7 +337,7 @@ class PlaneReader:
 
 
 def _every_second(side, first, length):
-    """Where a slice of every second pixel lies among all."""
+    """Place a slice of every second pixel among all pixels."""
     start, stop, step = side.indices(length)
     return slice(first + 2 * start, max(first + 2 * stop - 1, 0), 2 * step)
 

@@ -61,7 +61,7 @@ def check_output_array(name, array, shape, read=()):
 
 
 def _overlap(array, other):
-    """Whether two arrays share memory, or the same part of a file."""
+    """Tell if two arrays share memory, or the same part of a file."""
     if np.may_share_memory(array, other):
         return True
     first, second = _place_in_file(array), _place_in_file(other)

@@ -40,13 +40,13 @@ class Scale:
     exponent : int, optional
         The power of two by which pixels are divided, which is exact.
 
-    centre, spread : float, optional
+    center, spread : float, optional
         Median of the pixels after the division, and their scatter; 0 if it
         is not known.
     """
 
     exponent: int = 0
-    centre: float = 0.0
+    center: float = 0.0
     spread: float = 0.0
 
     @property
@@ -55,15 +55,15 @@ class Scale:
         if not self.spread:
             return -_LARGEST_NUMBER, _LARGEST_NUMBER
         reach = _FARTHEST * self.spread
-        return (max(self.centre - reach, -_LARGEST_NUMBER),
-                min(self.centre + reach, _LARGEST_NUMBER))
+        return (max(self.center - reach, -_LARGEST_NUMBER),
+                min(self.center + reach, _LARGEST_NUMBER))
 
     @property
     def pedestal(self):
-        """What is taken off before pixels are put in single precision."""
-        if abs(self.centre) < _COARSE * self.spread:
+        """Value subtracted before pixels are put in single precision."""
+        if abs(self.center) < _COARSE * self.spread:
             return 0.0
-        return self.centre
+        return self.center
 
     @property
     def noise_limits(self):
@@ -95,14 +95,14 @@ class Scale:
         # of the noise, which is smaller, single precision must hold squares
         exponent = exponent if abs(exponent) >= 32 else 0
         sample = np.ldexp(sample.astype(float), -exponent)
-        low, centre, high = np.percentile(sample, [15.87, 50.0, 84.13])
+        low, center, high = np.percentile(sample, [15.87, 50.0, 84.13])
         spread = (high - low) / 2.0
         if spread == 0:
-            others = np.abs(sample[sample != centre] - centre)
+            others = np.abs(sample[sample != center] - center)
             spread = np.median(others) if others.size else 0.0
         if not 0 < spread < np.inf:
             return cls(exponent)
-        return cls(exponent, float(centre), float(spread))
+        return cls(exponent, float(center), float(spread))
 
     def apply(self, values, valid, sigma):
         """

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-How a frame is cut into tiles: pure geometry.
+Cut a frame into tiles: pure geometry.
 """
 
 from dataclasses import dataclass

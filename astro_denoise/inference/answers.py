@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What a network answers must be numbers.
+Check that the answers of a network are numbers.
 """
 
 import numpy as np

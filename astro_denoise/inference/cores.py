@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-How many processor cores there are for this process.
+Count the processor cores that this process may use.
 """
 
 import os

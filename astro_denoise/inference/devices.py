@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Which device computes, and in which precision.
+Choose the device and the precision of the computation.
 """
 
 import copy
@@ -145,7 +145,7 @@ def survive_fork():
 
 
 def _processor_has_bfloat16():
-    """Whether bfloat16 products are instructions of this processor."""
+    """Tell if bfloat16 products are instructions of this processor."""
     # torch has no public name for these yet; without them, stay exact.
     names = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
     return any(getattr(torch.cpu, name, bool)() for name in names)

@@ -119,7 +119,7 @@ def _window_size(shape, n_pixels, in_rows):
     return max(n_pixels // width, 1), width
 
 
-def _standardised(planes, rows, columns, shape, level):
+def _standardized(planes, rows, columns, shape, level):
     """The input of a network, for the part of a frame in a window."""
     values, background = planes.values, planes.background
     rows = slice(rows.start, min(rows.stop, planes.shape[0]))
@@ -146,7 +146,7 @@ def _go_down(network, tile, shape, n_rows, planes, level, context, runtime):
     stream = RowStream(network, shape[0], context, runtime.dtype)
     for start in range(0, shape[0], n_rows):
         rows = slice(start, min(start + n_rows, shape[0]))
-        stack = _standardised(planes, rows, tile.window[1],
+        stack = _standardized(planes, rows, tile.window[1],
                               (rows.stop - start, shape[1]), level)
         with torch.inference_mode():
             yield stream.push(runtime.send(stack))
@@ -154,7 +154,7 @@ def _go_down(network, tile, shape, n_rows, planes, level, context, runtime):
 
 def _at_once(network, tile, shape, n_rows, planes, level, context, runtime):
     """Noise and log variance of a window as a whole."""
-    stack = runtime.send(_standardised(planes, *tile.window, shape, level))
+    stack = runtime.send(_standardized(planes, *tile.window, shape, level))
     with torch.inference_mode():
         answers = network(*stack.split(1, 1), context, dtype=runtime.dtype)
     core, start = tile.core[0], tile.window[0].start
@@ -163,7 +163,7 @@ def _at_once(network, tile, shape, n_rows, planes, level, context, runtime):
 
 
 def _knows_its_error(network):
-    """Whether the errors that a network states were calibrated."""
+    """Tell if the errors that a network states were calibrated."""
     calibration = getattr(network, 'calibration', None)
     return calibration is not None and bool(calibration.any())
 

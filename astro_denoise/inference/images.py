@@ -20,7 +20,7 @@ _SIDE = 64
 
 def denoises_images(network):
     """
-    Whether a network denoises images as a whole.
+    Tell if a network denoises images as a whole.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def denoises_images(network):
 
 def takes_counts(network):
     """
-    Whether a network wants counts, not images of any scale.
+    Tell if a network takes counts, not images of any scale.
 
     Parameters
     ----------

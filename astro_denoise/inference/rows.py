@@ -217,7 +217,7 @@ class RowStream:
                         for answer in answers))
 
     def _answer(self, *, last):
-        """What the head answers, at half resolution, or `None`."""
+        """Compute the answer of the head, at half resolution, or `None`."""
         rows = self._features(last=last)
         for level, encoder in enumerate(self._encoders):
             if level:
@@ -234,7 +234,7 @@ class RowStream:
         return rows
 
     def _features(self, *, last):
-        """What the network sees of the rows not seen yet."""
+        """Make the input of the network for the rows not seen yet."""
         start, stop = self._n_seen, self._planes.stop
         stop = stop if last else stop - _MARGIN
         low = max(start - _MARGIN, 0)

@@ -39,7 +39,7 @@ _COMPRESSED = ('', '.fz', '.gz', '.bz2')
 
 def kind_of_name(name):
     """
-    What an extension holds by its name.
+    Find the kind of an extension by its name.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def companion(path, kind):
 
 def kind_of_file(path):
     """
-    What a file holds by its name.
+    Find the kind of a file by its name.
 
     Parameters
     ----------
@@ -272,6 +272,6 @@ def kind_of_file(path):
 
 def is_companion(path):
     """
-    Whether a file is, by its name, the mask or the weights of a frame.
+    Tell if a file is, by its name, the mask or the weights of a frame.
     """
     return kind_of_file(path) is not None

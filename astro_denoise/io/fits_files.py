@@ -317,7 +317,7 @@ class ImagePlace:
 
 def is_image(hdu):
     """
-    Whether an HDU holds an image of two or three axes that is not empty.
+    Tell if an HDU holds an image of two or three axes that is not empty.
 
     Axes of length 1 before these (``NAXIS4 = 1``) do not count.
     """

@@ -54,7 +54,7 @@ __all__ = ['Companions', 'FitsImage', 'read_image', 'warn_of_unused_planes']
 @dataclass(frozen=True)
 class Companions:
     """
-    What the user says of masks and uncertainties.
+    Options of the user for masks and uncertainties.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Mask:
         self.bad[missing & (self.bad == 0)] = 1
 
     def valid(self, shape):
-        """Whether a pixel is good."""
+        """Mark the pixels that are good."""
         return np.ones(shape, bool) if self.bad is None else self.bad == 0
 
     def new_flag(self, dtype):
@@ -477,7 +477,7 @@ class FitsImage:
 
     def _footprints(self):
         """
-        The footprints of a catalogue that the image was denoised with.
+        The footprints of a catalog that the image was denoised with.
         """
         place = self.image.companions('CATMASK')[0]
         for hdu in self.hdus:

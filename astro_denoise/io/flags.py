@@ -48,7 +48,7 @@ _ALIKE = 1.25       # factor between the scatters of pixels that are alike
 @dataclass(frozen=True)
 class FlagNames:
     """
-    What is known of the bits of a mask.
+    Names of the bits of a mask.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def good_bits_of(good_bits, names):
 
 def holds_flags(mask):
     """
-    Whether numbers may be those of a mask.
+    Tell if numbers may be those of a mask.
 
     Parameters
     ----------

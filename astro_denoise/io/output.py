@@ -386,7 +386,7 @@ def _host():
 
 def _start(process):
     """
-    When a process was started, 0 if unknown, `None` if it is dead.
+    Read the start time of a process: 0 if unknown, `None` if it is dead.
     """
     if not Path('/proc/self/stat').exists():
         if os.name == 'posix':

@@ -91,7 +91,7 @@ class FileNoise:
 
     def describe(self):
         """
-        What the numbers were taken for, in words.
+        Describe the interpretation of the numbers in words.
         """
         kind = 'ivar' if self.kind == 'weight' else self.kind
         return _WORDS[kind] + ', scaled' * self.scaled
@@ -129,7 +129,7 @@ def in_kind(values, kind, wanted):
 
 def kind_of_utype(utype, source):
     """
-    What the keyword ``UTYPE`` says of a plane.
+    Find the kind of a plane from the keyword ``UTYPE``.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from .layers import asinh, convolution_block
 __all__ = ['BlindSpotDenoiser', 'mixture_terms']
 
 # The noise of a pixel is taken to be at most this many sigmas, as in the
-# other networks: what exceeds it (a star that its neighbours do not
+# other networks: what exceeds it (a star that its neighbors do not
 # foretell) stays.
 _LARGEST_NOISE = 6.0
 

@@ -72,7 +72,7 @@ class CCDDenoiser(nn.Module):
         weights, see `astro_denoise.training.restoration`.
 
     lone_pixels : bool, optional
-        Whether a pixel that its neighbours do not support is told from
+        Whether a pixel that its neighbors do not support is told from
         light: taken for noise, or for a cosmic ray that stays.
 
     calibration_scale : float, optional

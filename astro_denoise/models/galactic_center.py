@@ -195,7 +195,7 @@ class SourceSegmenter(nn.Module):
 
     @property
     def kind(self):
-        """What the images hold: ``'counts'``."""
+        """Kind of the images: ``'counts'``."""
         return self.config['kind']
 
     @property

@@ -92,7 +92,7 @@ class Model:
         The network; it has a ``config`` from which it can be built anew.
 
     metadata : dict
-        Name, task, version, licence, training, figures: whatever JSON
+        Name, task, version, license, training, figures: whatever JSON
         can hold. ``name`` and ``task`` are needed; the name goes into
         FITS headers: at most 40 letters, digits, or any of ``._+-``.
 
@@ -132,7 +132,7 @@ class Model:
 
     @property
     def task(self):
-        """What it is for, such as ``'denoise'``."""
+        """Task of the model, such as ``'denoise'``."""
         return self.metadata['task']
 
     @cached_property

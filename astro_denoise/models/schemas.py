@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What a file of weights may say of its network, looked at before any is built.
+Check what a file of weights says of its network before any is built.
 """
 
 import math
@@ -17,7 +17,7 @@ _N_PARAMETERS = 6  # of the posterior
 
 @dataclass(frozen=True)
 class _Field:
-    """What a value must be, in words, and whether one is."""
+    """Rule for a value, in words, and its test."""
 
     words: str
     fits: Callable

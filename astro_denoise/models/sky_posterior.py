@@ -16,7 +16,7 @@ from .sky_context import image_planes
 
 __all__ = ['SkyPosterior']
 
-# Two numbers beside two thousand features: they are learnt if they are large.
+# Two numbers beside two thousand features: they are learned if they are large.
 _EXPOSURE_SCALE = 20.0
 
 # Share of a block that must be valid for its statistics to count.
@@ -82,7 +82,7 @@ class SkyPosterior(PosteriorNetwork):
 
     def start_from(self, posterior):
         """
-        Take over what a posterior without masks has learnt.
+        Take over what a posterior without masks has learned.
 
         Parameters
         ----------

@@ -28,11 +28,11 @@ class BackgroundMesh:
     Parameters
     ----------
     mesh : 2D `~numpy.ndarray`
-        The background as a multiple of ``scale`` above ``centre``
+        The background as a multiple of ``scale`` above ``center``
         (float32): single precision holds the differences from a typical
         value.
 
-    centre, scale : float
+    center, scale : float
         What the mesh is counted in.
 
     cell : int
@@ -40,14 +40,14 @@ class BackgroundMesh:
     """
 
     mesh: np.ndarray
-    centre: float = 0.0
+    center: float = 0.0
     scale: float = 1.0
     cell: int = MESH
 
     @property
     def level(self):
         """Median background."""
-        return self.centre + self.scale * float(np.median(self.mesh))
+        return self.center + self.scale * float(np.median(self.mesh))
 
     def over(self, window, dtype):
         """
@@ -81,7 +81,7 @@ class BackgroundMesh:
         out = np.empty(shape, dtype)
         np.multiply(plane[:, columns:columns + shape[1]], self.scale,
                     out=out)
-        out += self.centre
+        out += self.center
         return out
 
 
@@ -95,7 +95,7 @@ def mesh_plan(shape):
 @dataclass(frozen=True)
 class WindowMeshes:
     """
-    What one window of a large plane answers for.
+    Meshes that one window of a large plane contributes.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def meshes_of_window(values, valid, shape, tile, *, single=None):
     if valid.any():
         sky = Sky(values, valid)
         mesh = np.broadcast_to(
-            sky.centre + sky.scale * sky.mesh.astype(float), cells)
+            sky.center + sky.scale * sky.mesh.astype(float), cells)
     else:
         mesh = np.full(cells, np.nan)
     core = tuple(slice(core.start - window.start,
@@ -180,8 +180,8 @@ def joined_meshes(parts, plan):
     """
     mesh = _joined([part.background for part in parts], plan)
     fill_holes(mesh)
-    centre = float(np.median(mesh))
-    background = BackgroundMesh((mesh - centre).astype(np.float32), centre)
+    center = float(np.median(mesh))
+    background = BackgroundMesh((mesh - center).astype(np.float32), center)
     levels = parts[0].levels
     if levels is not None:
         import torch

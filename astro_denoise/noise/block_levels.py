@@ -183,7 +183,7 @@ def truncated_variance(squares, *, iterations=8):
 
 def lower_mode(sample, error, *, width=3.0, start=0.2):
     """
-    Where a sample with a long upper tail crowds at its lower side.
+    Find the mode of a sample with a long upper tail at its lower side.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def lower_mode(sample, error, *, width=3.0, start=0.2):
 @dataclass
 class BlockTable:
     """
-    What is known of each block.
+    Measurements of each block.
 
     Attributes
     ----------
@@ -301,7 +301,7 @@ def _dark_cells(blocks, variance):
 
 def _squares(planes, dark, order):
     """
-    Squares of differences whose centres lie in the dark part.
+    Squares of differences whose centers lie in the dark part.
     """
     y, x = (n // 2 for n in order)
     rows, columns = planes.shape[1:]

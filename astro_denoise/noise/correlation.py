@@ -33,7 +33,7 @@ _TOP = 0.1          # what differences of order 8 may see less than of order 4
 @dataclass(frozen=True)
 class AxisCorrelation:
     """
-    Correlation of neighbours along one axis.
+    Correlation of neighbors along one axis.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ def _step(table, first, second, scatter):
 
 def _predicted(rho, guard):
     """
-    What first differences see more than those of a higher order.
+    Predict the excess of first differences over those of a higher order.
 
     The variance of differences of order n of noise with a lag-1
     correlation is that of white noise times 1 - 2 rho n / (n + 1).
@@ -161,7 +161,7 @@ def _axis(table, axis, guard):
 
 def _checked(one, table, axis):
     """
-    Whether a correlation is the same where structure counts for less.
+    Tell if a correlation is the same where structure counts for less.
     """
     if one.verdict != 'correlated':
         return one
@@ -290,7 +290,7 @@ def _tail(table, known, guard):
 
 def _is_structure(rho, share, tail):
     """
-    Whether structure may make what looks like a correlation.
+    Tell if structure may make what looks like a correlation.
 
     Noise is normal and of one level in most blocks.
     """

@@ -189,7 +189,7 @@ def _area_values(values, valid):
 
 
 def _grown(mask):
-    """A mask and the eight neighbours of its pixels."""
+    """A mask and the eight neighbors of its pixels."""
     plane = mask[None, None].half() if mask.is_cuda else mask[None, None
                                                               ].float()
     return F.max_pool2d(plane, 3, 1, 1)[0, 0] > 0

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What has to be said to the user of what was found in a frame.
+Put findings that the user has to know into words.
 """
 
 import math
@@ -28,7 +28,7 @@ _LARGEST_BRIGHT = 1.2
 # Share of pixels of ten sigma and more of a frame that is full of structure.
 _FULL = 0.02
 
-# Cards that say that neighbouring pixels have filters of their own.
+# Cards that say that neighboring pixels have filters of their own.
 _MOSAIC_CARDS = ('BAYERPAT', 'COLORTYP', 'CFA', 'CFAPAT', 'FILTER')
 
 
@@ -144,9 +144,9 @@ def _correlation(found):
     if found.verdict == 'correlated':
         rho = found.largest_correlation
         cause = ('as in resampled frames' if rho > 0 else
-                 'as after sharpening or differences of neighbours')
+                 'as after sharpening or differences of neighbors')
         doubts.append(Doubt('correlated', CorrelatedNoiseWarning, (
-            f'the noise of neighbouring pixels is correlated (lag-1 '
+            f'the noise of neighboring pixels is correlated (lag-1 '
             f'autocorrelation {rho:.2f}), {cause}: the models take it for '
             f'independent, and the uncertainty returned is too small')))
     return doubts

@@ -42,7 +42,7 @@ _FEW = 60_000      # fourth differences, below which second ones are used too
 @dataclass(frozen=True)
 class NoData:
     """
-    What of a plane holds no measurement.
+    Pixels of a plane that hold no measurement.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ def find_no_data(values, valid):
 @dataclass(frozen=True)
 class NoiseFindings:
     """
-    What a plane says about its noise.
+    Findings about the noise of a plane.
 
     Attributes
     ----------
@@ -200,7 +200,7 @@ class NoiseFindings:
     @property
     def may_have_map(self):
         """
-        Whether noise that differs from place to place can be told.
+        True if noise that differs from place to place can be told.
         """
         return (self.level > 0 and not self.phases.found
                 and self.level >= _COARSE * self.step)
@@ -465,7 +465,7 @@ def measure_noise(values, valid, *, no_data=None, background=None,
             white=findings.verdict == 'white',
             fwhm=seeing.fwhm if seeing.verdict == 'locus' else None)
     if coarse or poisson:
-        # what differences of rounded values say of neighbours is no noise
+        # what differences of rounded values say of neighbors is no noise
         findings = uncorrelated(findings)
     found = _collected(findings, factor * findings.level, line_level,
                        line_axis)
@@ -559,7 +559,7 @@ def _line_pattern(plane, valid, findings, pattern, most):
 
 def _step_factor(values, valid, findings, table, step):
     """
-    What brings a level of dithered values to that of the values.
+    Compute the factor from a level of dithered values to that of the values.
     """
     if findings.level < 1.2 * step and float(values[valid].min()) == 0:
         level = _counts_level(values, valid, step)

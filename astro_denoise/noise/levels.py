@@ -31,15 +31,15 @@ class Sky:
     """
     Background mesh and blank sky of one plane.
 
-    Everything is done on ``(values - centre) / scale`` with a robust
-    centre and scale, so that a frame shifted or scaled gives the same,
+    Everything is done on ``(values - center) / scale`` with a robust
+    center and scale, so that a frame shifted or scaled gives the same,
     shifted or scaled, whatever its numbers are.
     """
 
     def __init__(self, values, valid):
         self.values = values
         self.valid = valid
-        self.centre, self.scale = _centre_and_scale(values, valid)
+        self.center, self.scale = _center_and_scale(values, valid)
         self.size = 4 if min(values.shape) >= MESH else 2
         if self.scale == 0:
             self.mesh = np.zeros((1, 1), np.float32)
@@ -58,15 +58,15 @@ class Sky:
 
     @property
     def standard(self):
-        """What brings values to the centre and scale of the sky."""
-        return {'offset': self.centre, 'factor': 1 / self.scale}
+        """Offset and factor that standardize values to the sky."""
+        return {'offset': self.center, 'factor': 1 / self.scale}
 
     @property
     def level(self):
         """
         Median background.
         """
-        return self.centre + self.scale * float(np.median(self.mesh))
+        return self.center + self.scale * float(np.median(self.mesh))
 
     def background(self):
         """
@@ -78,7 +78,7 @@ class Sky:
         def fill(rows):
             part = upsample(self.mesh, out.shape, MESH, rows)
             np.multiply(part, self.scale, out=out[rows])
-            out[rows] += self.centre
+            out[rows] += self.center
 
         map_strips(fill, strips(out.shape[0]))
         return out
@@ -93,9 +93,9 @@ class Sky:
         return self.blank[rows][:, columns]
 
 
-def _centre_and_scale(values, valid):
+def _center_and_scale(values, valid):
     """
-    Robust centre and scale from at most some 250,000 pixels.
+    Robust center and scale from at most some 250,000 pixels.
     """
     step = max(1, math.isqrt(values.size // 250_000))
     sample = values[::step, ::step][valid[::step, ::step]]
@@ -104,15 +104,15 @@ def _centre_and_scale(values, valid):
     sample = sample.astype(float)
     if sample.size == 0:
         return 0.0, 0.0
-    low, centre, high = np.percentile(sample, [15.87, 50, 84.13])
+    low, center, high = np.percentile(sample, [15.87, 50, 84.13])
     scale = (high - low) / 2
-    least = _LEAST_SCATTER[values.dtype.itemsize > 4] * abs(centre)
+    least = _LEAST_SCATTER[values.dtype.itemsize > 4] * abs(center)
     if scale <= least:
         # more than two thirds of the pixels have the same value
         scale = np.std(sample)
     if scale <= least:
         scale = 0.0
-    return float(centre), float(scale)
+    return float(center), float(scale)
 
 
 def _background_mesh(means, known, box):
@@ -135,11 +135,11 @@ def _sources(residual, known):
     """
     Bins with sources, from the residual in equal noise.
 
-    A bin counts that is significant itself or with its neighbours.
+    A bin counts that is significant itself or with its neighbors.
     """
     weight = np.pad(known.astype(np.float32), 1)
     norm = binomial(weight, 2)
-    # white noise keeps its scatter where all neighbours are known
+    # white noise keeps its scatter where all neighbors are known
     smooth = binomial(np.pad(residual, 1), 2) / (3 / 8)
     found = np.zeros(known.shape, bool)
     for plane in (residual, smooth):
@@ -150,9 +150,9 @@ def _sources(residual, known):
             part = plane[use]
             if part.size == 0:
                 break
-            centre = np.median(part)
-            limit = 3 * 1.4826 * np.median(np.abs(part - centre))
-            far = np.abs(plane - centre) > max(limit, 1e-3)
+            center = np.median(part)
+            limit = 3 * 1.4826 * np.median(np.abs(part - center))
+            far = np.abs(plane - center) > max(limit, 1e-3)
             n_used = part.size
             use &= ~far
             if part.size - np.count_nonzero(use) < 1e-3 * n_used:

@@ -42,7 +42,7 @@ def line_noise(values, valid, *, size=64, most=64):
     Notes
     -----
     Differences from line to line are averaged along the lines, block by
-    block: what the means of neighbouring blocks have in common is the
+    block: what the means of neighboring blocks have in common is the
     noise of the lines. Structure is not coherent over so many pixels.
 
     Examples
@@ -85,7 +85,7 @@ def _rows_of_blocks(values, valid, size, every):
 
 def _share(rows):
     """
-    What the lines of blocks have in common, if all orders say it.
+    Measure the noise that lines of blocks share, if all orders agree.
     """
     shares = []
     for order in _ORDERS:
@@ -120,7 +120,7 @@ def _line_means(blocks, order):
 
 def _common(found):
     """
-    Variance that the lines of neighbouring blocks have in common.
+    Variance that the lines of neighboring blocks have in common.
     """
     products, alone = [], []
     for means, variance in found:
@@ -138,6 +138,6 @@ def _common(found):
     # a few lines that cross a star do not count
     limit = 6 * products.abs().median() / 0.4
     products = products.clamp(-limit, limit)
-    # differences of one line are those of its neighbours too
+    # differences of one line are those of its neighbors too
     error = float(products.std()) * math.sqrt(3 / products.numel())
     return float(products.mean()), error

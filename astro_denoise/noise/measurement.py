@@ -110,12 +110,12 @@ class Measurement:
 
     @property
     def is_mosaic(self):
-        """Whether the pixels of each 2 x 2 have levels of their own."""
+        """True if the pixels of each 2 x 2 have levels of their own."""
         return self.found is not None and self.found.phases.found
 
     @property
     def wants_map(self):
-        """Whether the noise of all blocks is to be compared."""
+        """True if the noise of all blocks is to be compared."""
         return (self.origin == 'estimated' and self.found is not None
                 and self.found.may_have_map)
 

@@ -191,7 +191,7 @@ def estimate_gain(values, valid):
 
 def _findings(values, valid):
     """
-    What a plane says of its noise, without its seeing.
+    Measure the noise of a plane, without its seeing.
     """
     import torch
 
@@ -273,7 +273,7 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
     if no_data.defects:
         valid = valid & ~no_data.mask.numpy()
     sky = Sky(values, valid)
-    mesh = BackgroundMesh(sky.mesh, sky.centre, sky.scale)
+    mesh = BackgroundMesh(sky.mesh, sky.center, sky.scale)
     background = sky.background()
     if not valid.any():
         return NoiseModel(np.ones(values.shape, np.float32), background, 1.0,
@@ -292,7 +292,7 @@ def noise_model(values, valid, *, sigma=None, gain=None, read_noise=None,
     if known:
         return _known_noise(sky, sigma, given, shared)
     if not found.level > 0:
-        level = max(abs(sky.centre), 1.0) * 1e-6
+        level = max(abs(sky.center), 1.0) * 1e-6
         return NoiseModel(np.full(values.shape, level, np.float32),
                           level=level, origin='estimated', **given, **shared)
     return _estimated_noise(sky, given, shared)
@@ -332,7 +332,7 @@ def _slope(sky, level, gain, read_noise):
 
 def photons_of(found, gain, *, known):
     """
-    What a photon noise map is made of.
+    Collect gain, read noise and pedestal of a photon noise map.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Patterns of 2 x 2 pixels: colour-filter mosaics, gains of even and odd rows.
+Patterns of 2 x 2 pixels: color-filter mosaics, gains of even and odd rows.
 """
 
 import math
@@ -26,7 +26,7 @@ _CONTRASTS = torch.tensor([[1.0, 1.0, -1.0, -1.0],
 @dataclass(frozen=True)
 class PhasePattern:
     """
-    How the pixels of a 2 x 2 pattern differ.
+    Differences between the pixels of a 2 x 2 pattern.
 
     Attributes
     ----------

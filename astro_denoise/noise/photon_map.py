@@ -21,7 +21,7 @@ from .strips import (
 __all__ = ['electrons_of_sky', 'photon_noise_map']
 
 BLOCK = 16  # bins of 4 pixels in a block of the wide mean of a noise map
-# sum of squares of the binomial kernel of order 4 without its centre
+# sum of squares of the binomial kernel of order 4 without its center
 NARROW_SQUARES = ((35 / 128)**2 - (3 / 8)**4) / (1 - (3 / 8)**2)
 
 
@@ -89,14 +89,14 @@ def photon_noise_map(values, valid, gain, read_noise, *, pedestal=0.0):
         # pixels, then the pixel itself: the last two only in the cores of
         # stars and the like, where structure is much larger than noise
         own = np.float32((3 / 8)**2)
-        centre = np.s_[2:-2, 2:-2]
-        total = binomial(data, 4) - own * data[centre]
-        norm = binomial(weight, 4) - own * weight[centre]
+        center = np.s_[2:-2, 2:-2]
+        total = binomial(data, 4) - own * data[center]
+        norm = binomial(weight, 4) - own * weight[center]
         _adopt(mean, total, norm, NARROW_SQUARES, constant, (3, 6), 1 / 8)
         total = binomial(data[1:-1, 1:-1], 2)
         norm = binomial(weight[1:-1, 1:-1], 2)
         _adopt(mean, total, norm, (3 / 8)**2, constant, (4, 7), 1 / 4)
-        _adopt(mean, data[centre], weight[centre], 1, constant, (6, 10), 1)
+        _adopt(mean, data[center], weight[center], 1, constant, (6, 10), 1)
 
         np.maximum(mean, 0, out=mean)
         mean += constant
@@ -109,7 +109,7 @@ def photon_noise_map(values, valid, gain, read_noise, *, pedestal=0.0):
 
 def electrons_of_sky(sky, level, gain):
     """
-    What a photon noise map is made of, from the noise of the sky.
+    Derive gain, read noise and pedestal from the noise of the sky.
 
     Parameters
     ----------

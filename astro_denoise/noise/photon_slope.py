@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-How the noise of a plane grows with its light.
+Measure the growth of the noise of a plane with its light.
 """
 
 import logging
@@ -87,7 +87,7 @@ def _thinned(index, most):
     Some of the pixels of a list, each by its place and not its rank.
     """
     every = 1 + len(index) // most
-    # the golden ratio spreads neighbours evenly
+    # the golden ratio spreads neighbors evenly
     return index[(index * 40503 % 65536) % every == 0] if every > 1 else index
 
 

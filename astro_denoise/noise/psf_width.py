@@ -15,7 +15,7 @@ _THRESHOLD = 5.0     # noise of the peak pixel
 _SIGNIFICANCE = 20   # of the source, so that widths are known to 5 %
 _RADIUS = 12         # pixels, half the side of a stamp
 _APART = 3           # pixels, half the side of where there is one peak
-_LEAST_AROUND = 5    # of the eight neighbours of a peak that are known
+_LEAST_AROUND = 5    # of the eight neighbors of a peak that are known
 _ROWS = 256          # looked through at a time
 _MOST = 800          # sources
 _ROUNDS = 15
@@ -69,7 +69,7 @@ def _bright(values, valid, background, sigma):
         height = (values[part] - rows_of(background, part)) / rows_of(
             sigma, part)
         peak = (height > _THRESHOLD) & valid[part]
-        # most are not as high as their neighbours along x
+        # most are not as high as their neighbors along x
         peak[:, 1:] &= values[part, 1:] >= values[part, :-1]
         peak[:, :-1] &= values[part, :-1] >= values[part, 1:]
         y, x = torch.nonzero(peak, as_tuple=True)
@@ -85,7 +85,7 @@ def _peaks(values, valid, background, sigma):
     """
     y, x, height = _bright(values, valid, background, sigma)
     near = range(-_APART, _APART + 1)
-    # The nearest neighbours first: they leave few for the others.
+    # The nearest neighbors first: they leave few for the others.
     offsets = sorted(((dy, dx) for dy in near for dx in near if dy or dx),
                      key=lambda offset: offset[0]**2 + offset[1]**2)
     n_known = torch.zeros_like(y)
@@ -120,10 +120,10 @@ def _moments(stamps, known):
                          device=stamps.device)
     zeros = torch.zeros(len(stamps), dtype=stamps.dtype,
                         device=stamps.device)
-    x_centre, y_centre = zeros.clone(), zeros.clone()
+    x_center, y_center = zeros.clone(), zeros.clone()
     variance = zeros + 2.0**2
     for _ in range(_ROUNDS):
-        at_x, at_y = along - x_centre[:, None], along - y_centre[:, None]
+        at_x, at_y = along - x_center[:, None], along - y_center[:, None]
         line_x = torch.exp(-0.5 * at_x**2 / variance[:, None])
         line_y = torch.exp(-0.5 * at_y**2 / variance[:, None])
         profile = line_y[:, :, None] * line_x[:, None, :]
@@ -140,8 +140,8 @@ def _moments(stamps, known):
         moment = torch.minimum(((moment_x + moment_y) / 2).clamp(0.05),
                                0.95 * variance)
         variance = (1 / (1 / moment - 1 / variance)).clamp(0.1, 40.0)
-        x_centre = (x_centre + 2 * mean_x).clamp(-1.5, 1.5)
-        y_centre = (y_centre + 2 * mean_y).clamp(-1.5, 1.5)
+        x_center = (x_center + 2 * mean_x).clamp(-1.5, 1.5)
+        y_center = (y_center + 2 * mean_y).clamp(-1.5, 1.5)
     moment_xy = torch.einsum('nyx,ny,nx->n', light, at_y, at_x) / total
     ellipticity = (torch.hypot(moment_x - moment_y, 2 * moment_xy)
                    / (moment_x + moment_y).clamp(1e-3))
@@ -229,7 +229,7 @@ def _judged(widths, ellipticities, significances):
 
 def _round_locus(widths, out_of_round):
     """
-    Where widths crowd, and which do, if these sources are round.
+    Find the widths at which round sources crowd.
     """
     locus = _locus(widths) if len(widths) else None
     if locus is None:

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Which pixels of a large plane are measured.
+Choose the pixels of a large plane that are measured.
 """
 
 import math
@@ -19,7 +19,7 @@ _PIECE = 256  # pixels a side
 
 def is_measured_whole(shape):
     """
-    Whether a plane is small enough to be measured as a whole.
+    Tell if a plane is small enough to be measured as a whole.
     """
     return shape[-2] * shape[-1] <= WHOLE
 

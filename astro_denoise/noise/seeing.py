@@ -40,7 +40,7 @@ def _peaks(values, background, sigma, valid):
         heights.append(height[y, x])
     y, x = np.concatenate(found, axis=1) if found else np.zeros((2, 0), int)
     height = np.concatenate(heights) if heights else np.zeros(0)
-    # The nearest neighbours first: they leave few for the others.
+    # The nearest neighbors first: they leave few for the others.
     near = np.arange(-_APART, _APART + 1)
     offsets = np.stack(np.meshgrid(near, near), axis=-1).reshape(-1, 2)
     order = np.argsort((offsets**2).sum(axis=1))
@@ -64,12 +64,12 @@ def _adaptive_moments(stamps, weights):
     matched filter, over its error in noise of 1.
     """
     offsets = np.arange(-_RADIUS, _RADIUS + 1, dtype=np.float32)
-    x_centre = np.zeros(len(stamps), np.float32)
-    y_centre = np.zeros(len(stamps), np.float32)
+    x_center = np.zeros(len(stamps), np.float32)
+    y_center = np.zeros(len(stamps), np.float32)
     variance = np.full(len(stamps), 2.0**2, np.float32)
     for _ in range(12):
-        along_x = offsets - x_centre[:, None]
-        along_y = offsets - y_centre[:, None]
+        along_x = offsets - x_center[:, None]
+        along_y = offsets - y_center[:, None]
         line_x = np.exp(-0.5 * along_x**2 / variance[:, None])
         line_y = np.exp(-0.5 * along_y**2 / variance[:, None])
         light = stamps * weights * line_y[:, :, None] * line_x[:, None, :]
@@ -81,8 +81,8 @@ def _adaptive_moments(stamps, weights):
         moment_y = (rows * along_y**2).sum(axis=1) / total
         moment = np.clip((moment_x + moment_y) / 2.0, 0.05, 0.95 * variance)
         variance = np.clip(1.0 / (1.0 / moment - 1.0 / variance), 0.1, 36.0)
-        x_centre = np.clip(x_centre + 2.0 * mean_x, -1.5, 1.5)
-        y_centre = np.clip(y_centre + 2.0 * mean_y, -1.5, 1.5)
+        x_center = np.clip(x_center + 2.0 * mean_x, -1.5, 1.5)
+        y_center = np.clip(y_center + 2.0 * mean_y, -1.5, 1.5)
     moment_xy = np.einsum('nyx,ny,nx->n', light, along_y, along_x) / total
     ellipticity = (np.hypot(moment_x - moment_y, 2.0 * moment_xy)
                    / np.maximum(moment_x + moment_y, 1e-3))

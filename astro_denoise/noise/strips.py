@@ -24,7 +24,7 @@ def strips(n_rows):
 
 def map_strips(function, parts):
     """
-    What a function makes of each strip, in order.
+    Apply a function to each strip, and yield the results in order.
 
     As many threads as torch takes, where it is loaded (``denoise`` does
     that first), share the work; else it is done by one.

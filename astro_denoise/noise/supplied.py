@@ -19,7 +19,7 @@ _LEAST_SHIFT = 1.6  # by which another meaning must be the better one
 @dataclass(frozen=True)
 class SuppliedNoise:
     """
-    How a supplied noise compares with that of the plane.
+    Comparison of a supplied noise with that of the plane.
 
     Attributes
     ----------

@@ -68,7 +68,7 @@ def annulus_statistics(plane, x, y, r_in, r_out, sigma_clip):
     """
     Sigma-clipped background in circular annuli.
 
-    Pixels whose centres lie in the annulus count, as for `photutils`
+    Pixels whose centers lie in the annulus count, as for `photutils`
     statistics in apertures.
 
     Parameters
@@ -77,7 +77,7 @@ def annulus_statistics(plane, x, y, r_in, r_out, sigma_clip):
         The frame.
 
     x, y : 1D `~numpy.ndarray`
-        Centres, in pixels.
+        Centers, in pixels.
 
     r_in, r_out : float
         Radii, in pixels.
@@ -143,7 +143,7 @@ def _statistics(rows, sigma_clip):
 
 
 def within(plane, x, y, margin):
-    """Whether places are on a frame, or not farther off than a margin."""
+    """Tell if places are on a frame, or not farther off than a margin."""
     ny, nx = plane.values.shape
     return ((x > -0.5 - margin) & (x < nx - 0.5 + margin)
             & (y > -0.5 - margin) & (y < ny - 0.5 + margin))
@@ -153,7 +153,7 @@ def _annulus_offsets(r_in, r_out):
     """
     Offsets in y and x of the pixels that can lie in an annulus.
 
-    First those that always do, wherever in its pixel the centre is, and
+    First those that always do, wherever in its pixel the center is, and
     how many they are.
     """
     reach = int(np.ceil(r_out)) + 1

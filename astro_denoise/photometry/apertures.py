@@ -30,7 +30,7 @@ FEW_SHARE = 0.1  # of the annulus that must be left for its background
 
 class ApertureFlag(IntFlag):
     """
-    What is wrong with a measurement, as bits of the ``flag`` column.
+    Problems of a measurement, as bits of the ``flag`` column.
     """
 
     EDGE = 1  #: The aperture reaches over the edge of the frame.
@@ -49,7 +49,7 @@ def ellipse_weights(x, y, a, b, theta):
     Parameters
     ----------
     x, y, a, b : float
-        Centre and semi-axes, in pixels.
+        Center and semi-axes, in pixels.
 
     theta : float
         Angle of ``a`` from the x axis, in radians.
@@ -186,7 +186,7 @@ def annulus_photometry(data, catalog, *, r_in=30, r_out=45,
     catalog : table, photutils aperture or list of apertures
         A table with the columns ``aperture_a``, ``aperture_b`` (semi-axes
         in pixels, or in an angular unit), ``aperture_theta`` (degrees),
-        and ``aperture_x``, ``aperture_y`` (pixels, 0 is the centre of the
+        and ``aperture_x``, ``aperture_y`` (pixels, 0 is the center of the
         first pixel) or else a `~astropy.coordinates.SkyCoord` column or
         ``ra`` and ``dec``; ``ref_id`` names the sources. Or one or more
         circular or elliptical photutils apertures, on pixels or on the
@@ -216,7 +216,7 @@ def annulus_photometry(data, catalog, *, r_in=30, r_out=45,
 
     theta_sign : {1, -1}, optional
         With 1, ``aperture_theta`` runs counter-clockwise from the x axis,
-        as in photutils; -1 reads the angles of the PAUS catalogue.
+        as in photutils; -1 reads the angles of the PAUS catalog.
 
     saturation : float, `~astropy.units.Quantity` or str, optional
         Level of saturated pixels or a header keyword; by default the

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Flux calibration and the normalised differences of repeated fluxes.
+Flux calibration and the normalized differences of repeated fluxes.
 """
 
 import warnings
@@ -136,7 +136,7 @@ def normalized_difference(flux1, error1, flux2, error2):
     Returns
     -------
     df : float or `~numpy.ndarray`
-        The normalised differences, without unit. NaN where a number is NaN
+        The normalized differences, without unit. NaN where a number is NaN
         or both errors are zero.
 
     Raises

@@ -28,7 +28,7 @@ _POOR_FIT = 5.0  # standard deviations of chi2 above 1
 
 class ForcedFlag(IntFlag):
     """
-    What is wrong with a forced flux, as bits of the ``flag`` column.
+    Problems of a forced flux, as bits of the ``flag`` column.
     """
 
     EDGE = 1  #: The profile reaches over the edge of the frame.

@@ -165,7 +165,7 @@ class Scene:
 @dataclass
 class Fit:
     """
-    What is known of a scene.
+    State of the fit of a scene.
 
     Attributes
     ----------

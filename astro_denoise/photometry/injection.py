@@ -87,13 +87,13 @@ def measure_response(ccd, denoiser, catalog, *, profile='fit',
     r"""
     Response of a denoiser to injected sources, and corrected fluxes.
 
-    Sources with the profiles of the catalogue are added to blank places of
+    Sources with the profiles of the catalog are added to blank places of
     the frame and the frame is denoised with and without them. As both have
     the same noise, the change of the denoised flux over that of the raw
     flux is known precisely, however faint the source. This gives the
     recovered flux g(F) as a function of the flux, its slope, the response
     :math:`R = {\rm d}g/{\rm d}F`, and the offset :math:`b = g - R F`. The
-    denoised fluxes of the catalogue are corrected to :math:`(f - b)/R`
+    denoised fluxes of the catalog are corrected to :math:`(f - b)/R`
     where R and b belong to the corrected flux.
 
     Parameters
@@ -128,7 +128,7 @@ def measure_response(ccd, denoiser, catalog, *, profile='fit',
 
     separation : float, optional
         Distance of injected sources in pixels, at least; half of it to the
-        sources of the catalogue. By default 8 times the median semi-major
+        sources of the catalog. By default 8 times the median semi-major
         axis, at least 32.
 
     seed : int, optional
@@ -317,7 +317,7 @@ class _Injector:
 
     def _places(self, limit):
         """
-        Apertures of the catalogue, moved by whole pixels to blank places.
+        Apertures of the catalog, moved by whole pixels to blank places.
         """
         ny, nx = self.plane.values.shape
         step = self.separation
@@ -373,7 +373,7 @@ class _Injector:
 
     def _unit_sources(self, moved, rows):
         """
-        Where each source goes, and its image for an aperture flux of 1.
+        Place each source, and render it for an aperture flux of 1.
         """
         sources = []
         for row, place in zip(rows, moved, strict=True):

@@ -156,7 +156,7 @@ def light_fraction_apertures(r50, sersic_n, q, theta, psf_fwhm,
     apertures : `~astropy.table.QTable`
         ``aperture_a``, ``aperture_b`` (unit of ``r50``) and
         ``aperture_theta`` (degrees), a row per galaxy: columns of a
-        catalogue for `annulus_photometry`.
+        catalog for `annulus_photometry`.
 
     Raises
     ------

@@ -295,7 +295,7 @@ def plot_apertures(data, table, *, r_in=30, r_out=45, theta_sign=1,
         The frame.
 
     table : `~astropy.table.QTable`
-        Columns of the catalogue and of the result of
+        Columns of the catalog and of the result of
         `~astro_denoise.photometry.annulus_photometry`.
 
     r_in, r_out, theta_sign : optional

@@ -161,7 +161,7 @@ class _Cutouts:
 
     def gain(self, psf, shift):
         """
-        How much a profile sees of all sources.
+        Compute how much a profile sees of all sources.
 
         No profile fits a bright source exactly: none decides alone.
         """

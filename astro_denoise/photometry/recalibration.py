@@ -26,7 +26,7 @@ def recalibrate_errors(exposures, *, by='ref_id', column='i_auto',
     Rescale flux errors so that repeated fluxes differ as the errors say.
 
     The errors are multiplied by a smooth positive function of a column,
-    the exponential of a polynomial, for which the normalised differences
+    the exponential of a polynomial, for which the normalized differences
     of pairs of exposures have a `sigma68` of 1 everywhere. It is fitted to
     the pairs of a random part of the galaxies; the others are there to
     check it.

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Whether fluxes repeat, and whether the flux is still there.
+Check that fluxes repeat, and that none is lost.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Catalogues and apertures: reading, checking, positions on the frame.
+Catalogs and apertures: reading, checking, positions on the frame.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ FORMATS = {'.fits': 'fits', '.fit': 'fits', '.ecsv': 'ascii.ecsv',
 
 def read_table(path):
     """
-    Read a catalogue or a table of fluxes.
+    Read a catalog or a table of fluxes.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def number_column(table, column, *, unit=None, positive=False):
 
 def aperture_table(catalog, *, wcs=None, theta_sign=1):
     """
-    Elliptical apertures on the frame from any kind of catalogue.
+    Elliptical apertures on the frame from any kind of catalog.
 
     Parameters
     ----------

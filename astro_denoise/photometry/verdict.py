@@ -14,7 +14,7 @@ FEW_PAIRS = 20
 
 def verdict(row):
     """
-    What a bin says, in words.
+    Put the result of a bin into words.
 
     Parameters
     ----------
@@ -56,13 +56,13 @@ def verdict(row):
 
 def _below_floor(row, name):
     """
-    Whether a figure is significantly below the floor; not if it is NaN.
+    Tell if a figure is significantly below the floor; not if it is NaN.
     """
     return row[name] + 2 * row[f'{name}_error'] < row['floor']
 
 
 def _differs(value, error):
     """
-    Whether a figure that should be 1 is significantly far from it.
+    Tell if a figure that should be 1 is significantly far from it.
     """
     return abs(value - 1) > max(RESPONSE_MARGIN, 2 * error)

@@ -219,7 +219,7 @@ def run_on_cluster(tasks, client, retries):
 
 def _answer(future, task):
     """
-    What a worker said of a task, or that it died of it.
+    Read the answer of a worker to a task, or that it died of it.
     """
     from distributed.scheduler import KilledWorker
 

@@ -259,7 +259,7 @@ def _check_inputs_stay(paths, names, folder, options):
 
 
 def _place(path):
-    """What is the same for all names of a file; `None` without one."""
+    """Identify a file under all of its names; `None` without one."""
     try:
         found = os.stat(path)
     except OSError:

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What became of each of many frames: what is finished, and the table of it.
+Keep the status of many frames: those that are finished, and a table.
 """
 
 import contextlib
@@ -207,7 +207,7 @@ def stored_hashes(path):
 
 def is_finished(output, digest, path):
     """
-    Whether an output is there that was made with a hash.
+    Tell if an output is there that was made with a hash.
 
     Parameters
     ----------
@@ -324,7 +324,7 @@ class StatusTable:
 
 def _tells_more(old, row, there):
     """
-    Whether an old row of an output stays.
+    Tell if an old row of an output stays.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ class CarriedModel:
 @dataclass(frozen=True)
 class FrameTask:
     """
-    What a worker has to know.
+    Input of a worker.
     """
 
     path: str
@@ -81,7 +81,7 @@ class FrameTask:
     options: dict
 
     def hash(self):
-        """What the output is known by."""
+        """Hash by which the output is known."""
         return frame_hash(self.path, self.model.hash, self.options)
 
 

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What the workers of a local cluster do without.
+Plugins of the workers of a local cluster.
 """
 
 from ..exceptions import needs_extra

@@ -20,7 +20,7 @@ _CERTAIN, _BRIGHT, _N_NEEDED, _WIDE = 0.5, 20.0, 3, 2.0
 
 # What all light is to that of the filter without looking, and how far from
 # it in a frame: the wings of stars are not known, nor quite their width. And
-# how much the neighbours of a star add to what is seen of that, and the wings
+# how much the neighbors of a star add to what is seen of that, and the wings
 # farther out to what is not seen.
 _SHARE, _SHARE_ERROR, _NEIGHBORS, _WINGS = 1.05, 0.05, 0.05, 0.025
 
@@ -71,7 +71,7 @@ def label_sources(probability, height, threshold, *, own=None, n_pixels=1):
     ny, nx = probability.shape
     labels = np.zeros((ny, nx), np.int32)
     chosen = probability > threshold
-    # A border that nobody climbs makes all neighbours exist.
+    # A border that nobody climbs makes all neighbors exist.
     padded = np.full((ny + 2, nx + 2), -np.inf)
     padded[1:-1, 1:-1][chosen] = height[chosen]
     ground = padded.ravel()
@@ -107,7 +107,7 @@ def label_sources(probability, height, threshold, *, own=None, n_pixels=1):
 
 def measure_sources(labels, peaks, answers, *, whole=False):
     """
-    Measure labelled sources.
+    Measure labeled sources.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _all_light(values, apertures, expected, plane):
     known = np.isfinite(ratio)
     if known.sum() < _N_NEEDED:
         return _SHARE, _SHARE_ERROR
-    # The light of neighbours makes some too large: the median.
+    # The light of neighbors makes some too large: the median.
     error = 1.25 * np.median(np.hypot(scatter[known], _NEIGHBORS)
                              ) / np.sqrt(known.sum())
     weights = np.array([np.hypot(error, _WINGS), _SHARE_ERROR])**-2.0

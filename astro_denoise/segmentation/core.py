@@ -405,7 +405,7 @@ def _checked_number(threshold):
 
 class _Asked:
     """
-    What was asked: where to look for sources, and with which network.
+    Input of a search for sources, and its network.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ _BLENDED = 2.0
 @dataclass(frozen=True)
 class FrameOptions:
     """
-    What may be asked of a finder of sources in optical frames.
+    Options of a finder of sources in optical frames.
 
     Parameters
     ----------

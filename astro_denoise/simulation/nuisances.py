@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What differs from sky to sky around the Galactic Center besides the
+Draw what differs from sky to sky around the Galactic Center besides the
 parameters, and light that the formulas of the sky leave out.
 """
 
@@ -50,7 +50,7 @@ _EDGE = 1e-4
 @dataclass
 class SkySettings:
     """
-    What differs from sky to sky besides the parameters.
+    Settings that differ from sky to sky besides the parameters.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 __all__ = ['FIELD', 'SHAPE', 'celestial_wcs', 'galactic_degrees', 'grid_wcs',
            'position_planes']
 
-# Grid of the models: pixels, and degrees from the centre to its edges.
+# Grid of the models: pixels, and degrees from the center to its edges.
 SHAPE = (64, 64)
 FIELD = 15.0
 

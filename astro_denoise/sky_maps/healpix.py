@@ -108,7 +108,7 @@ def healpix_to_image(counts, *, nested=False, frame='galactic', seed=None):
              _placed(counts, healpix, number, np.random.default_rng(seed)))
     if not np.isfinite(image).all():
         msg = (f'counts must cover the whole field around the Galactic '
-               f'Centre, got {np.isfinite(image).mean():.0%} of it')
+               f'Center, got {np.isfinite(image).mean():.0%} of it')
         raise ValueError(msg)
     if not image.any():
         msg = 'counts must not be 0 in the whole field of the model'

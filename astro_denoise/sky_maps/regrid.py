@@ -11,7 +11,7 @@ from .galactic_grid import FIELD, SHAPE, galactic_degrees, grid_wcs
 
 __all__ = ['onto_grid', 'valid_onto_grid']
 
-# Degrees by which pixel centres may miss those of the grid and be on it.
+# Degrees by which pixel centers may miss those of the grid and be on it.
 _ON_GRID = 1e-3
 
 # Share of a pixel of the grid that an image must cover.
@@ -61,7 +61,7 @@ def onto_grid(counts, wcs, name):
     if covered < 1 or not np.isfinite(density).all():
         msg = (f'{name} must cover the whole field of the model, '
                f'{2 * FIELD:g} x {2 * FIELD:g} degrees around the Galactic '
-               f'Centre, its WCS covers {100 * covered:.0f} per cent')
+               f'Center, its WCS covers {100 * covered:.0f} per cent')
         raise ValueError(msg)
     return density * _pixel_areas(grid_wcs(), SHAPE)
 
@@ -106,7 +106,7 @@ def _resampled(density, wcs):
 
 
 def _outside(name):
-    return (f'{name} must show the Galactic Centre: its WCS does not touch '
+    return (f'{name} must show the Galactic Center: its WCS does not touch '
             f'the field of the model, {2 * FIELD:g} x {2 * FIELD:g} degrees '
             f'around it')
 

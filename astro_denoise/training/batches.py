@@ -312,7 +312,7 @@ def blind_spots(fraction, radius, *, median=False):
         Share of the pixels.
 
     radius : int
-        Neighbours are at most so far away, along both axes.
+        Neighbors are at most so far away, along both axes.
 
     median : bool, optional
         Take the median of all neighbors instead.

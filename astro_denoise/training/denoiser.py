@@ -59,7 +59,7 @@ def train_denoiser(images, method='gr2r', *, model=None, epochs=None,
         They are read one by one and kept on disk, so that they need not
         fit in memory; of more pixels than the training can use, a part.
         Masked, non-finite and saturated pixels are neither seen nor
-        learnt from. For ``'noise2noise'``, a list of lists of aligned
+        learned from. For ``'noise2noise'``, a list of lists of aligned
         exposures of one field each (a flat list is one field), of one
         filter, and shifted by at most 0.3 of the seeing. For
         ``'supervised'``, noise-free ``Scene`` objects of

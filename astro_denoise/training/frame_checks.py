@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Tell frames that nothing true can be learnt from.
+Tell frames that nothing true can be learned from.
 """
 
 import warnings
@@ -202,7 +202,7 @@ def _warn_of_correlation(measurements, method, *, blind, stacklevel):
         return
     rho = max(found, key=abs)
     what = ('predicts a pixel from its neighbors, so that this noise is '
-            'learnt as if it were sky and stays in the result, though the '
+            'learned as if it were sky and stays in the result, though the '
             'score is good' if blind else
             'takes the noise of neighbors for independent, so that score '
             'and uncertainty are too small')

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-A survey's own frames as training data: read one by one, standardised
+A survey's own frames as training data: read one by one, standardized
 like `astro_denoise.denoise` does, and kept on disk.
 """
 
@@ -36,7 +36,7 @@ __all__ = ['FrameFolder', 'TrainingFrame', 'count_images', 'open_images']
 @dataclass
 class TrainingFrame:
     """
-    One frame, standardised.
+    One frame, standardized.
 
     Attributes
     ----------
@@ -180,7 +180,7 @@ def open_images(images, *, hdu=None, grouped=False, wants=None):
 
 class FrameFolder:
     """
-    Standardised frames in a folder.
+    Standardized frames in a folder.
 
     Parameters
     ----------
@@ -382,7 +382,7 @@ class FrameFolder:
         return digest.hexdigest()
 
     def _check_pixels(self, measurement):
-        """Refuse a plane that nothing can be learnt from."""
+        """Refuse a plane that nothing can be learned from."""
         found = measurement.found
         if measurement.n_valid < self.patch**2 / 4:
             msg = (f'{measurement.n_valid} pixels hold a measurement, which '
@@ -416,7 +416,7 @@ class FrameFolder:
 
     def description(self):
         """
-        What the header of a model says of its training frames.
+        Describe the training frames for the header of a model.
 
         Returns
         -------

@@ -173,7 +173,7 @@ class Run:
 
     @property
     def shows_progress(self):
-        """Whether this process shows progress bars."""
+        """True if this process shows progress bars."""
         return self.progress_bar and self.processes.rank == 0
 
     def stage(self, name, **changes):

@@ -15,7 +15,7 @@ __all__ = ['PlaneStore', 'StoredPlane']
 @dataclass(frozen=True)
 class StoredPlane:
     """
-    Where a plane lies.
+    Place of a plane in the file.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ _MOST = 2_000_000    # pixels that noise is compared of
 @dataclass(frozen=True)
 class FieldShift:
     """
-    How far one exposure is shifted against another.
+    Shift of one exposure against another.
 
     Attributes
     ----------

@@ -94,7 +94,7 @@ def design_kernel(fwhm, *, faithfulness=None):
     """
     Design the kernel of least noise that keeps compact sources.
 
-    Minimises ``sum K^2 + w <(R - 1)^2>`` under ``sum K = 1``, with R the
+    Minimizes ``sum K^2 + w <(R - 1)^2>`` under ``sum K = 1``, with R the
     response of the flux in apertures around stars and galaxies of
     several sizes (see `kernel_response`). K is a sum of Gaussians, so
     that this is a linear problem, each of them freed of its power at

@@ -19,7 +19,7 @@ from ..noise.measurement import measure_plane
 from .source_batches import FAINTEST, expose
 from .source_scenes import FIELDS, draw_source_scene
 
-__all__ = ['LabelledCandidates', 'calibrate_candidates', 'label_candidates',
+__all__ = ['LabeledCandidates', 'calibrate_candidates', 'label_candidates',
            'match']
 
 # Logarithm of the signal-to-noise ratio of sources that are sure.
@@ -31,7 +31,7 @@ _N_STEPS, _BENDING, _BATCH = 1200, 0.005, 8192
 
 
 @dataclass
-class LabelledCandidates:
+class LabeledCandidates:
     """
     Candidates of simulated frames, and what they are.
 
@@ -126,7 +126,7 @@ def label_candidates(network, n_scenes, *, seed, runtime, size=512):
 
     Returns
     -------
-    labelled : `LabelledCandidates`
+    labeled : `LabeledCandidates`
         The candidates of all frames.
     """
     parts = []
@@ -137,13 +137,13 @@ def label_candidates(network, n_scenes, *, seed, runtime, size=512):
             scene = draw_source_scene(
                 [seed, number], size=size,
                 field=list(FIELDS)[number % len(FIELDS)])
-            parts.append(_labelled(network, scene, rng, runtime))
-    return LabelledCandidates(*(
+            parts.append(_labeled(network, scene, rng, runtime))
+    return LabeledCandidates(*(
         torch.from_numpy(np.concatenate(each).astype(np.float32))
         for each in zip(*parts, strict=True)))
 
 
-def _labelled(network, scene, rng, runtime):
+def _labeled(network, scene, rng, runtime):
     """Find and label the candidates of a frame."""
     exposure = expose(scene.image, rng)
     detector = {}
@@ -170,7 +170,7 @@ def _labelled(network, scene, rng, runtime):
             found.artefact, matched >= 0, star)
 
 
-def calibrate_candidates(network, labelled, *, seed):
+def calibrate_candidates(network, labeled, *, seed):
     """
     Fit the maps from what is known of candidates to their probabilities.
 
@@ -179,7 +179,7 @@ def calibrate_candidates(network, labelled, *, seed):
     network : `~astro_denoise.models.source_finder.SourceFinder`
         The network, on the processor; its ``scores`` are set.
 
-    labelled : `LabelledCandidates`
+    labeled : `LabeledCandidates`
         Simulated candidates.
 
     seed : int
@@ -192,19 +192,19 @@ def calibrate_candidates(network, labelled, *, seed):
     """
     scores = network.scores
     with torch.enable_grad():
-        scores.calibration.copy_(_monotone_map(scores, labelled, seed))
-        loss = _fit_star(scores, labelled, seed)
+        scores.calibration.copy_(_monotone_map(scores, labeled, seed))
+        loss = _fit_star(scores, labeled, seed)
     probability = torch.sigmoid(scores.logit(
-        labelled.expected, labelled.crowding, labelled.lit,
-        labelled.features, labelled.artefact))
-    scores.thresholds.copy_(_thresholds(scores, labelled, probability))
+        labeled.expected, labeled.crowding, labeled.lit,
+        labeled.features, labeled.artefact))
+    scores.thresholds.copy_(_thresholds(scores, labeled, probability))
     return {'candidates': len(probability),
-            'brier': round(float((probability - labelled.true).square()
+            'brier': round(float((probability - labeled.true).square()
                                  .mean()), 4),
             'star_entropy': round(loss, 4)}
 
 
-def _monotone_map(scores, labelled, seed):
+def _monotone_map(scores, labeled, seed):
     """
     Fit the logit of the probability for each kind of field.
 
@@ -220,8 +220,8 @@ def _monotone_map(scores, labelled, seed):
     optimizer = torch.optim.Adam([
         {'params': [first, steps], 'lr': 0.05},
         {'params': scores.doubt.parameters(), 'lr': 0.01}])
-    known = (labelled.expected, labelled.crowding, labelled.lit,
-             labelled.features, labelled.artefact)
+    known = (labeled.expected, labeled.crowding, labeled.lit,
+             labeled.features, labeled.artefact)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _N_STEPS)
 
     def table():
@@ -229,13 +229,13 @@ def _monotone_map(scores, labelled, seed):
                          2)
 
     for _ in range(_N_STEPS):
-        batch = torch.randint(len(labelled.true), (_BATCH,),
+        batch = torch.randint(len(labeled.true), (_BATCH,),
                               generator=generator)
         optimizer.zero_grad()
         made = table()
         loss = F.binary_cross_entropy_with_logits(
             scores.logit(*(each[batch] for each in known), table=made),
-            labelled.true[batch])
+            labeled.true[batch])
         bend = torch.diff(made, n=2).square().mean()
         apart = torch.diff(made, dim=0).square().mean()
         (loss + _BENDING * (bend + 0.05 * apart)).backward()
@@ -245,14 +245,14 @@ def _monotone_map(scores, labelled, seed):
     return table().detach()
 
 
-def _fit_star(scores, labelled, seed):
+def _fit_star(scores, labeled, seed):
     """Fit the small network for stars."""
     torch.manual_seed(seed)
     for layer in scores.star[::2]:
         layer.reset_parameters()
     scores.requires_grad_()
-    which = torch.nonzero(labelled.true > 0)[:, 0]
-    features, star = labelled.features[which], labelled.star[which]
+    which = torch.nonzero(labeled.true > 0)[:, 0]
+    features, star = labeled.features[which], labeled.star[which]
     optimizer = torch.optim.Adam(scores.star.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(seed)
     n_steps = 2 * _N_STEPS
@@ -270,7 +270,7 @@ def _fit_star(scores, labelled, seed):
         scores.star_logit(features), star))
 
 
-def _thresholds(scores, labelled, probability):
+def _thresholds(scores, labeled, probability):
     """
     Find for each kind of field the probabilities of some purities.
 
@@ -281,9 +281,9 @@ def _thresholds(scores, labelled, probability):
     values, order = torch.sort(probability, descending=True)
     table = torch.zeros_like(scores.thresholds)
     weights = torch.zeros(*table.shape[:2], len(order))
-    faint = labelled.features[order, 1] + 2.5 < _LOG_BRIGHT
-    for row, column, weight in scores.kinds(labelled.crowding[order],
-                                            labelled.lit[order]):
+    faint = labeled.features[order, 1] + 2.5 < _LOG_BRIGHT
+    for row, column, weight in scores.kinds(labeled.crowding[order],
+                                            labeled.lit[order]):
         weights[row, column, torch.arange(len(order))] += weight * faint
     for row in range(table.shape[0]):
         for column in range(table.shape[1]):

@@ -67,7 +67,7 @@ def usable_pixels(*, epochs, minutes, patch, n_patches, epoch, device):
 @dataclass(frozen=True)
 class ReadingPlan:
     """
-    How much is read of each image.
+    Plan of how much is read of each image.
 
     Parameters
     ----------

@@ -151,8 +151,40 @@ class CheckTable(_ResultsDirective):
         return self.table(header, rows)
 
 
+class GuidedTable(_ResultsDirective):
+    """
+    The first scenes of ``guided.txt``: noise of pixels and flux kept.
+    """
+
+    _NAMES = {  # noqa: RUF012
+        'raw': 'the frame as it is', 'Gaussian': 'Gaussian filter',
+        'ccd': '``denoise(frame)``',
+        'blend': '``denoise(frame, catalog=sources)``',
+        'model': "``denoise(frame, catalog=sources, guide='model', "
+                 "psf=psf)``",
+        'ccd-mmse': "``denoise(frame, 'ccd-mmse')``"}
+
+    def run(self):
+        lines = self.lines()
+        if not lines:
+            return []
+        bins = re.findall(r'S/N [\d.]+-[\d.]+', '\n'.join(lines[:4]))
+        found = {}
+        for line in lines:
+            name, *values = line.split() or ['']
+            if name in self._NAMES and name not in found:
+                found[name] = [values[0]] + [
+                    value for value in values[4::3] if value != '-']
+        n_bins = max(map(len, found.values())) - 1
+        header = ['', 'error per pixel',
+                  *(f'flux kept, {name}' for name in bins[:n_bins])]
+        return self.table(header, [[self._NAMES[name], *found[name]]
+                                   for name in self._NAMES if name in found])
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.add_directive('guided-table', GuidedTable)
     app.add_directive('results', Results)
     app.add_directive('response-table', ResponseTable)
     app.add_directive('check-table', CheckTable)

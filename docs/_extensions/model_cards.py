@@ -3,7 +3,7 @@
 The directive ``model-cards``: the cards of all shipped models.
 
 The cards are read from the package, and what the registry knows (task,
-hash, size of the file, licence, number of parameters) from the models
+hash, size of the file, license, number of parameters) from the models
 themselves: the page shows what ships.
 """
 
@@ -40,7 +40,7 @@ def _facts(path):
         'Parameters': f'{n_parameters:,}',
         'File': f'``{weights.name}``, {weights.stat().st_size / 1e6:.1f} MB',
         'SHA-256': f'``{model.hash}``',
-        'Licence': model.metadata.get('licence', 'BSD-3-Clause'),
+        'License': model.metadata.get('licence', 'BSD-3-Clause'),
     }
     command = (model.metadata.get('training') or {}).get('command')
     if command:

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Tests of commands that hand a catalogue of sources to each other.
+Tests of commands that hand a catalog of sources to each other.
 """
 
 import shutil
@@ -25,7 +25,7 @@ NOISE = ['--gain', 'GAIN', '--read-noise', 'RDNOISE']
 @pytest.fixture(scope='module')
 def simulated(tmp_path_factory):
     """
-    Two exposures of 1.1 arcsec and their catalogue, by the command.
+    Two exposures of 1.1 arcsec and their catalog, by the command.
     """
     folder = tmp_path_factory.mktemp('field')
     assert main(['simulate', '-o', str(folder), '--n', '2', '--shape', '220',
@@ -89,7 +89,7 @@ def test_denoise_many_files(field):
     run(*command)
     assert before == [(field / 'out' / name).stat().st_mtime_ns
                       for name in names]
-    # Another catalogue of the same name makes other outputs.
+    # Another catalog of the same name makes other outputs.
     catalog = QTable.read('catalog.ecsv')
     catalog[:5].write('catalog.ecsv', overwrite=True)
     run(*command, '--overwrite')
@@ -225,7 +225,7 @@ def test_radius_on_a_denoised_frame(field):
     assert_array_equal(np.isnan(table['flux_error']),
                        np.isnan(table['flux']))
     assert np.isfinite(table['flux']).sum() > 20
-    # No error of what is not in the catalogue is right.
+    # No error of what is not in the catalog is right.
     QTable({'x': [60.0], 'y': [60.0]}).write('one.ecsv')
     run('denoise', 'exposure_001.fits', '-o', 'other.fits', '--catalog',
         'one.ecsv', *NOISE)

@@ -448,7 +448,7 @@ def test_closed_pipe(tmp_path):
     assert result.stderr == b''
 
 
-@pytest.mark.filterwarnings('ignore:the noise of neighbouring')
+@pytest.mark.filterwarnings('ignore:the noise of neighboring')
 def test_demo(tmp_path, capsys):
     args = ['demo', '-o', str(tmp_path / 'new')]
     assert main(args) == 0
@@ -511,7 +511,7 @@ def test_simulate_bad_option(tmp_path, capsys, options, message):
     assert names(tmp_path) == []
 
 
-def test_models_says_what_a_model_learnt_from(small_network, tmp_path,
+def test_models_says_what_a_model_learned_from(small_network, tmp_path,
                                               capsys):
     groups = dict.fromkeys(('all', 'blank', 'faint', 'bright'), 0.25)
     path = tmp_path / 'survey.safetensors'

@@ -30,7 +30,7 @@ from astro_denoise.photometry.repeatability import check_repeatability
 @pytest.fixture(scope='module')
 def night(tmp_path_factory):
     """
-    The pair as it is and smoothed, and a catalogue.
+    The pair as it is and smoothed, and a catalog.
     """
     folder = tmp_path_factory.mktemp('night')
     pair = load_example_pair()
@@ -168,7 +168,7 @@ def test_table_of_a_survey(tmp_path, capsys):
 
 
 @pytest.mark.parametrize('ending', ['fits', 'csv', 'parquet'])
-def test_kinds_of_catalogues(folder, ending):
+def test_kinds_of_catalogs(folder, ending):
     if ending == 'parquet':
         pytest.importorskip('pyarrow')
         pytest.importorskip('pandas')

@@ -35,7 +35,7 @@ def test_fermi_map():
     longitude, latitude = galactic_degrees(image.wcs, [0, 63], [0, 63])
     assert longitude == pytest.approx([14.765625, -14.765625])
     assert latitude == pytest.approx([-14.765625, 14.765625])
-    # The plane is bright, and the centre the brightest region.
+    # The plane is bright, and the center the brightest region.
     assert image.data[31:33].mean() > 5 * image.data[5:15].mean()
     assert 'MIT' in image.header['ORIGIN']
 

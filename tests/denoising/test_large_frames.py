@@ -333,9 +333,9 @@ def test_no_seam_in_the_background(frame, monkeypatch):
         meshes.append(backgrounds.meshes_of_window(
             values[part], valid[part], SHAPE, tile))
     whole, _ = backgrounds.joined_meshes(meshes, plan)
-    mesh = whole.centre + whole.scale * whole.mesh
+    mesh = whole.center + whole.scale * whole.mesh
     sky = Sky(values, valid)
-    expected = sky.centre + sky.scale * sky.mesh
+    expected = sky.center + sky.scale * sky.mesh
     known = np.ones(expected.shape, bool)
     known[:7, 1:8] = False  # interpolated from what is near
     assert_allclose(mesh[known], expected[known], atol=0.02 * SIGMA)

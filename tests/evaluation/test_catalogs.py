@@ -52,8 +52,8 @@ def snr():
     ([], 0, np.nan, np.nan),                 # no entry, no purity
     ([(3, 3), (4, 3)], 1, 1, 1),
     ([(3.4, 3.2)], 0.5, 1, 1),               # of two, the brighter
-    ([(3, 3), (3.2, 3)], 1, 1, 1),           # the second for its neighbour
-    ([(3, 3), (2.9, 3)], 0.5, 0.5, 0.5),     # too far from the neighbour
+    ([(3, 3), (3.2, 3)], 1, 1, 1),           # the second for its neighbor
+    ([(3, 3), (2.9, 3)], 0.5, 0.5, 0.5),     # too far from the neighbor
     ([(3, 3), (10, 10)], 0.5, 1, 0.5),       # neither asked for nor wrong
     ([(3, 3), (14, 14)], 0.5, 0.5, 0.5),     # too faint to be right
     ([(3, 5)], 0, 0, 0)])                    # x and y the other way round

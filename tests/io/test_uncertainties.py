@@ -204,7 +204,7 @@ def test_bad_type(write, sigma, model, tmp_path):
 
 
 def test_denoised_frames_keep_their_noise(write, sigma):
-    # Their pixels share it: what is left between neighbours is less.
+    # Their pixels share it: what is left between neighbors is less.
     path = write(sigma / 10, name='ERR')
     fits.setval(path, 'DNMODEL', value='ccd', extname='SCI')
     np.testing.assert_array_equal(read_image(path).uncertainty.array,

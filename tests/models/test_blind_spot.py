@@ -95,8 +95,8 @@ def test_posterior_is_that_of_the_integral():
         sigma = float(log_sigma[..., pixel].exp())
         weights = torch.softmax(logits, 1)[0, :, 0, pixel].numpy()
         prior = sum(
-            weight / spread * np.exp(-0.5 * ((truth - centre) / spread)**2)
-            for weight, centre, spread in zip(
+            weight / spread * np.exp(-0.5 * ((truth - center) / spread)**2)
+            for weight, center, spread in zip(
                 weights, means[0, :, 0, pixel].numpy(),
                 np.exp(0.5 * log_variances[0, :, 0, pixel].numpy()),
                 strict=True))

@@ -192,7 +192,7 @@ def test_lone_pixels(name):
     # A peak of the noise goes; that of ccd goes as its kernel says.
     if name == 'ccd-mmse':
         assert abs(result[20, 20]) < 0.2
-    # Of what is masked, nothing is taken for a neighbour.
+    # Of what is masked, nothing is taken for a neighbor.
     holes = valid.clone()
     holes[..., 60, 21] = 0.0
     noise, _ = network(x * holes, log_sigma, holes, context)

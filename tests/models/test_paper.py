@@ -83,8 +83,8 @@ def test_layers_of_unet():
                ((8, 64), (16, 32), (32, 16), (64, 8)) for _ in range(2)]
     assert outputs == [*encoder, (128, 4, 4), (128, 4, 4), (64, 8, 8),
                        (32, 16, 16), (16, 32, 32), (8, 64, 64), (1, 64, 64)]
-    normalised = [shape for kind, shape in found if kind == 'BatchNorm2d']
-    assert normalised[-4:] == [(128, 8, 8), (64, 16, 16), (32, 32, 32),
+    normalized = [shape for kind, shape in found if kind == 'BatchNorm2d']
+    assert normalized[-4:] == [(128, 8, 8), (64, 16, 16), (32, 32, 32),
                                (16, 64, 64)]
     assert sum(kind == 'Dropout' for kind, _ in found) == 5
 

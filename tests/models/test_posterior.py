@@ -66,7 +66,7 @@ def test_unlike_images_have_a_high_score(counts):
     assert (network.ood_score(strange) > network.ood_threshold).all()
 
 
-def test_spread_is_learnt(network, counts):
+def test_spread_is_learned(network, counts):
     other = PosteriorNetwork(**network.config).eval().requires_grad_(
         requires_grad=False)
     other.load_state_dict(network.state_dict())

@@ -28,8 +28,8 @@ WHITE = [
     'rotated mosaic, zeros around it', 'saturated stars', 'dead pixels 5 %',
     'hot pixels 5 %', 'cosmic rays 5 %', '15 % masked, one by one',
     'NaN areas, 30 %', 'a quarter of the sources masked',
-    'quantised, noise of 0.15 step', 'quantised, noise of 0.5 step',
-    'quantised, noise of 1.0 step', 'quantised, noise of 3.0 step',
+    'quantized, noise of 0.15 step', 'quantized, noise of 0.5 step',
+    'quantized, noise of 1.0 step', 'quantized, noise of 3.0 step',
     'steps of 16 (12 bits in 16)', 'photons, 0.1 a pixel',
     'photons, 50 a pixel', 'average of 20 exposures']
 CORRELATED = [

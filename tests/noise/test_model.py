@@ -43,8 +43,8 @@ def galaxies(shape, n_galaxies, seed):
     y, x = np.indices(shape)
     image = np.zeros(shape)
     for _ in range(n_galaxies):
-        centre = rng.uniform(0, shape, 2)
-        radius = np.hypot(y - centre[0], x - centre[1])
+        center = rng.uniform(0, shape, 2)
+        radius = np.hypot(y - center[0], x - center[1])
         image += rng.uniform(100, 2000) * np.exp(-radius
                                                  / rng.uniform(5, 15))
     return image

@@ -31,7 +31,7 @@ from astro_denoise.photometry.calibration import sigma68
 
 
 def make_catalog(x, y, a, b=None, theta=0.0):
-    """A catalogue from arrays."""
+    """A catalog from arrays."""
     x = np.atleast_1d(np.asarray(x, dtype=float))
     full = np.ones(len(x))
     return QTable({

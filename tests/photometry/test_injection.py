@@ -21,7 +21,7 @@ APERTURE_NOISE = 24.4  # of a flux in a star's aperture
 
 
 def scene(snr, seed, size=600, spacing=50.0):
-    """Stars of given S/N on a grid: frame without sky, catalogue, fluxes."""
+    """Stars of given S/N on a grid: frame without sky, catalog, fluxes."""
     rng = np.random.default_rng(seed)
     grid = np.arange(spacing, size - spacing + 1, spacing)
     x, y = (axis.ravel() + rng.uniform(-0.5, 0.5, axis.size)

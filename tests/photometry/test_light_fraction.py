@@ -19,7 +19,7 @@ OVERSAMPLING = 5  # pixels of the test images per pixel
 
 
 def draw(r50, sersic_n, q, theta, psf_fwhm, beta=3.88):
-    """A galaxy of unit flux in fine pixels, and its centre."""
+    """A galaxy of unit flux in fine pixels, and its center."""
     size, x, y = 601, 300.2, 299.7
     sources = {'x': [x], 'y': [y], 'flux': [1.0],
                'r50': [r50 * OVERSAMPLING], 'sersic_n': [sersic_n],

@@ -23,7 +23,7 @@ FWHM, BETA = 4.0, 3.88
 
 @pytest.fixture(scope='module')
 def scene():
-    """Stars on a grid: image without noise, catalogue, fluxes, profiles."""
+    """Stars on a grid: image without noise, catalog, fluxes, profiles."""
     rng = np.random.default_rng(1)
     x, y = np.meshgrid(np.arange(50.0, 560, 40), np.arange(50.0, 560, 40))
     x = x.ravel() + rng.uniform(-0.5, 0.5, x.size)

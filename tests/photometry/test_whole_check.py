@@ -49,7 +49,7 @@ def keep_errors(denoised, raw):
 
 
 def exposures(frames, catalog, measure=annulus_photometry, **options):
-    """Fluxes of a catalogue in several frames, in one table."""
+    """Fluxes of a catalog in several frames, in one table."""
     tables = []
     for frame in frames:
         table = measure(frame, catalog, gain='GAIN' if 'GAIN' in frame.meta
@@ -62,7 +62,7 @@ def exposures(frames, catalog, measure=annulus_photometry, **options):
 
 @pytest.fixture(scope='module')
 def survey():
-    """Two exposures, a catalogue of apertures, the first's truth."""
+    """Two exposures, a catalog of apertures, the first's truth."""
     simulator = SurveySimulator(
         shape=(800, 800), density=800, psf_fwhm=1.0, psf_beta=3.88,
         n_cosmic_rays=5, n_bad_columns=1, magnitude_range=(20, 23),

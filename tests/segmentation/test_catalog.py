@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Tests of labels and catalogues.
+Tests of labels and catalogs.
 """
 
 import numpy as np
@@ -20,10 +20,10 @@ from astro_denoise.segmentation.catalog import (
 )
 
 
-def blobs(centres, shape=(24, 31), width=1.3):
+def blobs(centers, shape=(24, 31), width=1.3):
     y, x = np.indices(shape)
     return sum(np.exp(-((x - x0)**2 + (y - y0)**2) / (2 * width**2))
-               for x0, y0 in centres)
+               for x0, y0 in centers)
 
 
 def test_touching_sources_are_separate():
@@ -92,7 +92,7 @@ def test_labels_are_basins(seed, ny, nx):
     assert_array_equal(labels.flat[peaks], np.arange(1, len(peaks) + 1))
     assert (np.diff(peaks) > 0).all()
     for number, peak in enumerate(peaks, 1):
-        # In one piece, and the peak is the highest of all neighbours.
+        # In one piece, and the peak is the highest of all neighbors.
         assert label(labels == number, np.ones((3, 3)))[1] == 1
         y, x = divmod(peak, nx)
         near = np.s_[max(y - 1, 0):y + 2, max(x - 1, 0):x + 2]

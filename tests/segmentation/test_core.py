@@ -191,12 +191,12 @@ def test_same_type_out(counts):
     assert found.catalog['snr'].unit is None
     assert_array_equal(found.probability.value, plain.probability)
     ccd = CCDData(counts, unit='ct', wcs=grid_wcs(),
-                  meta={'OBJECT': 'centre'}, mask=counts < 0,
+                  meta={'OBJECT': 'center'}, mask=counts < 0,
                   uncertainty=StdDevUncertainty(counts + 1.0))
     found = segment_point_sources(ccd, model())
     assert isinstance(found.probability, CCDData)
     assert found.probability.unit == u.dimensionless_unscaled
-    assert found.probability.meta['OBJECT'] == 'centre'
+    assert found.probability.meta['OBJECT'] == 'center'
     assert found.probability.wcs is not ccd.wcs
     assert found.probability.wcs.wcs.ctype[0] == 'GLON-CAR'
     assert ccd.unit == u.ct

@@ -32,7 +32,7 @@ LEVEL = np.sqrt(SKY + READ_NOISE**2)
 DETECTOR = {'gain': 1.0, 'read_noise': READ_NOISE}
 
 pytestmark = [
-    pytest.mark.filterwarnings('ignore:the noise of neighbouring'),
+    pytest.mark.filterwarnings('ignore:the noise of neighboring'),
     pytest.mark.filterwarnings('ignore:no source was found')]
 
 

@@ -54,7 +54,7 @@ def test_shipped_probabilities(skies):
             np.mean(flux[chosen] > 0), abs=0.03)
 
 
-def test_shipped_catalogue(skies):
+def test_shipped_catalog(skies):
     _, flux, expected, found = skies
     kernel = np.exp(-0.5 * (0.46875 * np.arange(-2, 3) / (0.8 / 3))**2)
     kernel = np.outer(kernel, kernel) / kernel.sum()**2

@@ -25,7 +25,7 @@ from astro_denoise.simulation.realistic_sky import (
 TIERS = ['legacy', 'fixed', 'realistic']
 COMPONENTS = ['dm', 'ic', 'pi0', 'bubbles', 'gc', 'disk']
 
-# Degrees of the pixel centres.
+# Degrees of the pixel centers.
 LINE = (np.arange(64) - 31.5) * 0.46875
 X, Y = np.meshgrid(LINE, LINE)
 
@@ -87,7 +87,7 @@ def test_priors(legacy):
     assert parameters.meta == {'tier': 'legacy', 'seed': 1}
 
 
-def test_legacy_kernel_is_not_normalised():
+def test_legacy_kernel_is_not_normalized():
     simulator = GalacticCenterSimulator('legacy')
     point = torch.zeros(1, 1, 64, 64)
     point[0, 0, 20, 30] = 1.0
@@ -407,7 +407,7 @@ def test_realistic_profiles(realistic):
     profile = nfw_squared_profile(10 * angle, 1.2)
     assert emission[0] / emission[1] == pytest.approx(
         profile[0] / profile[1], rel=1e-3)
-    # The disk is flat, and denser towards the centre.
+    # The disk is flat, and denser towards the center.
     disk = realistic[2]['disk'].mean(0)
     assert disk[28:36].sum() > 4 * disk[40:48].sum()
     assert disk[:, 24:40].sum() > 1.05 * 2 * disk[:, :8].sum()
@@ -417,11 +417,11 @@ def test_gamma():
     steep = GalacticCenterSimulator('realistic', gamma=1.5)
     flat = GalacticCenterSimulator('realistic', gamma=0.5)
     parameters = {'a_dm': 1.0}
-    centres = [simulator.sample(1, seed=1, parameters=parameters,
+    centers = [simulator.sample(1, seed=1, parameters=parameters,
                                 components=True)[3]['dm'][0]
                for simulator in (steep, flat)]
-    assert centres[0][31:33, 31:33].sum() > 5 * centres[1][31:33, 31:33].sum()
-    assert centres[0].sum() == pytest.approx(centres[1].sum(), rel=0.02)
+    assert centers[0][31:33, 31:33].sum() > 5 * centers[1][31:33, 31:33].sum()
+    assert centers[0].sum() == pytest.approx(centers[1].sum(), rel=0.02)
 
 
 def test_photons_fall_as_the_point_spread_function_of_fermi_says():

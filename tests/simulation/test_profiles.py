@@ -27,10 +27,10 @@ def moffat(radius, fwhm, beta):
             * (1 + (radius / alpha)**2)**-beta)
 
 
-def subpixels(size, x_centre, y_centre, factor):
-    """Offsets of the centres of subpixels from a position."""
+def subpixels(size, x_center, y_center, factor):
+    """Offsets of the centers of subpixels from a position."""
     fine = (np.arange(size * factor) + 0.5) / factor - 0.5
-    return fine - x_centre, (fine - y_centre)[:, None]
+    return fine - x_center, (fine - y_center)[:, None]
 
 
 def binned(image, factor):
@@ -45,9 +45,9 @@ def galaxy(x, y, r50, sersic_n=1.0, axis_ratio=1.0, theta=0.0, flux=1.0):
     return {name: np.array([value]) for name, value in values.items()}
 
 
-def moments(image, x_centre, y_centre):
+def moments(image, x_center, y_center):
     y, x = np.indices(image.shape)
-    x, y = x - x_centre, y - y_centre
+    x, y = x - x_center, y - y_center
     return [np.sum(image * plane) / image.sum()
             for plane in (x, y, x**2, y**2, x * y)]
 
@@ -166,7 +166,7 @@ def test_half_light(r50, sersic_n, axis_ratio):
     assert_allclose(np.sum(weight * image), 0.5, atol=0.012)
 
 
-def test_orientation_and_centre():
+def test_orientation_and_center():
     fwhm, beta, theta = 2.0, 4.5, np.radians(25.0)
     image = render_sources(
         (121, 121), galaxy(60.37, 59.81, 6.0, 0.5, 0.4, theta), fwhm,

@@ -63,7 +63,7 @@ def test_poisson_variance():
         inside = (truth >= low) & (truth < high)
         assert np.count_nonzero(inside) > 50
         assert_allclose(pulls[:, inside].std(), 1, rtol=0.05)
-    # The noise of neighbours is independent.
+    # The noise of neighbors is independent.
     lag = np.mean(pulls[:, :, 1:] * pulls[:, :, :-1])
     assert abs(lag) < 0.005
 

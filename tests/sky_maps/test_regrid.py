@@ -110,8 +110,8 @@ def test_half_the_sky():
 
 
 @pytest.mark.parametrize(('center', 'match'), [
-    ((83.6, 22.0), 'image must show the Galactic Centre'),
-    ((330.0, -10.0), 'image must show the Galactic Centre'),
+    ((83.6, 22.0), 'image must show the Galactic Center'),
+    ((330.0, -10.0), 'image must show the Galactic Center'),
     ((262.0, -33.0), 'image must cover the whole field .* per cent'),
 ])
 def test_outside(center, match):

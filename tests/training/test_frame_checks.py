@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Tests of inputs that nothing true can be learnt from.
+Tests of inputs that nothing true can be learned from.
 """
 
 import warnings

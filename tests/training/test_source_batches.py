@@ -21,7 +21,7 @@ from astro_denoise.training.source_batches import (
     center_maps,
 )
 from astro_denoise.training.source_calibration import (
-    LabelledCandidates,
+    LabeledCandidates,
     calibrate_candidates,
     label_candidates,
     match,
@@ -126,17 +126,17 @@ def test_calibration_finds_the_truth():
     true = rng.random(n) < factor * expected
     features = rng.normal(size=(n, 9))
     star = rng.random(n) < 1.0 / (1.0 + np.exp(-3.0 * features[:, 2]))
-    labelled = LabelledCandidates(*(
+    labeled = LabeledCandidates(*(
         torch.from_numpy(np.asarray(each, np.float32)) for each in (
             expected, crowding, lit, features, np.zeros(n), true, star)))
     network = SourceFinder((4, 6)).requires_grad_(requires_grad=False)
-    calibrate_candidates(network, labelled, seed=1)
+    calibrate_candidates(network, labeled, seed=1)
     scores = network.scores
     with torch.no_grad():
         probability = torch.sigmoid(scores.logit(
-            labelled.expected, labelled.crowding, labelled.lit,
-            labelled.features, labelled.artefact)).numpy()
-        told = torch.sigmoid(scores.star_logit(labelled.features)).numpy()
+            labeled.expected, labeled.crowding, labeled.lit,
+            labeled.features, labeled.artefact)).numpy()
+        told = torch.sigmoid(scores.star_logit(labeled.features)).numpy()
     for few in (True, False):
         chosen = (crowding < -5) if few else (crowding > -2)
         wanted = (factor * expected)[chosen]
@@ -152,12 +152,12 @@ def test_candidates_of_simulated_frames():
         torch.manual_seed(1)
         network.head.weight.normal_(0.0, 0.3)
         network.head.bias[:4] = -3.0
-    labelled = label_candidates(
+    labeled = label_candidates(
         network, 4, seed=1, runtime=Runtime(torch.device('cpu')), size=128)
-    n = len(labelled.expected)
+    n = len(labeled.expected)
     assert n > 0
-    for name, values in vars(labelled).items():
+    for name, values in vars(labeled).items():
         assert len(values) == n, name
         assert torch.isfinite(values).all(), name
-    assert set(labelled.true.tolist()) <= {0.0, 1.0}
-    assert (labelled.star <= labelled.true).all()
+    assert set(labeled.true.tolist()) <= {0.0, 1.0}
+    assert (labeled.star <= labeled.true).all()

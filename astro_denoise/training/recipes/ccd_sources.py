@@ -134,10 +134,10 @@ class SourceRecipe(Recipe):
         network = network.cpu().eval()
         n_frames = max(8, round(self.n_calibration * schedule.n_steps
                                 / self.schedule.n_steps))
-        labelled = label_candidates(
+        labeled = label_candidates(
             network, n_frames, seed=VALIDATION_SEED + run.seed,
             runtime=Runtime(torch.device('cpu'), run.runtime.dtype))
-        figures = calibrate_candidates(network, labelled, seed=run.seed)
+        figures = calibrate_candidates(network, labeled, seed=run.seed)
         return TrainedNetwork(network, log, {'n_steps': schedule.n_steps},
                               {'figures': figures})
 

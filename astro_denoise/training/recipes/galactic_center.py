@@ -183,7 +183,7 @@ class PairRecipe(Recipe):
         return network
 
 
-_SUMMARY = 'posterior of six parameters of the Galactic Centre'
+_SUMMARY = 'posterior of six parameters of the Galactic Center'
 
 _SEGMENTER = SegmenterRecipe(
     name='galactic-center.segment', summary='point sources in gamma-ray '

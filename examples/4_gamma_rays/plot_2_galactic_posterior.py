@@ -3,7 +3,7 @@
 Dark matter or point sources?
 =============================
 
-Around the Galactic Centre, dark matter and point sources too faint to be
+Around the Galactic Center, dark matter and point sources too faint to be
 seen have one and the same profile. What an image says about them is a
 joint posterior, in which one may stand for the other.
 """

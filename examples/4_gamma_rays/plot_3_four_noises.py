@@ -18,7 +18,7 @@ from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
 from astro_denoise.simulation.image_noise import IMAGE_NOISES, add_image_noise
 
 # %%
-# Simulated counts around the Galactic Centre, each image divided by its
+# Simulated counts around the Galactic Center, each image divided by its
 # maximum, and the noises, in the amounts of the document that the
 # autoencoders are from.
 
@@ -48,7 +48,7 @@ for results in restored.values():
     print(', '.join(errors))
 
 # %%
-# One of the images. The colours of all panels are the same; they follow the
+# One of the images. The colors of all panels are the same; they follow the
 # square root, so that the faint outskirts can be seen.
 
 number = 5

@@ -3,7 +3,7 @@
 Denoise within a ccdproc reduction
 ==================================
 
-From raw frames to a catalogue: bias, flat field and cosmic rays with
+From raw frames to a catalog: bias, flat field and cosmic rays with
 ``ccdproc``, then ``denoise``, then photometry with ``photutils``. Frames are
 `~astropy.nddata.CCDData` all the way, and uncertainties and masks go along.
 This needs ``ccdproc`` (``pip install ccdproc``).

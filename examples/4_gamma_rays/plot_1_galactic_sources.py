@@ -1,9 +1,9 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Point sources of the Galactic Centre
+Point sources of the Galactic Center
 ====================================
 
-The gamma rays that Fermi-LAT counted around the Galactic Centre in 573
+The gamma rays that Fermi-LAT counted around the Galactic Center in 573
 weeks: where are point sources among them?
 """
 
@@ -22,7 +22,7 @@ sources = segment_point_sources(image)
 print(sources)
 
 # %%
-# The catalogue holds everything down to sources that hardly stand out. For
+# The catalog holds everything down to sources that hardly stand out. For
 # those that do, the signal-to-noise ratio is the thing to cut at.
 
 bright = sources.catalog[sources.catalog['snr'] > 8]
@@ -35,7 +35,7 @@ bright['l', 'b', 'flux', 'flux_error', 'snr'][:8].pprint()
 
 # %%
 # The counts with these sources, and the probability of a source in each
-# pixel. The model has learnt from simulated skies in which the Galactic
+# pixel. The model has learned from simulated skies in which the Galactic
 # plane is full of faint sources: there the probability is high even where
 # nothing can be seen.
 

@@ -44,7 +44,7 @@ catalog['aperture_theta'] = 0.0
 
 # %%
 # All frames are measured in the same way. Errors come from the raw ones:
-# neighbouring pixels of a denoised frame share their noise, and its scatter
+# neighboring pixels of a denoised frame share their noise, and its scatter
 # says nothing about sums. The gain is that of a sky with photon noise alone.
 
 
