@@ -31,6 +31,8 @@ def add_check(commands):
     add('tables', nargs='+', metavar='TABLE', help=argparse.SUPPRESS)
     add('--raw', nargs='+', metavar='TABLE',
         help='fluxes of the raw frames, for the response')
+    add('--forced', nargs='+', metavar='TABLE',
+        help='fluxes of photometry --method forced, beside')
     add('--raw-errors', action='store_true',
         help='take the errors of the raw fluxes')
     add('--unflagged', action='store_true', help='only rows with flag 0')
@@ -59,7 +61,8 @@ def _run_check(options):
     from ..photometry.repeatability import check_repeatability
 
     check_outputs(options, table_outputs(options),
-                  (*options.tables, *(options.raw or ())))
+                  (*options.tables, *(options.raw or ()),
+                   *(options.forced or ())))
     if options.raw_errors and options.raw is None:
         msg = '--raw-errors needs --raw'
         raise ValueError(msg)
@@ -67,7 +70,9 @@ def _run_check(options):
     raw = None if options.raw is None else _read(options.raw, options)
     if options.raw_errors:
         tables = _with_raw_errors(tables, raw, options.by)
-    report = check_repeatability(tables, raw, by=options.by,
+    forced = None if options.forced is None else _read(options.forced,
+                                                       options)
+    report = check_repeatability(tables, raw, by=options.by, forced=forced,
                                  bins=options.bins, column=options.column,
                                  seed=options.seed)
     report.table.meta.update(
@@ -96,10 +101,10 @@ def _with_raw_errors(tables, raw, by):
     """
     The denoised fluxes that have a raw one, with its error.
     """
-    from ..photometry.exposures import open_exposures
+    from ..photometry.exposures import FluxColumns, open_exposures
 
-    exposures = open_exposures(tables, by, 'exposures')
-    reference = open_exposures(raw, by, 'raw')
+    exposures = open_exposures(tables, FluxColumns(by), 'exposures')
+    reference = open_exposures(raw, FluxColumns(by), 'raw')
     rows = reference.rows_like(exposures, 'raw')
     table = exposures.table[rows >= 0]
     table['flux_error'] = reference.table['flux_error'][rows[rows >= 0]]

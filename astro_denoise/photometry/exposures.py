@@ -10,9 +10,45 @@ import numpy as np
 from astropy.table import QTable, Table, vstack
 
 from .calibration import _plain, calibrate_flux
-from .tables import as_table, check_rows, number_column, require_columns
+from .tables import (
+    as_table,
+    check_rows,
+    is_frame,
+    number_column,
+    require_columns,
+)
 
 __all__ = []
+
+
+@dataclass(frozen=True)
+class FluxColumns:
+    """
+    Names of the columns of a table of fluxes.
+
+    Attributes
+    ----------
+    by, image_id, flux, flux_error : str
+        Of the galaxy, the exposure, the flux and its error.
+    """
+
+    by: str = 'ref_id'
+    image_id: str = 'image_id'
+    flux: str = 'flux'
+    flux_error: str = 'flux_error'
+
+    def renamed(self, table):
+        """
+        Give the columns of a table the usual names, and refuse two of one.
+        """
+        for usual in ('image_id', 'flux', 'flux_error'):
+            own = getattr(self, usual)
+            if own == usual or own not in table.colnames:
+                continue
+            if usual in table.colnames:
+                table.remove_column(usual)
+            table.rename_column(own, usual)
+        return table
 
 
 @dataclass
@@ -93,7 +129,7 @@ def _values(column, name, unit):
     return values if unit is None else values.to_value(unit)
 
 
-def open_exposures(exposures, by, name, *, like=None):
+def open_exposures(exposures, names, name, *, like=None):
     """
     Check and calibrate the fluxes of some exposures.
 
@@ -102,8 +138,8 @@ def open_exposures(exposures, by, name, *, like=None):
     exposures : table or list of tables
         Columns as in `~astro_denoise.photometry.check_repeatability`.
 
-    by : str
-        The column that names the galaxies.
+    names : `FluxColumns`
+        The columns.
 
     name : str
         What to call the table in messages.
@@ -116,11 +152,15 @@ def open_exposures(exposures, by, name, *, like=None):
     exposures : `Exposures`
         The calibrated fluxes.
     """
+    by = names.by
     if isinstance(exposures, (list, tuple)) and all(
-            isinstance(table, Table) for table in exposures):
-        exposures = _stack(exposures, by, name)
+            isinstance(table, Table) or is_frame(table)
+            for table in exposures):
+        exposures = _stack(exposures, names, name)
     table = as_table(exposures, name)
-    require_columns(table, [by, 'image_id', 'flux', 'flux_error'], name)
+    require_columns(table, [by, names.image_id, names.flux,
+                            names.flux_error], name)
+    table = names.renamed(table)
     galaxy, image = np.asarray(table[by]), np.asarray(table['image_id'])
     if len(np.unique(image)) < 2:
         msg = (f'{name} must hold at least two exposures, got image_id '
@@ -171,7 +211,7 @@ def _scale(unit, expected, name):
     return 1.0 if unit is None else unit.to(expected)
 
 
-def _stack(tables, by, name):
+def _stack(tables, names, name):
     """
     One table of several, numbered by ``image_id`` where they are not.
     """
@@ -181,15 +221,16 @@ def _stack(tables, by, name):
         raise ValueError(msg)
     numbered = []
     for number, table in enumerate(tables):
-        table = QTable(as_table(table, name), copy=False)
-        require_columns(table, [by, 'flux', 'flux_error'],
+        table = as_table(table, f'{name}[{number}]')
+        require_columns(table, [names.by, names.flux, names.flux_error],
                         f'{name}[{number}]')
-        for column in ('flux', 'flux_error'):
+        first = numbered[0] if numbered else table
+        for column in (names.flux, names.flux_error):
             _scale(getattr(table[column], 'unit', None),
-                   getattr(tables[0]['flux'], 'unit', None),
+                   getattr(first[names.flux], 'unit', None),
                    f'column {column!r} of {name}[{number}]')
-        if 'image_id' not in table.colnames:
-            table['image_id'] = np.full(len(table), number)
+        if names.image_id not in table.colnames:
+            table[names.image_id] = np.full(len(table), number)
         table.meta = {}
         numbered.append(table)
     return vstack(numbered, join_type='inner')

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.polynomial import Chebyshev
 
 from .calibration import normalized_difference, sigma68
-from .exposures import make_pairs, open_exposures
+from .exposures import FluxColumns, make_pairs, open_exposures
 from .tables import number_column
 
 __all__ = ['recalibrate_errors']
@@ -95,7 +95,7 @@ def recalibrate_errors(exposures, *, by='ref_id', column='i_auto',
     if degree is not None and (int(degree) != degree or degree < 0):
         msg = f'degree must be an integer of at least 0, got {degree!r}'
         raise ValueError(msg)
-    data = open_exposures(exposures, by, 'exposures')
+    data = open_exposures(exposures, FluxColumns(by), 'exposures')
     values = _row_values(data, column)
     rng = np.random.default_rng(seed)
     galaxies, galaxy = np.unique(data.galaxy, return_inverse=True)

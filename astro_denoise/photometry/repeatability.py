@@ -10,13 +10,9 @@ import numpy as np
 from astropy.table import QTable
 
 from ..frames.provenance import table_meta
-from .calibration import (
-    _plain,
-    bootstrap_error,
-    normalized_difference,
-    sigma68,
-)
-from .exposures import make_pairs, open_exposures
+from .calibration import _plain, normalized_difference, sigma68
+from .exposures import FluxColumns, make_pairs, open_exposures
+from .resampling import pair_errors
 from .response import pair_response
 from .tables import require_columns
 from .verdict import verdict
@@ -28,7 +24,8 @@ SHOWN = {'low': 'low', 'high': 'high', 'n': 'n', 'raw_sigma68': 'raw s68',
          'sigma68': 's68', 'sigma68_error': '+-', 'response': 'R',
          'response_error': '+- ', 'sigma68_over_response': 's68/R',
          'flux_ratio': 'ratio', 'floor': 'floor',
-         'profile_sigma68': 'matched', 'mean_df': 'mean', 'coverage68': '68%',
+         'profile_sigma68': 'matched', 'forced_sigma68': 'forced',
+         'forced_response': 'forced R', 'mean_df': 'mean', 'coverage68': '68%',
          'coverage95': '95%'}
 
 
@@ -113,8 +110,10 @@ class RepeatabilityReport:
 
 
 def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
-                        column='i_auto', profile=None, n_resamples=200,
-                        seed=None):
+                        column='i_auto', profile=None, forced=None,
+                        image_id='image_id', flux='flux',
+                        flux_error='flux_error', min_pairs=50,
+                        n_resamples=200, seed=None):
     r"""
     Compare fluxes of the same galaxies in different exposures.
 
@@ -131,13 +130,13 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
 
     Parameters
     ----------
-    exposures : table or list of tables
+    exposures : table, DataFrame of pandas, or list of them
         The fluxes to check, usually of denoised frames: columns
-        ``ref_id`` (see ``by``), ``image_id``, ``flux``, ``flux_error``,
-        optionally the zero points ``zp`` and ``zp_error``, and the
-        ``column`` of the bins. Or a list of such tables, one per
-        exposure, where ``image_id`` may be missing. Rows whose flux is
-        NaN are left out.
+        ``ref_id`` (see ``by``), ``image_id``, ``flux``, ``flux_error``
+        (or other names, see below), optionally the zero points ``zp`` and
+        ``zp_error``, and the ``column`` of the bins. Or a list of such
+        tables, one per exposure, where ``image_id`` may be missing. Rows
+        whose flux is NaN are left out.
 
     raw : table or list of tables, optional
         The fluxes of the raw frames, matched by galaxy and exposure.
@@ -148,7 +147,8 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
 
     bins : int or sequence of float, optional
         Edges of the bins, or a number of bins with equally many pairs.
-        By default whole magnitudes for ``i_auto``, else 5.
+        By default whole magnitudes for ``i_auto``, else 5, of which those
+        with fewer than ``min_pairs`` are merged with the next.
 
     column : str, optional
         The column to bin by. ``'snr'`` is computed where the table has no
@@ -160,6 +160,15 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
         Fluxes and ``floor_error`` of the raw frames from
         `profile_photometry`, the rival of every denoiser. A column
         ``floor_error`` in ``raw`` or ``exposures`` gives the floor alone.
+
+    forced : table or list of tables, optional
+        Fluxes of the raw frames from `forced_photometry`, another rival.
+
+    image_id, flux, flux_error : str, optional
+        Names of these columns in all tables, if they are others.
+
+    min_pairs : int, optional
+        Pairs that a bin must have, if ``bins`` is not given.
 
     n_resamples : int, optional
         Number of bootstrap resamplings of the galaxies.
@@ -177,6 +186,7 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
         of raw fluxes) and ``sigma68_over_raw``; ``coverage68`` and
         ``coverage95`` (share of pairs with ``abs(df)`` below 1 and 2;
         0.683 and 0.954 where the errors are right), ``profile_sigma68``,
+        ``forced_sigma68``, ``forced_response`` (with ``raw``),
         ``floor`` (as a sigma68) and ``verdict``. Scatter that raw and
         denoised fluxes share cancels in ``sigma68_over_raw``, which is
         therefore what the verdict compares with the floor.
@@ -208,45 +218,29 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
     >>> print(report.table['verdict'][0])
     flux kept, errors right
     """
-    data = open_exposures(exposures, by, 'exposures')
+    names = FluxColumns(by, image_id, flux, flux_error)
+    data = open_exposures(exposures, names, 'exposures')
     usable = np.isfinite(data.flux)
-    own, rival = data, None
+    own, rivals = data, {}
     if raw is not None:
-        raw = open_exposures(raw, by, 'raw', like=data)
+        raw = open_exposures(raw, names, 'raw', like=data)
         raw_rows = raw.rows_like(data, 'raw')
         usable &= (raw_rows >= 0) & np.isfinite(raw.flux[raw_rows])
         own = raw
     else:
         raw_rows = np.arange(len(data.flux))
-    if profile is not None:
-        profile = open_exposures(profile, by, 'profile', like=data)
-        rival = profile.rows_like(data, 'profile')
+    for name, tables in (('profile', profile), ('forced', forced)):
+        if tables is not None:
+            rival = open_exposures(tables, names, name, like=data)
+            rivals[name] = rival, rival.rows_like(data, name)
     rng = np.random.default_rng(seed)
     pairs = make_pairs(data.galaxy, usable, rng, by)
     values = _bin_values(data, own, raw_rows, pairs, column)
     edges = _bin_edges(values, bins, column)
+    if bins is None:
+        edges = _merged(edges, values, min_pairs)
 
-    first, second = pairs.first, pairs.second
-    error = np.hypot(data.error[first], data.error[second])
-    columns = {
-        'df': normalized_difference(data.flux[first], data.error[first],
-                                    data.flux[second], data.error[second]),
-        'raw_df': np.full(len(first), np.nan),
-        'flux1': data.flux[first], 'flux2': data.flux[second],
-        'raw1': np.full(len(first), np.nan),
-        'raw2': np.full(len(first), np.nan),
-        'floor': _floor(data, raw, raw_rows, profile, rival, pairs) / error,
-        'profile_df': np.full(len(first), np.nan)}
-    if raw is not None:
-        one, two = raw_rows[first], raw_rows[second]
-        columns['raw1'], columns['raw2'] = raw.flux[one], raw.flux[two]
-        columns['raw_df'] = normalized_difference(
-            raw.flux[one], raw.error[one], raw.flux[two], raw.error[two])
-    if profile is not None:
-        flux = _aperture_flux(profile)
-        found = np.where(rival >= 0, flux[rival], np.nan)
-        columns['profile_df'] = (found[first] - found[second]) / error
-
+    columns = _pair_columns(data, raw, raw_rows, rivals, pairs)
     number = np.searchsorted(edges, values, side='right') - 1
     rows = []
     for index, (low, high) in enumerate(pairwise(edges)):
@@ -257,9 +251,53 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
     table = QTable(rows=rows)
     table.meta.update(table_meta(), column=column, by=by,
                       n_resamples=n_resamples)
-    pair_table = QTable({by: data.galaxy[first], column: values,
+    pair_table = QTable({by: data.galaxy[pairs.first], column: values,
                          'df': columns['df'], 'raw_df': columns['raw_df']})
     return RepeatabilityReport(table=table, pairs=pair_table, column=column)
+
+
+def _merged(edges, values, fewest):
+    """
+    Merge bins of few pairs with the next, the last with that before.
+    """
+    if fewest < 1:
+        msg = f'min_pairs must be at least 1, got {fewest!r}'
+        raise ValueError(msg)
+    kept = [edges[0]]
+    for edge in edges[1:-1]:
+        if np.count_nonzero((values >= kept[-1]) & (values < edge)) >= fewest:
+            kept.append(edge)
+    if len(kept) > 1 and np.count_nonzero(values >= kept[-1]) < fewest:
+        kept.pop()
+    return np.array([*kept, edges[-1]])
+
+
+def _pair_columns(data, raw, raw_rows, rivals, pairs):
+    """
+    Collect all that is known of each pair.
+    """
+    first, second = pairs.first, pairs.second
+    error = np.hypot(data.error[first], data.error[second])
+    unknown = np.full(len(first), np.nan)
+    columns = {
+        'df': normalized_difference(data.flux[first], data.error[first],
+                                    data.flux[second], data.error[second]),
+        'raw_df': unknown, 'raw1': unknown, 'raw2': unknown,
+        'flux1': data.flux[first], 'flux2': data.flux[second],
+        'floor': _floor(data, raw, raw_rows, rivals, pairs) / error}
+    if raw is not None:
+        one, two = raw_rows[first], raw_rows[second]
+        columns['raw1'], columns['raw2'] = raw.flux[one], raw.flux[two]
+        columns['raw_df'] = normalized_difference(
+            raw.flux[one], raw.error[one], raw.flux[two], raw.error[two])
+    for name in ('profile', 'forced'):
+        found = np.full(len(data.flux), np.nan)
+        if name in rivals:
+            rival, rows = rivals[name]
+            found = np.where(rows >= 0, _aperture_flux(rival)[rows], np.nan)
+        columns[f'{name}_df'] = (found[first] - found[second]) / error
+        columns[f'{name}1'], columns[f'{name}2'] = found[first], found[second]
+    return columns
 
 
 def _aperture_flux(profile):
@@ -272,11 +310,11 @@ def _aperture_flux(profile):
                                  "column 'aperture_fraction'")
 
 
-def _floor(data, raw, raw_rows, profile, rival, pairs):
+def _floor(data, raw, raw_rows, rivals, pairs):
     """
     Cramér-Rao bound of the flux difference of each pair.
     """
-    for source, rows in ((profile, rival), (raw, raw_rows),
+    for source, rows in (*rivals.values(), (raw, raw_rows),
                          (data, np.arange(len(data.flux)))):
         if source is not None and 'floor_error' in source.table.colnames:
             error = source.calibrated_error('floor_error')
@@ -366,14 +404,17 @@ def _bin_row(columns, group, n_resamples, rng):
     values = _statistics(*arrays)
     errors = np.full(len(names), np.nan)
     if row['n_galaxies'] > 1:
-        errors = bootstrap_error(_statistics, *arrays, groups=group,
-                                 n_resamples=n_resamples, seed=rng)
+        errors = pair_errors(*arrays, group=group, n_resamples=n_resamples,
+                             rng=rng)
     for name, value, error in zip(names, values, errors, strict=True):
         row[name], row[f'{name}_error'] = value, error
     size = np.abs(columns['df'])
     for name, limit in (('coverage68', 1), ('coverage95', 2)):
         row[name] = np.mean(size < limit) if n_pairs else np.nan
-    row['profile_sigma68'] = sigma68(columns['profile_df'])
+    for name in ('profile', 'forced'):
+        row[f'{name}_sigma68'] = sigma68(columns[f'{name}_df'])
+    row['forced_response'] = pair_response(*(columns[name] for name in (
+        'forced1', 'raw1', 'forced2', 'raw2')))
     floor = columns['floor'][np.isfinite(columns['floor'])]
     row['floor'] = np.median(floor) if len(floor) else np.nan
     row['verdict'] = verdict(row)

@@ -90,12 +90,20 @@ def read_table(path):
         raise OSError(msg) from error
 
 
+def is_frame(data):
+    """
+    Tell if something is a DataFrame of pandas.
+    """
+    return hasattr(data, 'to_numpy') and hasattr(data, 'columns')
+
+
 def as_table(data, name):
     """
-    A QTable view of a table, mapping or structured array.
+    A QTable view of a table, mapping, structured array or DataFrame.
     """
     try:
-        table = QTable(data, copy=False)
+        table = (QTable.from_pandas(data) if is_frame(data)
+                 else QTable(data, copy=False))
     except Exception as error:  # whatever the object's own code raises
         msg = f'{name} must be a table, got {type(data).__name__}'
         raise TypeError(msg) from error

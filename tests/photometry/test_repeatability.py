@@ -397,3 +397,79 @@ class TestBadInput:
         table['i_auto'] = np.nan
         with pytest.raises(ValueError, match='has no finite value'):
             check_repeatability(table)
+
+
+class TestForced:
+    def test_another_rival(self, raw):
+        rng = np.random.default_rng(8)
+        forced = changed(raw, lambda flux: flux)
+        noise = rng.normal(size=len(raw)) * raw['flux_error']
+        forced['flux'] = raw['flux'] + 0.5 * noise
+        table = check_repeatability(raw, raw, forced=forced, bins=[18, 23],
+                                    seed=1).table
+        assert_allclose(table['forced_sigma68'], np.sqrt(1.25), rtol=0.05)
+        assert_allclose(table['forced_response'], 1, atol=0.02)
+        assert np.isnan(table['profile_sigma68'][0])
+
+
+class TestNames:
+    def test_columns_of_other_names(self, raw):
+        other = raw.copy()
+        for name, new in (('image_id', 'exposure'), ('flux', 'counts'),
+                          ('flux_error', 'sigma')):
+            other.rename_column(name, new)
+        other['flux'] = np.full(len(other), -99.0)  # is not what is meant
+        before = other.copy()
+        names = {'image_id': 'exposure', 'flux': 'counts',
+                 'flux_error': 'sigma'}
+        expected = check_repeatability(raw, raw, bins=[18, 23], seed=1)
+        found = check_repeatability(other, other, bins=[18, 23], seed=1,
+                                    **names)
+        assert list(found.table[0].values())[:8] == (
+            list(expected.table[0].values())[:8])
+        assert np.all(other == before)
+        with pytest.raises(ValueError, match="no column 'sigma'"):
+            check_repeatability(raw, bins=[18, 23], flux_error='sigma')
+
+    def test_dataframes(self, raw):
+        frame = raw.to_pandas()
+        expected = check_repeatability(raw, bins=[18, 23], seed=1)
+        for tables in (frame, [part for _, part in
+                               frame.groupby('image_id')]):
+            found = check_repeatability(tables, bins=[18, 23], seed=1)
+            assert found.table['n'][0] == expected.table['n'][0]
+            assert_allclose(found.table['sigma68'],
+                            expected.table['sigma68'], rtol=1e-12)
+
+
+class TestSparseBins:
+    @pytest.mark.parametrize('fewest', [1, 300, 700, 5000])
+    def test_merged_until_there_are_enough(self, raw, fewest):
+        few = raw[(raw['i_auto'] < 20) | (raw['ref_id'] % 7 == 0)]
+        table = check_repeatability(few, min_pairs=fewest, seed=1).table
+        assert table['n'].sum() == len(few) / 2
+        assert np.all(table['n'] >= min(fewest, len(few) / 2))
+        assert np.all(table['low'][1:] == table['high'][:-1])
+        assert (table['low'][0], table['high'][-1]) == (18, 23)
+
+    def test_bins_that_are_given_stay(self, raw):
+        few = raw[raw['i_auto'] < 19]
+        table = check_repeatability(few, bins=[18, 18.1, 18.2, 19], seed=1,
+                                    min_pairs=10_000).table
+        assert list(table['low']) == [18, 18.1, 18.2]
+
+    def test_fewest(self, raw):
+        with pytest.raises(ValueError, match='min_pairs must be at least 1'):
+            check_repeatability(raw, min_pairs=0)
+
+
+class TestErrors:
+    def test_errors_are_the_scatter_of_surveys(self):
+        values, errors = [], []
+        for seed in range(60):
+            table = check_repeatability(
+                survey(400, 3, seed=seed), survey(400, 3, seed=seed),
+                bins=[18, 23], seed=1, n_resamples=100).table[0]
+            values.append(table['sigma68'])
+            errors.append(table['sigma68_error'])
+        assert_allclose(np.median(errors), np.std(values), rtol=0.25)
