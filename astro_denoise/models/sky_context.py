@@ -124,7 +124,8 @@ class SkyContext(nn.Module):
         """Build the network of a segmenter's features."""
         n_sources = len(self.folded) * (2 * segmenter.trunk.widths[0]
                                         + N_SOURCE_PLANES)
-        self.standardized = Standardized(n_sources)
+        # spelled as in the weights that ship
+        self.standardised = Standardized(n_sources)
         self.correction = nn.Sequential(
             nn.Linear(n_sources + context, 192), nn.SiLU(),
             nn.Linear(192, 256), nn.SiLU(), nn.Linear(256, context))
@@ -159,7 +160,7 @@ class SkyContext(nn.Module):
         with torch.autocast(counts.device.type, enabled=False):
             context = self.embedding(patches)
             if sources is not None:
-                sources = torch.cat([self.standardized(sources), context], 1)
+                sources = torch.cat([self.standardised(sources), context], 1)
                 context = context + self.correction(sources)
         return context
 

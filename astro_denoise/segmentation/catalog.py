@@ -3,8 +3,12 @@
 Make a catalog of sources from what is known of each pixel.
 """
 
+import warnings
+
 import numpy as np
 from astropy.table import QTable
+
+from ..exceptions import UnusualImageWarning
 
 __all__ = ['label_sources', 'measure_blended', 'measure_sources',
            'measure_stars']
@@ -301,9 +305,12 @@ def measure_blended(catalog, blended, values, sigma, valid, *, fwhm, share):
     sources = QTable({
         'ref_id': catalog['label'][blended], 'x': catalog['x_centroid'][
             blended], 'y': catalog['y_centroid'][blended]})
-    measured = forced_photometry(
-        values, sources, _filter_of(fwhm)[0], error=sigma, mask=~valid,
-        robust=False, shift=False)
+    with warnings.catch_warnings():
+        # The filter is no wish of the user, and galaxies are wider.
+        warnings.simplefilter('ignore', UnusualImageWarning)
+        measured = forced_photometry(
+            values, sources, _filter_of(fwhm)[0], error=sigma, mask=~valid,
+            robust=False, shift=False)
     flux, error = (np.asarray(measured[name], dtype=float)
                    for name in ('flux', 'flux_error'))
     known = np.isfinite(flux) & (error > 0)

@@ -192,7 +192,7 @@ def test_forced(field, capsys):
 
 
 def test_catalog_of_segment(field, capsys):
-    run('segment', 'exposure_001.fits', '--model', 'ccd-stars', '-o',
+    run('segment', 'exposure_001.fits', '--model', 'ccd-sources', '-o',
         'stars.fits', '--catalog', 'stars.ecsv')
     found = QTable.read('stars.ecsv')
     assert '--radius or --radius-fwhm' in fails(

@@ -14,6 +14,7 @@ from astropy.utils import lazyproperty
 from astropy.utils.exceptions import AstropyUserWarning
 
 from astro_denoise import denoise, segment_point_sources
+from astro_denoise.simulation import GalacticCenterSimulator
 
 
 class Exposure(CCDData):
@@ -93,8 +94,8 @@ def test_what_cannot_be_copied_is_told(exposure):
 
 
 def test_segmentation():
-    counts = np.random.default_rng(1).poisson(3.0, (64, 64))
-    frame = Exposure('LAT', 3, counts, unit='ct')
+    counts, *_ = GalacticCenterSimulator('legacy').sample(1, seed=1)
+    frame = Exposure('LAT', 3, counts[0], unit='ct')
     frame.lock = threading.Lock()
     with pytest.warns(AstropyUserWarning, match='lock') as record:
         result = segment_point_sources(frame, threshold=0.0)

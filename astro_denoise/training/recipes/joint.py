@@ -49,7 +49,7 @@ class JointNetwork(nn.Module):
         first = posterior.correction[0]
         with torch.no_grad():
             features = torch.cat([
-                posterior.standardized(posterior.sources(part))
+                posterior.standardised(posterior.sources(part))
                 for part in counts.split(250)])
             mean, vectors, scale = principal_components(features,
                                                         n_components)
@@ -101,7 +101,7 @@ class JointNetwork(nn.Module):
                 posterior.patches(image[rows, 0]))
         features, answer, scale = self.segmenter.described(
             image, valid, position, dtype)
-        sources = posterior.standardized(posterior.averaged(
+        sources = posterior.standardised(posterior.averaged(
             features[rows], {name: plane[rows]
                              for name, plane in answer.items()}, scale[rows]))
         change = posterior.correction[1:](self.entry(torch.cat(

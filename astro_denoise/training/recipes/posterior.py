@@ -187,8 +187,8 @@ def draw_features(network, n_images, run=None, *, name='features'):
             checkpoint.write({**configuration, 'number': number}, part)
         norm = part.pop('norm')
         parts.append(part)
-    network.standardized.mean.copy_(norm[0])
-    network.standardized.square.copy_(norm[1]**2)
+    network.standardised.mean.copy_(norm[0])
+    network.standardised.square.copy_(norm[1]**2)
     return Features(**{key: torch.cat([part[key] for part in parts])
                        for key in parts[0]})
 
