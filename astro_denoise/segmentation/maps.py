@@ -106,6 +106,8 @@ def _by_document(frame, part, network, runtime):
     import torch
     from scipy.ndimage import median_filter
 
+    from ..inference.answers import check_answers
+
     counts = (frame.values[part] * frame.valid[part]).astype(np.float32)
     probability = network.probabilities(
         torch.from_numpy(counts).to(runtime.device))
@@ -113,6 +115,7 @@ def _by_document(frame, part, network, runtime):
         counts, size=(1, _BACKGROUND_BOX, _BACKGROUND_BOX), mode='nearest')
     answers = np.zeros((5, *counts.shape), np.float32)
     answers[0] = probability.cpu().numpy()
+    check_answers(answers[0])
     answers[1] = counts - background
     answers[2] = counts
 
