@@ -65,7 +65,8 @@ found.sort('flux')
 faint = found[:len(found) // 2]
 apertures = CircularAperture(
     np.transpose([faint['x_centroid'], faint['y_centroid']]), 2.0)
-fluxes = [annulus_photometry(ccd, apertures)['flux']
+error = np.full(first.shape, shipped.header['DNSIGMA']) * first.unit
+fluxes = [annulus_photometry(ccd, apertures, error=error)['flux']
           for ccd in (first, ours, shipped)]
 for name, flux in zip(('noise2void', 'ccd'), fluxes[1:], strict=True):
     ratio = np.nansum(flux) / np.nansum(fluxes[0])
