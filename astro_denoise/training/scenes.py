@@ -3,6 +3,7 @@
 Noise-free simulated skies to train on.
 """
 
+import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -183,7 +184,9 @@ def draw_scenes(n_scenes, *, seed=0, n_workers=1, progress_bar=False,
     if n_workers == 1:
         return [_draw_numbered(job) for job in tqdm(
             jobs, disable=not progress_bar, desc='scenes')]
-    with ProcessPoolExecutor(n_workers) as pool:
+    # A process that is forked amid threads may wait for their locks.
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
         return list(tqdm(pool.map(_draw_numbered, jobs), total=n_scenes,
                          disable=not progress_bar, desc='scenes'))
 

@@ -4,6 +4,7 @@ Noise-free skies to train a finder of sources on: blank, crowded, with
 galaxies whose halos and knots sources lie in, and empty ones.
 """
 
+import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -298,7 +299,9 @@ def draw_source_scenes(n_scenes, *, seed=0, n_workers=1, progress_bar=False,
     if n_workers == 1:
         return [_draw_numbered(seed, number, options)
                 for number in tqdm(range(n_scenes), **shown)]
-    with ProcessPoolExecutor(n_workers) as pool:
+    # A process that is forked amid threads may wait for their locks.
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
         return list(tqdm(pool.map(
             _draw_numbered, repeat(seed), range(n_scenes), repeat(options),
             chunksize=8), **shown))
