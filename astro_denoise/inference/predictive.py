@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.stats import t
 
 from ..simulation.galactic_center import GalacticCenterSimulator
 
@@ -16,8 +17,10 @@ __all__ = ['Predicted', 'check_images', 'check_posterior', 'predict_images',
 
 _SQRT2 = math.sqrt(2.0)
 
-# Images that are simulated for a check.
+# Images that are simulated for a check, and how well the logarithm of their
+# counts is known at best.
 _N_PREDICTED = 16
+_TOTAL_ERROR = 0.05
 
 
 @dataclass
@@ -144,7 +147,8 @@ def check_posterior(network, image, context, seed, rng, *, valid=None):
     Returns
     -------
     p_value : float
-        As of `predictive_p_value`; 0 if samples are not finite.
+        As of `predictive_p_value`, or that of the total counts if it is
+        less; 0 if samples are not finite.
     """
     samples = network.sampled(context, _N_PREDICTED, rng)[0]
     if not torch.isfinite(samples).all():
@@ -155,8 +159,26 @@ def check_posterior(network, image, context, seed, rng, *, valid=None):
     if valid is not None:
         options = {'valid': valid}
         others = {'valid': valid.expand(len(samples), -1, -1)}
-    return predictive_p_value(network.statistics(image, **options)[0],
-                              network.statistics(predicted, **others))
+    weights = 1.0 if valid is None else valid
+    return min(
+        predictive_p_value(network.statistics(image, **options)[0],
+                           network.statistics(predicted, **others)),
+        _p_value_of_totals(float((image * weights).sum()),
+                           (predicted * weights).sum((1, 2))))
+
+
+def _p_value_of_totals(total, predicted):
+    """
+    Compare the counts of an image with those predicted for it.
+
+    Their logarithms are compared by Student's t: the statistics may have
+    no scale, and nearly empty images none of their scatter.
+    """
+    logs = predicted.double().clamp_min(0.5).log()
+    n = len(logs)
+    error = math.hypot(float(logs.std()), _TOTAL_ERROR) * math.sqrt(1 + 1 / n)
+    distance = abs(math.log(max(total, 0.5)) - float(logs.mean())) / error
+    return float(2 * t.sf(distance, n - 1))
 
 
 @torch.inference_mode()
