@@ -138,7 +138,8 @@ def plot_predictive(predicted, *, cmap='viridis', figure=None):
     ['counts', 'predicted mean']
     """
     figure = figure_for(figure, 12.0, 3.9)
-    from matplotlib.colors import LogNorm
+    with needs_extra('plot', 'to draw figures'):
+        from matplotlib.colors import LogNorm
 
     wcs = grid_wcs()
     seen = predicted.mean[predicted.valid]
