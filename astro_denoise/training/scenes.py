@@ -12,8 +12,8 @@ import numpy as np
 from ..simulation.profiles import render_sources
 from ..simulation.survey import SurveySimulator
 
-__all__ = ['Scene', 'draw_scene', 'draw_scenes', 'draw_survey_scenes',
-           'matched_filter_noise']
+__all__ = ['Scene', 'draw_in_processes', 'draw_scene', 'draw_scenes',
+           'draw_survey_scenes', 'matched_filter_noise']
 
 
 @dataclass
@@ -178,17 +178,45 @@ def draw_scenes(n_scenes, *, seed=0, n_workers=1, progress_bar=False,
     scenes : list of `Scene`
         The skies.
     """
+    return draw_in_processes(
+        _draw_numbered, [(seed, number, options)
+                         for number in range(n_scenes)],
+        n_workers=n_workers, progress_bar=progress_bar)
+
+
+def draw_in_processes(draw, jobs, *, n_workers=1, progress_bar=False):
+    """
+    Draw scenes in parallel.
+
+    Parameters
+    ----------
+    draw : callable
+        A function of a module; called with a job.
+
+    jobs : list
+        What to draw.
+
+    n_workers : int, optional
+        Processes to draw in.
+
+    progress_bar : bool, optional
+        Show a progress bar.
+
+    Returns
+    -------
+    scenes : list
+        In the order of the jobs.
+    """
     from tqdm import tqdm
 
-    jobs = [(seed, number, options) for number in range(n_scenes)]
+    shown = {'total': len(jobs), 'disable': not progress_bar,
+             'desc': 'scenes'}
     if n_workers == 1:
-        return [_draw_numbered(job) for job in tqdm(
-            jobs, disable=not progress_bar, desc='scenes')]
+        return list(tqdm(map(draw, jobs), **shown))
     # A process that is forked amid threads may wait for their locks.
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
-        return list(tqdm(pool.map(_draw_numbered, jobs), total=n_scenes,
-                         disable=not progress_bar, desc='scenes'))
+        return list(tqdm(pool.map(draw, jobs), **shown))
 
 
 def draw_survey_scenes(n_scenes, *, seed=0, size=640, density=600.0,

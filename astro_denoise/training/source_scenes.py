@@ -4,10 +4,7 @@ Noise-free skies to train a finder of sources on: blank, crowded, with
 galaxies whose halos and knots sources lie in, and empty ones.
 """
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
 
 import numpy as np
 
@@ -15,6 +12,7 @@ from ..frames.inputs import open_frame
 from ..noise.measurement import measure_plane
 from ..simulation.crowded_fields import EllipticalMoffat, render_field
 from ..simulation.profiles import render_sources
+from .scenes import draw_in_processes
 
 __all__ = ['FIELDS', 'SourceScene', 'draw_source_scene',
            'draw_source_scenes', 'filter_noise']
@@ -292,23 +290,16 @@ def draw_source_scenes(n_scenes, *, seed=0, n_workers=1, progress_bar=False,
     scenes : list of `SourceScene`
         The skies.
     """
-    from tqdm import tqdm
-
-    shown = {'disable': not progress_bar, 'desc': 'scenes',
-             'total': n_scenes}
-    if n_workers == 1:
-        return [_draw_numbered(seed, number, options)
-                for number in tqdm(range(n_scenes), **shown)]
-    # A process that is forked amid threads may wait for their locks.
-    context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
-        return list(tqdm(pool.map(
-            _draw_numbered, repeat(seed), range(n_scenes), repeat(options),
-            chunksize=8), **shown))
+    return draw_in_processes(
+        _draw_numbered, [(seed, number, options)
+                         for number in range(n_scenes)],
+        n_workers=n_workers, progress_bar=progress_bar)
 
 
-def _draw_numbered(seed, number, options):
+def _draw_numbered(job):
     import warnings
+
+    seed, number, options = job
 
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
