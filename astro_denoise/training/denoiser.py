@@ -258,7 +258,7 @@ def train_denoiser(images, method='gr2r', *, model=None, epochs=None,
                                 pairs=chosen.pairs, psf_fwhm=psf_fwhm,
                                 with_skies=bool(chosen.bias_weight))
             warn_of_frames(frames, method, blind=chosen.is_blind,
-                           correlated=getattr(chosen, 'structured', False))
+                           correlated=chosen.structured)
         network, start = chosen.build(model, data.frames, options,
                                       seed=run.seed)
         settings = {

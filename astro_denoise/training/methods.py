@@ -132,6 +132,9 @@ class Method:
     is_blind : bool, optional
         Whether pixels are predicted from their surroundings.
 
+    structured : bool, optional
+        Whether it is made for noise that neighbors share.
+
     Examples
     --------
     Pixels that are predicted from the frame with more noise:
@@ -162,6 +165,7 @@ class Method:
     pairs: bool = False
     simulated: bool = False
     is_blind: bool = False
+    structured: bool = False
 
     def settings(self, options):
         """
@@ -306,14 +310,10 @@ class BlindSpots(FromScratch):
     ----------
     median : bool, optional
         Whether pixels are replaced by the median of their neighbors.
-
-    structured : bool, optional
-        Whether neighbors that share noise with a pixel are replaced too.
     """
 
     is_blind: bool = True
     median: bool = False
-    structured: bool = False
 
     def prepare(self, frames, options):
         """Choose what is done to patches; see `Method.prepare`."""
