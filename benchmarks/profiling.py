@@ -109,13 +109,15 @@ def profile_denoise(path, model, *, precision, repeats=3):
     from astro_denoise.frames import FrameReader, FrameWriter
     from astro_denoise.inference import engine, rows
     from astro_denoise.models.denoiser import CCDDenoiser
-    from astro_denoise.noise import levels, measurement
+    from astro_denoise.noise import findings, levels, measurement
 
     functions = [
         ('read', FrameReader, 'read'), ('background', levels.Sky, '__init__'),
         ('background', levels.Sky, 'background'),
         ('noise map', measurement.noise_model),
-        ('seeing', measurement.estimate_fwhm),
+        ('noise level', findings.measure_noise),
+        ('seeing', findings.psf_width),
+        ('structure', engine.keep_structure),
         ('rows', engine.denoise_windows), ('rows', rows.RowStream, 'push'),
         ('features', CCDDenoiser, 'features'),
         ('network', CCDDenoiser, 'encoded'),

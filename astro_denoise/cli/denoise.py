@@ -55,9 +55,10 @@ def add_denoise(commands):
     add('--catalog', metavar='FILE', help='table of known sources')
     add_hdu(parser, 'only this one')
     add_device(parser)
-    add('--precision', choices=('auto', 'float32', 'bfloat16'),
+    add('--precision', choices=('auto', 'float32', 'bfloat16',
+                                 'bfloat16-mixed'),
         default='auto', metavar='TYPE',
-        help='auto, float32 or bfloat16 (default: auto)')
+        help='auto, float32, bfloat16 or bfloat16-mixed (default: auto)')
     add('--workers', type=int, metavar='N', help='processes that share frames')
     add('--scheduler', metavar='ADDRESS', help='a dask cluster does the work')
     # In the manual only: the help would not fit a screen.

@@ -121,9 +121,10 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     device : str or `torch.device`, optional
         Default: a CUDA device where there is one, else the processor.
 
-    precision : {'auto', 'float32', 'bfloat16'}, optional
-        Of the convolutions; ``'auto'`` takes bfloat16 where the
-        hardware has it.
+    precision : {'auto', 'float32', 'bfloat16', 'bfloat16-mixed'}, optional
+        Of the convolutions; ``'auto'`` takes bfloat16 where the hardware
+        has it, for ``ccd`` at all levels of the network, for others not at
+        the outermost, as ``'bfloat16-mixed'`` does.
 
     progress_bar : bool, optional
         Show a progress bar.

@@ -25,10 +25,15 @@ class Runtime:
 
     dtype : `torch.dtype`, optional
         The precision.
+
+    outermost : `torch.dtype`, optional
+        That of the outermost level of a network for CCD frames; by default
+        as the network is made for.
     """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
+    outermost: torch.dtype | None = None
 
     @classmethod
     def resolve(cls, device=None, precision='auto'):
@@ -40,7 +45,7 @@ class Runtime:
         device : str, `torch.device` or `None`, optional
             As for `resolve_device`.
 
-        precision : {'auto', 'float32', 'bfloat16'}, optional
+        precision : str, optional
             As for `resolve_precision`.
 
         Returns
@@ -55,7 +60,16 @@ class Runtime:
         torch.float32
         """
         device = resolve_device(device)
-        return cls(device, resolve_precision(precision, device))
+        dtype = resolve_precision(precision, device)
+        return cls(device, dtype, _OUTERMOST.get(precision))
+
+    @property
+    def precision(self):
+        """Options of a denoiser of CCD frames."""
+        options = {'dtype': self.dtype}
+        if self.outermost is not None:
+            options['outermost'] = self.outermost
+        return options
 
     def place(self, network):
         """
@@ -85,7 +99,9 @@ class Runtime:
         return stack.to(self.device)
 
 
-_PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
+_PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16,
+               'bfloat16-mixed': torch.bfloat16}
+_OUTERMOST = {'bfloat16': torch.bfloat16, 'bfloat16-mixed': torch.float32}
 
 
 def resolve_device(device=None):
@@ -157,10 +173,13 @@ def resolve_precision(precision, device):
 
     Parameters
     ----------
-    precision : {'auto', 'float32', 'bfloat16'}
+    precision : {'auto', 'float32', 'bfloat16', 'bfloat16-mixed'}
         ``'auto'`` takes bfloat16 where the hardware multiplies it:
         CUDA devices of compute capability 8 and above, processors with
         AMX or AVX512-BF16. Elsewhere bfloat16 is emulated, and slow.
+        ``'bfloat16-mixed'`` leaves the outermost level of a network for CCD
+        frames in float32; ``'auto'`` does so for those that it would
+        disturb.
 
     device : `torch.device`
         Where to compute.
@@ -173,7 +192,7 @@ def resolve_precision(precision, device):
     Raises
     ------
     ValueError
-        If ``precision`` is none of the three.
+        If ``precision`` is none of the four.
     """
     if precision == 'auto':
         if device.type == 'cuda':
@@ -182,7 +201,7 @@ def resolve_precision(precision, device):
             fast = device.type == 'cpu' and _processor_has_bfloat16()
         return torch.bfloat16 if fast else torch.float32
     if not isinstance(precision, str) or precision not in _PRECISIONS:
-        msg = (f"precision must be 'auto', 'float32' or 'bfloat16', "
-               f'got {precision!r}')
+        msg = (f"precision must be 'auto', 'float32', 'bfloat16' or "
+               f"'bfloat16-mixed', got {precision!r}")
         raise ValueError(msg)
     return _PRECISIONS[precision]

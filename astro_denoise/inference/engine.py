@@ -143,7 +143,7 @@ def _standardized(planes, rows, columns, shape, level):
 
 def _go_down(network, tile, shape, n_rows, planes, level, context, runtime):
     """Noise and log variance of a window, some rows at a time."""
-    stream = RowStream(network, shape[0], context, runtime.dtype)
+    stream = RowStream(network, shape[0], context, **runtime.precision)
     for start in range(0, shape[0], n_rows):
         rows = slice(start, min(start + n_rows, shape[0]))
         stack = _standardized(planes, rows, tile.window[1],
@@ -156,7 +156,7 @@ def _at_once(network, tile, shape, n_rows, planes, level, context, runtime):
     """Noise and log variance of a window as a whole."""
     stack = runtime.send(_standardized(planes, *tile.window, shape, level))
     with torch.inference_mode():
-        answers = network(*stack.split(1, 1), context, dtype=runtime.dtype)
+        answers = network(*stack.split(1, 1), context, **runtime.precision)
     core, start = tile.core[0], tile.window[0].start
     inside = slice(core.start - start, core.stop - start)
     yield core, *(answer[:, :, inside] for answer in answers)

@@ -144,8 +144,8 @@ class RowStream:
     context : `torch.Tensor`
         Shape (1, 2), see `~astro_denoise.models.denoiser.psf_context`.
 
-    dtype : `torch.dtype`
-        Precision of the convolutions.
+    dtype, outermost : `torch.dtype`
+        Precision of the convolutions, as for the network.
 
     Examples
     --------
@@ -160,13 +160,15 @@ class RowStream:
     [slice(0, 38, None), slice(38, 320, None)]
     """
 
-    def __init__(self, network, height, context, dtype):
+    def __init__(self, network, height, context, dtype, outermost=None):
         self._network = network
         self._height = height
         self._context = context
-        self._encoders = [_Encoder(network, level, shift, dtype) for
-                          level, shift in enumerate(network.shifts(context))]
-        self._decoders = [_Decoder(network, level, dtype)
+        dtypes = network.dtypes(dtype, outermost)
+        self._encoders = [
+            _Encoder(network, level, shift, dtypes[level])
+            for level, shift in enumerate(network.shifts(context))]
+        self._decoders = [_Decoder(network, level, dtypes[level])
                           for level in range(len(self._encoders) - 1)]
         self._planes, self._estimates = _Rows(), _Rows()
         self._n_seen = self._n_estimated = self._n_finished = 0

@@ -32,8 +32,11 @@ class _Settings:
             if not self.users:
                 self.kept = (torch.get_default_dtype(),
                              torch.are_deterministic_algorithms_enabled(),
-                             torch.is_deterministic_algorithms_warn_only_enabled())
-                self._set(torch.float32, self.kept[1], self.kept[1])
+                             torch.is_deterministic_algorithms_warn_only_enabled(),
+                             [(place, getattr(*place))
+                              for place in _tensor_float32()])
+                self._set(torch.float32, self.kept[1], self.kept[1],
+                          [(place, False) for place, _ in self.kept[3]])
             self.users[threading.get_ident()] += 1
 
     def leave(self):
@@ -45,8 +48,11 @@ class _Settings:
                 self._set(*self.kept)
 
     @staticmethod
-    def _set(dtype, deterministic, warn_only):
+    def _set(dtype, deterministic, warn_only, tensor_float32):
         import torch
+
+        for place, value in tensor_float32:
+            setattr(*place, value)
 
         if torch.get_default_dtype() != dtype:
             torch.set_default_dtype(dtype)
@@ -62,6 +68,24 @@ class _Settings:
         self.users = Counter({here: users[here]} if users[here] else ())
         if users and not self.users:
             self._set(*self.kept)
+
+
+def _tensor_float32():
+    """
+    List where torch keeps if float32 is rounded to TensorFloat-32 on cards.
+
+    For convolutions it is, unless one says otherwise. Who says so with the
+    newer settings of torch, operation by operation, is not overruled.
+    """
+    import torch
+
+    places = []
+    for part in (torch.backends.cudnn, torch.backends.cuda.matmul):
+        # The two kinds of settings must not be mixed.
+        with contextlib.suppress(RuntimeError):
+            part.allow_tf32  # noqa: B018
+            places.append((part, 'allow_tf32'))
+    return places
 
 
 _settings = _Settings()
@@ -89,7 +113,8 @@ def shielded():
 
     In the context the default type is float32 and the default device the
     processor, there is neither autocasting nor inference mode, and
-    gradients are followed. An operation that has no deterministic kind is
+    gradients are followed; what is float32 is not rounded to TensorFloat-32
+    on cards. An operation that has no deterministic kind is
     warned of where the user has it refused. All is as before at the end,
     and the global random numbers are never drawn from.
 

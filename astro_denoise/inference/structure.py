@@ -73,7 +73,7 @@ def keep_structure(noise, log_variance, valid):
     removed = F.avg_pool2d(squares * weight, BLOCK, ceil_mode=True)
     share = 1 - excess * (1 - due / removed.clamp(min=1e-12)).clamp(0)
     # what is left in it of structure that was taken away
-    lost = (share * (share * removed - due)).clamp(0)
+    lost = excess * (share * (share * removed - due)).clamp(0)
     share, lost = (plane.repeat_interleave(BLOCK, 2).repeat_interleave(
         BLOCK, 3)[:, :, :noise.shape[2], :noise.shape[3]]
         for plane in (share, lost))

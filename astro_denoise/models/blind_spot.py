@@ -122,13 +122,33 @@ class BlindSpotDenoiser(nn.Module):
             reach = max(reach, pixel - low, high - pixel)
         return reach + 1                                     # calibration
 
-    def _precision(self, level, dtype, device):
+    def dtypes(self, dtype, outermost=None):
         """
-        Context in which a level computes; see CCDDenoiser.
+        Choose the precision of each level, from the outermost inwards.
+
+        Parameters
+        ----------
+        dtype : `torch.dtype`
+            Precision of the inner levels.
+
+        outermost : `torch.dtype`, optional
+            That of the outermost one; by default float32, and in training
+            the same.
+
+        Returns
+        -------
+        dtypes : list of `torch.dtype`
+            One for each level.
         """
-        return torch.autocast(
-            device.type, dtype=torch.bfloat16,
-            enabled=dtype == torch.bfloat16 and (level > 0 or self.training))
+        if outermost is None:
+            outermost = dtype if self.training else torch.float32
+        return [outermost] + [dtype] * (len(self.config['widths']) - 1)
+
+    @staticmethod
+    def _precision(dtype, device):
+        """Make the context in which a level computes."""
+        return torch.autocast(device.type, dtype=torch.bfloat16,
+                              enabled=dtype == torch.bfloat16)
 
     def _pooled(self, features):
         if not self.config['blur_pool']:
@@ -136,12 +156,12 @@ class BlindSpotDenoiser(nn.Module):
         # Means of 4x4 pixels let nothing of the Nyquist frequency through.
         return F.avg_pool2d(features, 4, 2, 1, count_include_pad=False)
 
-    def _answer(self, planes, dtype):
+    def _answer(self, planes, dtypes):
         """Compute the answer of the head, in float32."""
         levels = []
         features = planes
         for level, encoder in enumerate(self.encoders):
-            with self._precision(level, dtype, planes.device):
+            with self._precision(dtypes[level], planes.device):
                 if level:
                     features = self._pooled(features)
                 features = encoder(features)
@@ -150,7 +170,7 @@ class BlindSpotDenoiser(nn.Module):
         for projection, decoder in zip(self.projections, self.decoders,
                                        strict=True):
             level, skip = len(levels) - 1, levels.pop()
-            with self._precision(level, dtype, planes.device):
+            with self._precision(dtypes[level], planes.device):
                 features = F.interpolate(
                     projection(features.to(skip.dtype)), scale_factor=2,
                     mode='bilinear', align_corners=False)
@@ -161,7 +181,7 @@ class BlindSpotDenoiser(nn.Module):
         with torch.autocast(planes.device.type, enabled=False):
             return self.head(features.float())
 
-    def predict(self, signal, valid, *, dtype=torch.float32):
+    def predict(self, signal, valid, *, dtype=torch.float32, outermost=None):
         """
         Predict the distribution of the signal of each pixel.
 
@@ -172,7 +192,7 @@ class BlindSpotDenoiser(nn.Module):
             units of the noise of the blank sky, 0 where it is not
             valid; and 1 for pixels that count.
 
-        dtype : `torch.dtype`, optional
+        dtype, outermost : `torch.dtype`, optional
             As in `forward`.
 
         Returns
@@ -184,7 +204,7 @@ class BlindSpotDenoiser(nn.Module):
         """
         planes = torch.cat([asinh(signal), valid], 1).contiguous(
             memory_format=torch.channels_last)
-        answer = self._answer(planes, dtype)
+        answer = self._answer(planes, self.dtypes(dtype, outermost))
         scale = _brightness(signal, valid)
         n = self.config['n_components']
         if n == 0:
@@ -194,7 +214,7 @@ class BlindSpotDenoiser(nn.Module):
                 spread.clamp(*_LOG_VARIANCE) + 2.0 * scale.log())
 
     def forward(self, x, log_sigma, valid, context=None, *,
-                dtype=torch.float32, prior=False):
+                dtype=torch.float32, outermost=None, prior=False):
         """
         Estimate the noise.
 
@@ -209,10 +229,9 @@ class BlindSpotDenoiser(nn.Module):
         context : `torch.Tensor`, optional
             Not used.
 
-        dtype : `torch.dtype`, optional
-            Precision of the convolutions below full resolution; the
-            others, the head and everything after it are float32, except
-            that training does all convolutions in ``dtype``.
+        dtype, outermost : `torch.dtype`, optional
+            Precision of the convolutions, see `dtypes`; the head and
+            everything after it are float32.
 
         prior : bool, optional
             Return what `predict` does, for training.
@@ -228,7 +247,8 @@ class BlindSpotDenoiser(nn.Module):
         sigma = log_sigma.exp()
         signal = x * sigma
         logits, means, log_variances = self.predict(signal, valid,
-                                                    dtype=dtype)
+                                                    dtype=dtype,
+                                                    outermost=outermost)
         if prior:
             return logits, means, log_variances
         if logits is None:

@@ -148,16 +148,39 @@ class CCDDenoiser(nn.Module):
             reach = max(reach, pixel - low, high - pixel)
         return reach + 2 + self.restoring_reach              # detail
 
-    def _precision(self, level, dtype, device):
+    def dtypes(self, dtype, outermost=None):
         """
-        Choose the context in which a level computes.
+        Choose the precision of each level, from the outermost inwards.
 
-        In a result, bfloat16 at the outermost level would show as 0.03
-        sigma, below it as 0.005; for training either will do.
+        In a result, bfloat16 at the outermost level shows as 0.0006 sigma
+        (root mean square) where a kernel restores what is faint, and as
+        0.006 without kernels; below it as 0.0001 and 0.0007. For training
+        either will do.
+
+        Parameters
+        ----------
+        dtype : `torch.dtype`
+            Precision of the inner levels.
+
+        outermost : `torch.dtype`, optional
+            That of the outermost one; by default the same, except for
+            results of a network without kernels: float32.
+
+        Returns
+        -------
+        dtypes : list of `torch.dtype`
+            One for each level.
         """
-        return torch.autocast(
-            device.type, dtype=torch.bfloat16,
-            enabled=dtype == torch.bfloat16 and (level > 0 or self.training))
+        if outermost is None:
+            tolerant = self.training or self.config['kernel_fwhms']
+            outermost = dtype if tolerant else torch.float32
+        return [outermost] + [dtype] * (len(self.config['widths']) - 1)
+
+    @staticmethod
+    def _precision(dtype, device):
+        """Make the context in which a level computes."""
+        return torch.autocast(device.type, dtype=torch.bfloat16,
+                              enabled=dtype == torch.bfloat16)
 
     def features(self, x, log_sigma, valid):
         """Make the planes that the network sees, at half resolution."""
@@ -173,7 +196,7 @@ class CCDDenoiser(nn.Module):
     def encoded(self, level, features, shift, dtype):
         """Encode a level: its skip, from its features once pooled."""
         encoder = self.encoders[level]
-        with self._precision(level, dtype, features.device):
+        with self._precision(dtype, features.device):
             if shift is None:
                 return encoder(features)
             features = encoder[0](features)
@@ -181,8 +204,12 @@ class CCDDenoiser(nn.Module):
 
     def enlarged(self, level, features, dtype):
         """Enlarge features of the next level to the resolution of this one."""
-        with self._precision(level, dtype, features.device):
-            if level == 0 and not self.training:
+        exact = level == 0 and not self.training
+        with self._precision(torch.float32 if exact else dtype,
+                             features.device):
+            # Interpolated in bfloat16, the outermost would be less exact,
+            # and on processors slower.
+            if exact:
                 features = features.float()
             projection = self.projections[-1 - level]
             return F.interpolate(
@@ -192,30 +219,31 @@ class CCDDenoiser(nn.Module):
 
     def decoded(self, level, features, dtype):
         """Decode a level from the sum of the next one and its own skip."""
-        with self._precision(level, dtype, features.device):
+        with self._precision(dtype, features.device):
             features = self.decoders[-1 - level](features)
         if level:
             return features
         with torch.autocast(features.device.type, enabled=False):
             return self.head(features.float())
 
-    def trunk(self, features, context, dtype):
+    def trunk(self, features, context, dtypes):
         """Compute the answer of the head, at half resolution."""
         skips = []
         for level, shift in enumerate(self.shifts(context)):
             if level:
                 features = F.avg_pool2d(features, 2)
-            features = self.encoded(level, features, shift, dtype)
+            features = self.encoded(level, features, shift, dtypes[level])
             skips.append(features)
         features = skips.pop()
         while skips:
             level = len(skips) - 1
-            features = self.enlarged(level, features, dtype)
+            features = self.enlarged(level, features, dtypes[level])
             features += skips.pop()
-            features = self.decoded(level, features, dtype)
+            features = self.decoded(level, features, dtypes[level])
         return features
 
-    def forward(self, x, log_sigma, valid, context, *, dtype=torch.float32):
+    def forward(self, x, log_sigma, valid, context, *, dtype=torch.float32,
+                outermost=None):
         """
         Estimate the noise.
 
@@ -231,10 +259,9 @@ class CCDDenoiser(nn.Module):
             Shape (n, 2): logarithm of the PSF's full width at half
             maximum over 3.5 pixels, and 1; or two zeros if unknown.
 
-        dtype : `torch.dtype`, optional
-            Precision of the convolutions below half resolution; the
-            others, the head and everything after it are float32, except
-            that training does all convolutions in ``dtype``.
+        dtype, outermost : `torch.dtype`, optional
+            Precision of the convolutions, see `dtypes`; the head and
+            everything after it are float32.
 
         Returns
         -------
@@ -245,7 +272,7 @@ class CCDDenoiser(nn.Module):
             Of the error of ``x - noise``.
         """
         answer = self.trunk(self.features(x, log_sigma, valid), context,
-                            dtype)
+                            self.dtypes(dtype, outermost))
         estimate = self.estimated(answer, valid)
         return self.finished(*estimate, x, log_sigma, valid, context)
 

@@ -109,9 +109,13 @@ def mean_of_nine(plane):
     >>> print(mean_of_nine(torch.arange(9.0).view(1, 1, 3, 3))[0, 0, 1])
     tensor([3.5000, 4.0000, 4.5000])
     """
-    rows = F.pad(plane, (1, 1, 1, 1))
-    rows = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
-    mean = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    # In place: a plane that is made anew takes longer than the sum in it.
+    rows = plane.clone()
+    rows[:, :, 1:] += plane[:, :, :-1]
+    rows[:, :, :-1] += plane[:, :, 1:]
+    mean = rows.clone()
+    mean[..., 1:] += rows[..., :-1]
+    mean[..., :-1] += rows[..., 1:]
     mean *= 1 / 9
     for edge in (0, -1):
         mean[:, :, edge] *= 1.5

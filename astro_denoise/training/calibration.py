@@ -189,7 +189,7 @@ def level_pattern(network, scenes, *, n_batches=8, seed=0):
     for batch in _exposures(scenes, n_batches, [seed, 2]):
         answer = network.trunk(
             network.features(batch['x'], batch['log_sigma'], batch['valid']),
-            batch['context'], torch.float32)
+            batch['context'], network.dtypes(torch.float32))
         noise, _ = network.estimated(answer, batch['valid'])
         blank = (batch['valid'] > 0) & (batch['truth'].abs() < _BLANK)
         seen = torch.where(blank, batch['x'] - noise, 0.0)

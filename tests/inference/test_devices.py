@@ -6,7 +6,7 @@ Tests of the choice of device and precision.
 import pytest
 import torch
 
-from astro_denoise.inference import devices
+from astro_denoise.inference import Runtime, devices
 from astro_denoise.inference.devices import resolve_device, resolve_precision
 
 CPU = torch.device('cpu')
@@ -65,6 +65,21 @@ def test_automatic_precision_of_gpu(monkeypatch, capability, expected):
 def test_automatic_precision_of_other_device(monkeypatch):
     monkeypatch.setattr(devices, '_processor_has_bfloat16', lambda: True)
     assert resolve_precision('auto', torch.device('mps')) == torch.float32
+
+
+def test_precision_of_the_outermost_level(small_network):
+    kinds = {name: Runtime.resolve('cpu', name)
+             for name in ('float32', 'bfloat16', 'bfloat16-mixed')}
+    for restores in ((), (2.0, 4.0)):
+        network = small_network((6, 8), kernel_fwhms=restores).eval()
+        dtypes = {name: network.dtypes(**runtime.precision)
+                  for name, runtime in kinds.items()}
+        assert dtypes['float32'] == [torch.float32] * 2
+        assert dtypes['bfloat16'] == [torch.bfloat16] * 2
+        assert dtypes['bfloat16-mixed'] == [torch.float32, torch.bfloat16]
+        # what is chosen where nobody says it
+        assert network.dtypes(torch.bfloat16) == (
+            dtypes['bfloat16' if restores else 'bfloat16-mixed'])
 
 
 @pytest.mark.parametrize('name', ['float32', 'bfloat16'])

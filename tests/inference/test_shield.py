@@ -46,6 +46,15 @@ def deterministic():
         torch.use_deterministic_algorithms(mode=False)
 
 
+def test_float32_is_not_rounded_on_cards():
+    parts = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [part.allow_tf32 for part in parts]
+    assert any(before)
+    with shielded():
+        assert not any(part.allow_tf32 for part in parts)
+    assert [part.allow_tf32 for part in parts] == before
+
+
 SETTINGS = {
     'float64': lambda: default_dtype(torch.float64),
     'float16': lambda: default_dtype(torch.float16),
