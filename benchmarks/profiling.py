@@ -167,7 +167,6 @@ def profile_photometry(path, *, n_sources, seed, repeats=3):
     """
     import numpy as np
     from astropy.nddata import CCDData
-    from astropy.stats import SigmaClip
     from astropy.table import QTable
 
     from astro_denoise.photometry import annulus, apertures
@@ -176,8 +175,7 @@ def profile_photometry(path, *, n_sources, seed, repeats=3):
     functions = [('frame', apertures.open_plane),
                  ('catalog', apertures.aperture_table),
                  ('annulus pixels', annulus._annulus_block),
-                 ('annulus sorting', annulus._ordered),
-                 ('annulus clipping', SigmaClip, '__call__'),
+                 ('annulus clipping', annulus.clipped_statistics),
                  ('annulus statistics', annulus.annulus_statistics),
                  ('apertures', apertures.aperture_sums)]
     frame = CCDData.read(path)

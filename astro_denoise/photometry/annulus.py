@@ -7,12 +7,14 @@ import numpy as np
 from astropy.stats import SigmaClip
 from scipy.stats import norm
 
+from .clipping import clipped_statistics
+
 __all__ = ['SIGMA_CLIP', 'annulus_statistics', 'check_annulus',
            'clipped_width', 'pixel_noise', 'within']
 
 SIGMA_CLIP = SigmaClip(3)
 MAX_CLIPS = 100
-BLOCK_PIXELS = 500_000  # annulus pixels worked on at a time
+BLOCK_PIXELS = 4_000_000  # annulus pixels worked on at a time
 
 # More than from the middle of a pixel to its corner.
 _CORNER = 0.75
@@ -103,43 +105,9 @@ def annulus_statistics(plane, x, y, r_in, r_out, sigma_clip):
         rows = on_frame[start:start + n_block]
         block = _annulus_block(plane, x[rows], y[rows], annulus, r_in, r_out,
                                whole=whole)
-        mean[rows], median[rows], sigma[rows], samples[rows] = _statistics(
-            _ordered(block), sigma_clip)
+        mean[rows], median[rows], sigma[rows], samples[rows] = (
+            clipped_statistics(block, sigma_clip))
     return mean, median, sigma, samples
-
-
-def _ordered(block):
-    """The same rows, in increasing order and what is masked behind."""
-    mask = np.ma.getmaskarray(block)
-    values = np.sort(np.where(mask, np.inf, block.data), axis=1)
-    mask = (np.arange(block.shape[1])
-            >= np.count_nonzero(~mask, axis=1)[:, np.newaxis])
-    values[mask] = 0.0
-    return np.ma.MaskedArray(values, mask=mask)
-
-
-def _statistics(rows, sigma_clip):
-    """
-    Mean, median, standard deviation and number of what rows have left.
-
-    Rows are in order: that halves the time of the clipping, whose many
-    medians are found by partition, and gives the last one for nothing.
-    """
-    if sigma_clip is not None:
-        rows = sigma_clip(rows, axis=1, copy=False)
-    kept = ~np.ma.getmaskarray(rows)
-    count = np.count_nonzero(kept, axis=1)
-    some = np.maximum(count, 1)
-    values = np.where(kept, rows.data, np.float64(0.0))
-    mean = values.sum(axis=1) / some
-    values -= np.where(kept, mean[:, np.newaxis], 0.0)
-    sigma = np.sqrt(np.einsum('ij,ij->i', values, values) / some)
-    middle = (kept.argmax(axis=1)[:, np.newaxis]
-              + np.stack([(some - 1) // 2, some // 2], axis=1))
-    median = np.take_along_axis(rows.data, middle, axis=1).mean(
-        axis=1, dtype=float)
-    found = np.where(count, 1.0, np.nan)
-    return mean * found, median * found, sigma * found, count
 
 
 def within(plane, x, y, margin):
@@ -153,49 +121,68 @@ def _annulus_offsets(r_in, r_out):
     """
     Offsets in y and x of the pixels that can lie in an annulus.
 
-    First those that always do, wherever in its pixel the center is, and
-    how many they are.
+    With them, which of them need not, depending on where in its pixel the
+    center is.
     """
     reach = int(np.ceil(r_out)) + 1
     grid = np.arange(-reach, reach + 1)
     dy, dx = np.meshgrid(grid, grid, indexing='ij')
     distance = np.hypot(dx, dy)
     depth = np.minimum(distance - r_in, r_out - distance)
-    near, certain = depth > -_CORNER, depth > _CORNER
-    edge = near & ~certain
-    return (np.concatenate([dy[certain], dy[edge]]),
-            np.concatenate([dx[certain], dx[edge]]),
-            np.count_nonzero(certain))
+    near = depth > -_CORNER
+    return dy[near], dx[near], np.flatnonzero(depth[near] <= _CORNER)
 
 
 def _annulus_block(plane, x, y, annulus, r_in, r_out, *, whole):
     """
-    Masked array of the pixels around some sources, a row each.
+    The pixels around some sources, a row each; infinity if not in it.
 
     ``whole`` frames have no bad pixels.
     """
-    dy, dx, n_certain = annulus
-    ny, nx = plane.values.shape
+    dy, dx, edge = annulus
     x_pixel, y_pixel = np.rint(x).astype(int), np.rint(y).astype(int)
-    inside = np.ones((len(x), len(dx)), dtype=bool)
-    square = ((dx[n_certain:] - (x - x_pixel)[:, np.newaxis])**2
-              + (dy[n_certain:] - (y - y_pixel)[:, np.newaxis])**2)
-    inside[:, n_certain:] = (square < r_out**2) & (square >= r_in**2)
+    square = ((dx[edge] - (x - x_pixel)[:, np.newaxis])**2
+              + (dy[edge] - (y - y_pixel)[:, np.newaxis])**2)
+    outside = (square >= r_out**2) | (square < r_in**2)
     reach = dx.max()
-    if (x_pixel.min() < reach or x_pixel.max() >= nx - reach
-            or y_pixel.min() < reach or y_pixel.max() >= ny - reach):
-        columns = x_pixel[:, np.newaxis] + dx
-        lines = y_pixel[:, np.newaxis] + dy
-        inside &= (columns >= 0) & (columns < nx)
-        inside &= (lines >= 0) & (lines < ny)
-        np.clip(columns, 0, nx - 1, out=columns)
-        np.clip(lines, 0, ny - 1, out=lines)
-        index = lines * nx + columns
-    else:
-        index = (y_pixel * nx + x_pixel)[:, np.newaxis] + (dy * nx + dx)
+    ny, nx = plane.values.shape
+    inner = ((x_pixel >= reach) & (x_pixel < nx - reach)
+             & (y_pixel >= reach) & (y_pixel < ny - reach))
+    block = np.empty((len(x), len(dx)), plane.values.dtype)
+    place = y_pixel[inner], x_pixel[inner]
+    _copy_around(plane.values, *place, annulus, block, np.flatnonzero(inner))
     if not whole:
-        inside &= np.take(plane.valid, index)
-    return np.ma.MaskedArray(np.take(plane.values, index), mask=~inside)
+        valid = np.ones(block.shape, bool)
+        _copy_around(plane.valid, *place, annulus, valid,
+                     np.flatnonzero(inner))
+        block[~valid] = np.inf
+    block[~inner] = _at_edge(plane, x_pixel[~inner, np.newaxis] + dx,
+                             y_pixel[~inner, np.newaxis] + dy)
+    rows, columns = np.nonzero(outside)
+    block[rows, edge[columns]] = np.inf
+    return block
+
+
+def _copy_around(pixels, y, x, annulus, block, rows):
+    """Copy the pixels around some places to rows of a block."""
+    dy, dx, _ = annulus
+    n_columns, reach = pixels.shape[1], dx.max()
+    flat = np.ascontiguousarray(pixels).reshape(-1)
+    offsets = (dy + reach) * n_columns + dx + reach
+    corners = (y - reach) * n_columns + x - reach
+    # The same offsets for all: an index of all pixels would take longer.
+    for row, corner in zip(rows.tolist(), corners.tolist(), strict=True):
+        np.take(flat[corner:], offsets, out=block[row], mode='clip')
+
+
+def _at_edge(plane, columns, lines):
+    """Pixels of a frame, infinity where there is none or a bad one."""
+    ny, nx = plane.values.shape
+    inside = (columns >= 0) & (columns < nx) & (lines >= 0) & (lines < ny)
+    index = np.clip(lines, 0, ny - 1) * nx + np.clip(columns, 0, nx - 1)
+    inside &= np.take(plane.valid, index)
+    return np.where(inside, np.take(plane.values, index),
+                    plane.values.dtype.type(np.inf))
 
 
 def check_annulus(r_in, r_out, sigma_clip):
