@@ -6,6 +6,8 @@ Keep structure that a network takes for noise.
 import torch
 import torch.nn.functional as F
 
+from ..models.layers import at_hand
+
 __all__ = ['BLOCK', 'keep_structure']
 
 BLOCK = 16  # pixels a side
@@ -68,7 +70,7 @@ def keep_structure(noise, log_variance, valid):
                   for plane in (gained, squares.clamp(max=_OUTLIER**2)))
     due = due.clamp(min=1e-12)
     excess = ((usual / due - _FEW) / (_MANY - _FEW)).clamp(0, 1)
-    if not excess.any():
+    if at_hand(excess) and not excess.any():
         return noise, log_variance
     removed = F.avg_pool2d(squares * weight, BLOCK, ceil_mode=True)
     share = 1 - excess * (1 - due / removed.clamp(min=1e-12)).clamp(0)

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ['Pointwise', 'Standardized', 'all_count', 'asinh', 'box_matrix',
-           'box_sum', 'convolution_block', 'exporting', 'mean_around',
-           'mean_of_nine', 'shuffled', 'squashed', 'unshuffled']
+__all__ = ['Pointwise', 'Standardized', 'all_count', 'asinh', 'at_hand',
+           'box_matrix', 'box_sum', 'convolution_block', 'exporting',
+           'mean_around', 'mean_of_nine', 'shuffled', 'squashed',
+           'unshuffled']
 
 # Share of a batch in the running means of `Standardized`.
 _SHARE = 0.01
@@ -137,6 +138,25 @@ def exporting():
     return torch.compiler.is_compiling()
 
 
+def at_hand(tensor):
+    """
+    Tell if a branch may depend on the values of a tensor.
+
+    A card would have to be waited for: there, both cases are computed.
+
+    Parameters
+    ----------
+    tensor : `torch.Tensor`
+        Any tensor.
+
+    Returns
+    -------
+    at_hand : bool
+        `True` on the processor, except while a network is exported.
+    """
+    return not exporting() and tensor.device.type == 'cpu'
+
+
 def all_count(valid):
     """
     Tell if all pixels count, so that there is less to compute.
@@ -149,9 +169,9 @@ def all_count(valid):
     Returns
     -------
     all_count : bool
-        `False` while a network is exported, as both cases are then.
+        `False` where the values are not at hand.
     """
-    return not exporting() and bool(valid.min() == 1.0)
+    return at_hand(valid) and bool(valid.min() == 1.0)
 
 
 def mean_around(plane, valid):

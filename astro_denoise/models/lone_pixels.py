@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .layers import exporting, mean_around
+from .layers import at_hand, mean_around
 
 __all__ = ['LonePixels', 'find_lone_pixels']
 
@@ -123,7 +123,7 @@ def find_lone_pixels(x, signal, valid, fwhm):
     above = (x.abs() - low) / (high - low)
     good, share = valid, supported(x, mean_around(x, valid))
     ray = (1.0 - share) * (above - 1.0).clamp(0.0, 1.0)
-    if exporting() or ray.any():
+    if not at_hand(ray) or ray.any():
         good = valid * (1.0 - ray)
         share = supported(x, mean_around(x, good))
     near = mean_around(signal, good)

@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from astro_denoise import load_model
-from astro_denoise.inference import Runtime, denoise_windows, engine
+from astro_denoise.inference import (
+    Runtime,
+    denoise_windows,
+    engine,
+    structure,
+)
+from astro_denoise.models import layers, lone_pixels
 from astro_denoise.noise.measurement import Measurement, Window
 from astro_denoise.simulation.profiles import render_sources
 
@@ -319,6 +326,36 @@ def test_windows_are_no_larger_than_asked(network, shape):
     assert max(heights) * widths[0] <= 2**15 + 8 * widths[0]
     # A narrow frame is not cut across, a wide one into few tiles.
     assert widths[0] < shape[1] + network.stride or widths[0] >= 256
+
+
+class Waits(TorchDispatchMode):
+    """Count values of tensors that the program looks at."""
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.number += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('name', ['ccd', 'ccd-mmse'])
+def test_no_window_waits_for_a_card(name, monkeypatch):
+    network = load_model(name).network
+    planes = frame((600, 208), masked=0.01)
+    expected = run(network, planes)
+    for module in (layers, lone_pixels, structure):
+        monkeypatch.setattr(module, 'at_hand', lambda tensor: False)
+    waits = []
+    for window_pixels in (2**18, 2**14):
+        with Waits() as counted:
+            result = run(network, planes, window_pixels=window_pixels)
+        waits.append(counted.number)
+        for one, other in zip(result, expected, strict=True):
+            assert_allclose(one, other, rtol=1e-3, atol=1e-3 * SIGMA)
+    # a few for the frame, none for a window
+    assert waits[0] == waits[1] < 5
 
 
 @pytest.mark.gpu
