@@ -243,7 +243,8 @@ class SourceSegmenter(nn.Module):
         return features, answer, scale
 
     def _features(self, planes, valid, position, dtype):
-        radius = torch.hypot(position[:, :1], position[:, 1:2])
+        # ONNX has no hypot
+        radius = position[:, :2].square().sum(1, keepdim=True).sqrt()
         return self.trunk(torch.cat([*planes, valid, position, radius], 1),
                           dtype)[0]
 

@@ -11,7 +11,7 @@ from onnxruntime import InferenceSession
 
 from astro_denoise import load_model
 from astro_denoise.models import Model, export_onnx
-from astro_denoise.models.onnx_export import INPUTS, exported_program
+from astro_denoise.models.onnx_export import exported_program, graph_of
 
 pytestmark = pytest.mark.skipif(
     not minversion(torch, '2.7'), reason='the exporter of torch needs 2.7')
@@ -55,8 +55,8 @@ def test_file(small_network, tmp_path):
     session = InferenceSession(path)
     given = planes((48, 64))
     answer = session.run(None, {
-        name: plane.numpy() for name, plane in zip(INPUTS, given,
-                                                   strict=True)})
+        name: plane.numpy() for name, plane in zip(
+            graph_of(model.network)[0], given, strict=True)})
     with torch.no_grad():
         expected = model.network(*given)
     for one, other in zip(answer, expected, strict=True):
@@ -65,8 +65,32 @@ def test_file(small_network, tmp_path):
         export_onnx(model, path)
 
 
+@pytest.mark.parametrize('name', [
+    'ccd-sources', pytest.param('galactic-center', marks=pytest.mark.slow)])
+def test_finders_of_sources(name, tmp_path):
+    network = load_model(name, task='segment').network
+    image = 9.0 * torch.rand((1, 1, 48, 72),
+                             generator=torch.Generator().manual_seed(1))
+    valid = torch.ones_like(image)
+    valid[..., 20:22, 30:50] = 0.0
+    third = (torch.tensor([[0.1, 1.0]]) if name == 'ccd-sources'
+             else torch.cat([image / 9.0 - 0.5, 0.2 * valid, valid], 1))
+    given = image * valid, valid, third
+    with torch.no_grad():
+        expected = network(*given)
+        answer = exported_program(network).module()(*given)
+    inputs, outputs = graph_of(network)
+    for one, other in zip(answer, outputs, strict=True):
+        assert (one - expected[other]).abs().max() < 1e-5
+    path = export_onnx(name, tmp_path / 'finder.onnx', task='segment')
+    answer = InferenceSession(path).run(outputs, {
+        key: plane.numpy() for key, plane in zip(inputs, given, strict=True)})
+    for one, other in zip(answer, outputs, strict=True):
+        assert np.abs(one - expected[other].numpy()).max() < 3e-5
+
+
 def test_what_cannot_be_exported(tmp_path):
     with pytest.raises(ValueError, match=r'path must end in \.onnx'):
         export_onnx('ccd', tmp_path / 'ccd.pt')
-    with pytest.raises(TypeError, match="CCD frames, got 'gc-mixed'"):
+    with pytest.raises(TypeError, match=r'SourceFinder.*got a MixedDenoiser'):
         export_onnx('gc-mixed', tmp_path / 'gc.onnx')
