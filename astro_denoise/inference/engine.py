@@ -37,14 +37,12 @@ _FEWEST_ROWS = 128
 _LARGEST = 1e10  # of a pixel, in units of its noise
 
 
-def _cut(plane, rows, columns, shape, fill=0.0):
-    """A float32 copy of a window, padded where it leaves the plane."""
+def _cut(plane, rows, columns, whole, fill=0.0):
+    """Copy a window, padded where it leaves the plane."""
     part = plane[rows, columns]
-    if part.shape == shape:
-        return np.array(part, dtype=np.float32)
-    whole = np.full(shape, fill, dtype=np.float32)
+    if part.shape != whole.shape:
+        whole[part.shape[0]:] = whole[:, part.shape[1]:] = fill
     whole[:part.shape[0], :part.shape[1]] = part
-    return whole
 
 
 def denoise_windows(network, planes, measurement, write, *, runtime,
@@ -125,20 +123,22 @@ def _standardized(planes, rows, columns, shape, level):
     rows = slice(rows.start, min(rows.stop, planes.shape[0]))
     columns = slice(columns.start, min(columns.stop, planes.shape[1]))
     stack = np.empty((1, 3, *shape), np.float32)
-    x, log_sigma, weight = stack[0]
-    noise_map = _cut(planes.noise_map, rows, columns, shape, fill=level)
-    weight[...] = _cut(planes.valid, rows, columns, shape)
     # The difference is taken in the precision of the frame.
-    x[...] = _cut(values[rows, columns] - background[rows, columns],
-                  slice(None), slice(None), shape)
-    x /= noise_map
+    _cut(values[rows, columns] - background[rows, columns],
+         slice(None), slice(None), stack[0, 0])
+    _cut(planes.noise_map, rows, columns, stack[0, 1], fill=level)
+    _cut(planes.valid, rows, columns, stack[0, 2])
+    # From here on in torch, which uses all cores.
+    stack = torch.from_numpy(stack)
+    x, log_sigma, weight = stack[0]
+    x /= log_sigma
     x *= weight
     # Squares of the features stay within single precision.
-    np.clip(x, -_LARGEST, _LARGEST, out=x)
-    np.divide(noise_map, np.float32(level), out=log_sigma)
-    np.log(log_sigma, out=log_sigma)
+    x.clamp_(-_LARGEST, _LARGEST)
+    log_sigma *= 1 / level
+    log_sigma.log_()
     log_sigma *= weight
-    return torch.from_numpy(stack)
+    return stack
 
 
 def _go_down(network, tile, shape, n_rows, planes, level, context, runtime):
@@ -182,7 +182,9 @@ def _denoised_rows(answers, tile, planes, measurement, write, block):
                 planes.valid[done, core], np.float32))
             with torch.inference_mode():
                 answer = keep_structure(*answer, valid.to(answer[0].device))
-        noise, log_variance = (plane[0, 0].cpu().numpy() for plane in answer)
+        noise, log_variance = answer
+        noise, error = (plane[0, 0].cpu().numpy() for plane in (
+            noise, torch.exp(0.5 * log_variance)))
         check_answers(noise)
         noise_map = planes.noise_map[done, core]
         denoised = planes.values[done, core] - noise_map * noise
@@ -190,7 +192,7 @@ def _denoised_rows(answers, tile, planes, measurement, write, block):
             noise_map = _with_photons(
                 noise_map, denoised, planes.background[done, core],
                 measurement, (done, core))
-        write(done, core, denoised, noise_map * np.exp(0.5 * log_variance))
+        write(done, core, denoised, noise_map * error)
         yield n_done / height
 
 

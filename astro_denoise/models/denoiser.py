@@ -199,8 +199,15 @@ class CCDDenoiser(nn.Module):
         with self._precision(dtype, features.device):
             if shift is None:
                 return encoder(features)
-            features = encoder[0](features)
-            return encoder[1:](features + shift.to(features.dtype))
+            first = encoder[0]
+            if len(shift) == 1:
+                # one context for all: a part of the bias
+                features = F.conv2d(features, first.weight,
+                                    first.bias + shift.flatten(), padding=1)
+            else:
+                features = first(features)
+                features = features + shift.to(features.dtype)
+            return encoder[1:](features)
 
     def enlarged(self, level, features, dtype):
         """Enlarge features of the next level to the resolution of this one."""
