@@ -16,6 +16,7 @@ from .layers import (
     all_count,
     asinh,
     convolution_block,
+    convolved,
     mean_of_nine,
     shuffled,
     unshuffled,
@@ -195,19 +196,7 @@ class CCDDenoiser(nn.Module):
 
     def encoded(self, level, features, shift, dtype):
         """Encode a level: its skip, from its features once pooled."""
-        encoder = self.encoders[level]
-        with self._precision(dtype, features.device):
-            if shift is None:
-                return encoder(features)
-            first = encoder[0]
-            if len(shift) == 1:
-                # one context for all: a part of the bias
-                features = F.conv2d(features, first.weight,
-                                    first.bias + shift.flatten(), padding=1)
-            else:
-                features = first(features)
-                features = features + shift.to(features.dtype)
-            return encoder[1:](features)
+        return convolved(self.encoders[level], features, dtype, shift=shift)
 
     def enlarged(self, level, features, dtype):
         """Enlarge features of the next level to the resolution of this one."""
@@ -226,8 +215,7 @@ class CCDDenoiser(nn.Module):
 
     def decoded(self, level, features, dtype):
         """Decode a level from the sum of the next one and its own skip."""
-        with self._precision(dtype, features.device):
-            features = self.decoders[-1 - level](features)
+        features = convolved(self.decoders[-1 - level], features, dtype)
         if level:
             return features
         with torch.autocast(features.device.type, enabled=False):
