@@ -130,17 +130,16 @@ def unexplained(residual, valid, fwhm):
 
 
 def _scene_of(part, measurement):
-    """Values, valid pixels and variance of the sky of a window."""
-    variance = np.empty(part.shape, np.float32)
+    """Values, valid pixels and noise of the sky of a window."""
+    noise = np.empty(part.shape, np.float32)
     ny, nx = part.shape
     for y in range(0, ny, MESH):
         for x in range(0, nx, MESH):
             block = np.s_[y:y + MESH, x:x + MESH]
             # Photons of sources, if they are in the noise, are in few pixels.
             seen = part.noise_map[block][part.valid[block]]
-            level = np.median(seen) if seen.size else measurement.level
-            variance[block] = level**2
-    return part.values, part.valid, variance
+            noise[block] = np.median(seen) if seen.size else measurement.level
+    return part.values, part.valid, noise
 
 
 def _gain(measurement):

@@ -145,11 +145,11 @@ class FrameReader:
         if self.noise is None:
             return None
         array, power, factor = self.noise
-        array = np.broadcast_to(array[part] if array.ndim else array,
-                                self.pixels[part].shape)
         with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-            sigma = array.astype(float)**power * factor
-            return sigma.astype(working_type(self.pixels.dtype))
+            sigma = (array[part] if array.ndim else array).astype(
+                float)**power * factor
+            sigma = sigma.astype(working_type(self.pixels.dtype))
+        return np.broadcast_to(sigma, self.pixels[part].shape).copy()
 
     def read(self, part=()):
         """

@@ -203,6 +203,8 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
     sources = source_table(catalog, plane.wcs)
     guide_flux = _guide(guide_flux, catalog, len(sources), plane.unit)
     scene = _scene(plane, sources, background_step)
+    if guide_flux is not None:
+        guide_flux = guide_flux / scene.scale
     sources, off_frame = _on_frame(sources, scene.values.shape)
     options = {'robust': robust, 'shift': shift, 'guide_flux': guide_flux}
     knows_noise = plane.sigma is not None
@@ -216,16 +218,13 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
     run_passes(passes, **options)
     if not fits_psf:
         warn_of_sampling(passes)
-    errors = fit_errors(passes.scene, passes.stamps, passes.fit,
-                        passes.weights, covariance=covariance)
+    errors = fit_errors(passes, covariance=covariance)
     table = _table(plane, passes, errors, off_frame)
     if covariance:
-        table.meta['covariance'] = errors.covariance
+        table.meta['covariance'] = errors.covariance * scene.scale**2
     if not return_model:
         return table
-    model = passes.scene.values - passes.fit.residual(passes.scene,
-                                                      passes.stamps)
-    return table, with_unit(model, plane.unit)
+    return table, with_unit(passes.model(), plane.unit)
 
 
 def checked_psf(psf):
@@ -271,16 +270,18 @@ def _guide(guide_flux, catalog, n_sources, unit):
 
 def _scene(plane, sources, background_step):
     """Make the scene of a frame."""
-    values = plane.values.astype(float)
-    valid = plane.valid & ~(plane.original >= plane.saturation)
+    values = plane.values
+    valid = plane.valid
+    if np.isfinite(plane.saturation):
+        valid = valid & ~(plane.original >= plane.saturation)
     if not valid.any():
         msg = 'data has no valid pixel below the saturation level'
         raise ValueError(msg)
-    if plane.sigma is None:
-        variance = np.full(values.shape, np.var(values[valid]) or 1.0)
-    else:
-        variance = np.where(valid, plane.sigma.astype(float), 1.0)**2
-    return make_scene(values, valid, variance, len(sources), gain=plane.gain,
+    noise = plane.sigma
+    if noise is None:
+        noise = np.full(values.shape, np.std(values[valid], dtype=float)
+                        or 1.0)
+    return make_scene(values, valid, noise, len(sources), gain=plane.gain,
                       background_step=background_step)
 
 
@@ -302,30 +303,41 @@ def _on_frame(sources, shape):
 def _table(plane, passes, errors, off_frame):
     """Make the table of the result."""
     stamps, scene = passes.stamps, passes.scene
-    totals, squares = stamps.totals()
-    totals = np.where(totals > 0, totals, np.nan)
-    on_frame = stamps.sums(np.ones(scene.values.shape)) / totals
-    valid = stamps.sums(scene.valid.astype(float))
-    pull = (passes.fit.residual(scene, stamps)**2
-            / passes.weights.variance) * scene.valid
+    totals = np.where(stamps.total > 0, stamps.total, np.nan)
+    on_frame = stamps.inner(stamps.profiles, [
+        np.broadcast_to(np.float32(1), each.shape)
+        for each in stamps.profiles]) / totals
+    valid = stamps.sums(scene.valid)
+    pull = passes.fit.residual(scene, stamps)**2
+    pull *= scene.valid
+    pull /= passes.weights.variance
     chi2 = stamps.sums(pull) / np.where(valid > 0, valid, np.nan)
-    n_pixels = totals**2 / np.where(squares > 0, squares, np.nan)
+    n_pixels = totals**2 / np.where(stamps.squares > 0, stamps.squares,
+                                    np.nan)
     fraction = np.nan_to_num(valid / totals)
     measured = ~off_frame & (fraction > 0.01)
 
     flag = np.zeros(len(off_frame), dtype=int)
-    saturated = plane.original >= plane.saturation
-    if plane.saturated is not None:
-        saturated |= plane.saturated
     for bit, bad in (
             ('EDGE', on_frame < 0.99), ('OFF_FRAME', off_frame),
             ('MASKED', on_frame - valid / totals > 0.01),
-            ('SATURATED', stamps.sums(saturated.astype(float)) > 0.01),
+            ('SATURATED', _saturated(plane, stamps) > 0.01),
             ('FEW_VALID', fraction < _LEAST_VALID),
             ('BLENDED', np.abs(errors.correlation) > _BLENDED),
             ('POOR_FIT', chi2 > 1 + _POOR_FIT * np.sqrt(2 / n_pixels))):
         flag[bad] |= ForcedFlag[bit]
     return _columns(plane, passes, errors, measured, chi2, fraction, flag)
+
+
+def _saturated(plane, stamps):
+    """Compute the share of each profile on saturated pixels."""
+    saturated = plane.saturated
+    if np.isfinite(plane.saturation):
+        bright = plane.original >= plane.saturation
+        saturated = bright if saturated is None else saturated | bright
+    if saturated is None:
+        return np.zeros(stamps.n_sources)
+    return stamps.sums(saturated)
 
 
 def _columns(plane, passes, errors, measured, chi2, fraction, flag):
@@ -336,8 +348,9 @@ def _columns(plane, passes, errors, measured, chi2, fraction, flag):
     for name, values in (('flux', passes.fit.flux),
                          ('flux_error', errors.error),
                          ('floor_error', errors.floor)):
-        table[name] = with_unit(np.where(measured, values, np.nan),
-                                plane.unit)
+        table[name] = with_unit(
+            np.where(measured, values * passes.scene.scale, np.nan),
+            plane.unit)
     for name, values in (('blend_inflation', errors.inflation),
                          ('max_correlation', errors.correlation)):
         table[name] = np.where(measured, values, np.nan)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, sparse
 
-from .forced_fit import Design, HatProducts, tiles_of, weighted_design
+from .forced_equations import joint_matrix
+from .forced_fit import solvable, weighted_with
 
 __all__ = ['Errors', 'fit_errors']
 
@@ -51,7 +52,7 @@ class Errors:
                    np.full(n_sources, -1))
 
 
-def fit_errors(scene, stamps, fit, weights, *, covariance=False):
+def fit_errors(passes, *, covariance=False):
     r"""
     Propagate the noise through a fit.
 
@@ -61,7 +62,7 @@ def fit_errors(scene, stamps, fit, weights, *, covariance=False):
 
     Parameters
     ----------
-    scene, stamps, fit, weights : `Scene`, `SourceStamps`, `Fit`, `Weights`
+    passes : `~astro_denoise.photometry.forced_passes.Passes`
         The fit and how it was made.
 
     covariance : bool, optional
@@ -72,24 +73,21 @@ def fit_errors(scene, stamps, fit, weights, *, covariance=False):
     errors : `Errors`
         Of the fluxes, the background marginalized.
     """
+    scene, stamps, weights = passes.scene, passes.stamps, passes.weights
     errors = Errors.empty(stamps.n_sources)
-    photons = scene.variance + stamps.image(
-        scene.values.shape, scene.photon_variance(fit.flux))
-    precision = scene.valid / photons
-    hat_weights = weights.share / weights.variance
-    hat_maps = [hat_weights, hat_weights**2 * weights.variance, precision]
-    products = [HatProducts(scene.hats, weight) for weight in hat_maps]
+    matrices = (passes.matrix, _scatter(scene, stamps, weights,
+                                        passes.weighted),
+                _fisher(scene, stamps, passes.fit))
     parts = []
-    for tile in tiles_of(scene, stamps):
-        if not tile.own_rows.any():
+    for tile in passes.tiles:
+        own = np.flatnonzero(tile.own[:len(tile.rows)])
+        if not len(own):
             continue
-        design = Design.of(scene, stamps, tile)
-        hats = [product.matrix(tile.nodes) for product in products]
-        full = _tile_covariance(scene, weights, tile, design, *hats[:2])
-        fisher = _fisher(design, precision[tile.pixels].ravel(), hats[2])
-        _enter(errors, tile, full, fisher)
+        equations, scatter, fisher = (tile.cut(each) for each in matrices)
+        inverse = np.linalg.inv(solvable(equations))[:len(tile.rows)]
+        full = inverse @ scatter @ inverse.T
+        _enter(errors, tile, own, full, solvable(fisher))
         if covariance:
-            own = np.flatnonzero(tile.own_rows)
             scale = np.sqrt(np.diag(full))
             kept = np.abs(full[own]) > _LEAST_CORRELATION * (
                 scale[own, np.newaxis] * scale)
@@ -101,44 +99,37 @@ def fit_errors(scene, stamps, fit, weights, *, covariance=False):
     return errors
 
 
-def _tile_covariance(scene, weights, tile, design, products, noisy_products):
-    """Propagate the noise to the sources of a tile."""
-    weighted = weighted_design(scene, weights, tile, design)
-    variance = weights.variance[tile.pixels].ravel()
-    share = weights.share[tile.pixels].ravel()
-    inverse = linalg.inv(
-        design.equations(weighted, share / variance, products),
-        check_finite=False)[:len(tile.rows)]
-    noisy = design.with_values(weighted.data * variance[weighted.indices])
-    mixed = design.hats.products(
-        design.with_values(weighted.data * share[weighted.indices]))
-    scatter = np.block([
-        [(noisy @ weighted.T.tocsr()).toarray(), mixed],
-        [mixed.T, noisy_products]])
-    return inverse @ scatter @ inverse.T
+def _scatter(scene, stamps, weights, weighted):
+    """Compute the noise of what the equations are solved for."""
+    noisy = weighted_with(stamps, weights.variance, weighted)
+    mixed = weighted_with(stamps, weights.share, weighted)
+    return joint_matrix(scene, stamps, noisy, weighted, (mixed, mixed),
+                        weights.share**2 / weights.variance, symmetric=True)
 
 
-def _fisher(design, precision, products):
-    """Compute the Fisher matrix of a tile."""
-    weighted = design.with_values(
-        design.cores.data * precision[design.cores.indices])
-    fisher = design.equations(weighted, precision, products)
-    return (fisher + fisher.T) / 2
+def _fisher(scene, stamps, fit):
+    """Compute the Fisher matrix."""
+    precision = scene.valid / (
+        scene.variance + stamps.image(scene.photon_variance(fit.flux)))
+    weighted = weighted_with(stamps, precision)
+    return joint_matrix(scene, stamps, weighted, stamps.profiles,
+                        (weighted, weighted), precision, symmetric=True)
 
 
-def _enter(errors, tile, full, fisher):
+def _enter(errors, tile, own, full, fisher):
     """Enter the sources that a tile answers for."""
     n_rows = len(tile.rows)
     cross = fisher[:n_rows, n_rows:]
     marginal = fisher[:n_rows, :n_rows] - cross @ linalg.solve(
-        fisher[n_rows:, n_rows:], cross.T, assume_a='pos')
-    bound = linalg.inv(marginal)
+        fisher[n_rows:, n_rows:], cross.T, assume_a='pos',
+        check_finite=False)
+    bound = linalg.inv(marginal, check_finite=False)
     variance = np.maximum(np.diag(bound), 0.0)
     scale = np.sqrt(variance)
     correlation = bound / np.maximum(
         scale[:, np.newaxis] * scale, np.finfo(float).tiny)
     np.fill_diagonal(correlation, 0.0)
-    own, rows = tile.own_rows, tile.rows[tile.own_rows]
+    rows = tile.rows[own]
     partner = np.argmax(np.abs(correlation), axis=1)
     strongest = correlation[np.arange(n_rows), partner]
     errors.error[rows] = np.sqrt(np.diag(full))[own]

@@ -7,23 +7,18 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import linalg, sparse
 
-__all__ = ['Design', 'Fit', 'HatProducts', 'Scene', 'Tile', 'Weights',
-           'improved', 'tiles_of', 'weighted_design']
+from .forced_equations import hat_sums, joint_matrix
+
+__all__ = ['Fit', 'Scene', 'Weights', 'improved', 'solvable', 'typical']
 
 _TILE = 64
-_LEAST_HALO, _MOST_HALO = 24, 64
 _HUBER = 3.0
 
 # Relative to the diagonal: makes two sources at one place solvable.
-_RIDGE = 1e-9
+_RIDGE = 1e-6
 
-# Pixels with less of a profile than this, relative to its peak, do not weigh.
-_LEAST_SHARE = 1e-3
-
-# Correlations below this are not kept.
-_LEAST_CORRELATION = 1e-3
+_SAMPLE = 2**18  # pixels that a median needs
 
 
 def _hats(n_pixels, step):
@@ -31,75 +26,28 @@ def _hats(n_pixels, step):
     n_nodes = max(2, int(np.ceil((n_pixels - 1) / step)) + 1)
     place = np.linspace(0.0, n_nodes - 1.0, n_pixels)
     return np.maximum(0.0, 1.0 - np.abs(
-        place[:, np.newaxis] - np.arange(n_nodes)))
+        place[:, np.newaxis] - np.arange(n_nodes))).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class TileHats:
+def typical(plane, valid):
     """
-    The hats on the pixels of a tile, two along each axis.
+    Compute the median of a plane from a part of its pixels.
 
-    Attributes
+    Parameters
     ----------
-    nodes, shares : tuple of 2D `~numpy.ndarray`
-        Along y and x, for the pixels of a side: the two nodes, numbered as
-        those of the tile, and the hats there, 0 for nodes that are not of
-        the tile.
+    plane, valid : 2D `~numpy.ndarray`
+        Values, and which of them count.
 
-    shape : tuple of int
-        Nodes of the tile in y and x.
+    Returns
+    -------
+    value : float
+        The median.
     """
-
-    nodes: tuple
-    shares: tuple
-    shape: tuple
-
-    @classmethod
-    def of(cls, scene, tile):
-        """Cut the hats of a tile out of those of a scene."""
-        nodes, shares, shape = [], [], []
-        for hats, pixels, part in zip(scene.hats, tile.pixels, tile.nodes,
-                                      strict=True):
-            line = hats[pixels, part]
-            n_nodes = line.shape[1]
-            low = np.clip(np.argmax(line > 0, axis=1), 0,
-                          max(n_nodes - 2, 0))
-            both = np.stack([low, np.minimum(low + 1, n_nodes - 1)])
-            share = np.take_along_axis(line, both.T, axis=1).T
-            if n_nodes == 1:
-                share[1] = 0.0
-            nodes.append(both)
-            shares.append(share)
-            shape.append(n_nodes)
-        return cls(tuple(nodes), tuple(shares), tuple(shape))
-
-    def products(self, matrix):
-        """
-        Multiply rows of pixels of the tile with the hats.
-
-        Parameters
-        ----------
-        matrix : `~scipy.sparse.csr_array`
-            A column a pixel.
-
-        Returns
-        -------
-        products : 2D `~numpy.ndarray`
-            A column a node.
-        """
-        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-        y, x = np.divmod(matrix.indices, self.nodes[1].shape[1])
-        size = self.shape[0] * self.shape[1]
-        products = np.zeros(matrix.shape[0] * size)
-        for node_y, share_y in zip(self.nodes[0], self.shares[0],
-                                   strict=True):
-            place = rows * size + node_y[y] * self.shape[1]
-            values = matrix.data * share_y[y]
-            for node_x, share_x in zip(self.nodes[1], self.shares[1],
-                                       strict=True):
-                products += np.bincount(place + node_x[x],
-                                        values * share_x[x], len(products))
-        return products.reshape(-1, size)
+    step = max(1, int(np.sqrt(plane.size / _SAMPLE)))
+    part = np.s_[::step, ::step]
+    if not valid[part].any():
+        part = np.s_[:, :]
+    return float(np.median(plane[part][valid[part]]))
 
 
 @dataclass
@@ -110,10 +58,12 @@ class Scene:
     Parameters
     ----------
     values, valid : 2D `~numpy.ndarray`
-        Pixels and whether they count.
+        Pixels, less ``level`` and in units of ``scale`` (float32), and
+        whether they count.
 
     variance : 2D `~numpy.ndarray`
-        Of the noise without that of the sources.
+        Of the noise without that of the sources, in the same units
+        (float32).
 
     gain : float or `None`
         Electrons per unit of the values.
@@ -123,6 +73,9 @@ class Scene:
 
     tile : int, optional
         Pixels of a side of the tiles.
+
+    level, scale : float, optional
+        From the pixels of the frame to the values.
     """
 
     values: np.ndarray
@@ -131,11 +84,18 @@ class Scene:
     gain: float | None
     step: float
     tile: int = _TILE
+    level: float = 0.0
+    scale: float = 1.0
     hats: tuple = field(init=False)
 
     def __post_init__(self):
         self.hats = tuple(_hats(n_pixels, self.step)
                           for n_pixels in self.values.shape)
+
+    @cached_property
+    def noise(self):
+        """Typical noise of a pixel of the sky."""
+        return np.sqrt(typical(self.variance, self.valid))
 
     def background(self, nodes):
         """
@@ -151,7 +111,7 @@ class Scene:
         background : 2D `~numpy.ndarray`
             On every pixel.
         """
-        return self.hats[0] @ nodes @ self.hats[1].T
+        return (self.hats[0] @ nodes.astype(np.float32)) @ self.hats[1].T
 
     def photon_variance(self, flux):
         """
@@ -190,7 +150,7 @@ class Fit:
         Begin with nothing but the level of the scene.
         """
         shape = tuple(hats.shape[1] for hats in scene.hats)
-        level = np.median(scene.values[scene.valid])
+        level = typical(scene.values, scene.valid)
         return cls(np.zeros(n_sources), np.full(shape, level))
 
     def residual(self, scene, stamps):
@@ -209,9 +169,9 @@ class Fit:
         """
         if self._kept is None or self._kept[0] is not stamps or (
                 self._kept[1] is not scene.values):
-            self._kept = stamps, scene.values, (
-                scene.values - scene.background(self.nodes)
-                - stamps.image(scene.values.shape, self.flux))
+            residual = scene.values - scene.background(self.nodes)
+            residual -= stamps.image(self.flux)
+            self._kept = stamps, scene.values, residual
         return self._kept[2]
 
 
@@ -250,7 +210,7 @@ class Weights:
         Make weights that know of no source.
         """
         return cls(np.zeros(n_sources), scene.variance,
-                   scene.valid.astype(float), 0.0, np.arange(n_sources))
+                   scene.valid.astype(np.float32), 0.0, np.arange(n_sources))
 
     @classmethod
     def of(cls, scene, stamps, fit, group, *, guide_flux=None, robust=True):
@@ -281,310 +241,111 @@ class Weights:
         number = np.bincount(group, minlength=len(flux))
         flux = np.maximum(np.bincount(group, flux, len(flux)), 0.0)
         flux = (flux / np.maximum(number, 1))[group]
-        shape = scene.values.shape
-        variance = (
-            scene.variance
-            + stamps.image(shape, scene.photon_variance(flux))
-            + stamps.image(shape, (fit.model_error * flux)**2, power=2))
-        share = scene.valid.astype(float)
+        variance = stamps.image(scene.photon_variance(flux),
+                                (fit.model_error * flux)**2)
+        variance += scene.variance
+        share = scene.valid.astype(np.float32)
         if robust:
-            pull = np.abs(fit.residual(scene, stamps)) / np.sqrt(variance)
-            share *= np.minimum(1.0, _HUBER / np.maximum(pull, _HUBER))
+            residual = fit.residual(scene, stamps)
+            square = residual**2
+            square /= variance
+            far = np.flatnonzero(square > _HUBER**2)
+            share.reshape(-1)[far] *= _HUBER / np.sqrt(
+                square.reshape(-1)[far])
         return cls(flux, variance, share, fit.model_error, group)
 
+    def of_sky(self):
+        """
+        Compute the weights of the pixels for the background.
+        """
+        return self.share / self.variance
 
-@dataclass
-class Tile:
+    def of_stamps(self, scene, stamps):
+        """
+        Give the sources their weights.
+
+        A source does not count in the variance that its own weights
+        follow: weights that grow or fall with its flux would curve it.
+
+        Parameters
+        ----------
+        scene, stamps : `Scene`, `SourceStamps`
+            The plane and its sources.
+
+        Returns
+        -------
+        weighted : list of 3D `~numpy.ndarray`
+            The profiles with their weights.
+        """
+        linear = scene.photon_variance(self.flux).astype(np.float32)
+        square = ((self.model_error * self.flux)**2).astype(np.float32)
+        twins = self._twins(stamps, linear, square)
+        weighted = []
+        for group in stamps.sets:
+            result = np.empty_like(group.stamps)
+            for part in group.blocks():
+                rows, profile = group.rows[part], group.stamps[part]
+                own = profile * (
+                    linear[rows, np.newaxis, np.newaxis]
+                    + square[rows, np.newaxis, np.newaxis] * profile)
+                for number in np.flatnonzero(np.isin(rows, list(twins))):
+                    own[number] = twins[rows[number]]
+                free = group.cut(self.variance, part) - own
+                np.maximum(free, group.cut(scene.variance, part), out=free)
+                np.divide(profile, free, out=free)
+                result[part] = free * group.cut(self.share, part)
+            weighted.append(result)
+        return weighted
+
+    def _twins(self, stamps, linear, square):
+        """Own variance of sources at nearly one place, all that is there."""
+        number = np.bincount(self.group)[self.group]
+        chosen = (number > 1) & ((linear > 0) | (square > 0))
+        if not chosen.any():
+            return {}
+        members = {}
+        for row, stamp, here in stamps.select(chosen).parts():
+            members.setdefault(self.group[row], []).append((row, stamp, here))
+        found = {}
+        for twins in members.values():
+            for row, stamp, here in twins:
+                total = np.zeros_like(stamp)
+                for other, profile, there in twins:
+                    both = [slice(max(a.start, b.start), min(a.stop, b.stop))
+                            for a, b in zip(here, there, strict=True)]
+                    part, whole = (tuple(
+                        slice(a.start - b.start, a.stop - b.start)
+                        for a, b in zip(both, place, strict=True))
+                        for place in (there, here))
+                    light = profile[part]
+                    total[whole] += light * (linear[other]
+                                             + square[other] * light)
+                found[row] = total
+        return found
+
+
+def solvable(matrix):
     """
-    One tile: the sources and nodes in and around it, and its own.
-
-    Attributes
-    ----------
-    region : tuple of int
-        ``(y_low, y_high, x_low, x_high)`` of the pixels of its sources.
-
-    rows : 1D int `~numpy.ndarray`
-        Its sources and those in its halo.
-
-    own_rows : 1D bool `~numpy.ndarray`
-        Which of them it answers for.
-
-    nodes : tuple of slice
-        The nodes that reach into it, in y and x.
-
-    own_nodes : 2D bool `~numpy.ndarray`
-        Which of them it answers for.
-    """
-
-    region: tuple
-    rows: np.ndarray
-    own_rows: np.ndarray
-    nodes: tuple
-    own_nodes: np.ndarray
-
-    @property
-    def pixels(self):
-        """The region as slices."""
-        return slice(*self.region[:2]), slice(*self.region[2:])
-
-
-def tiles_of(scene, stamps):
-    """
-    Cut a scene into tiles.
+    Change equations so that they can be solved.
 
     Parameters
     ----------
-    scene, stamps : `Scene`, `SourceStamps`
-        The plane and its sources.
-
-    Yields
-    ------
-    tile : `Tile`
-        The next one.
-    """
-    shape = scene.values.shape
-    halves = [group.stamps.shape[1] // 2 for group in stamps.sets]
-    halo = int(np.clip(min(halves, default=0), _LEAST_HALO, _MOST_HALO))
-    x, y = np.full((2, stamps.n_sources), -10 * max(shape))
-    half = np.zeros(stamps.n_sources, dtype=int)
-    for group, size in zip(stamps.sets, halves, strict=True):
-        half[group.rows] = size
-        x[group.rows], y[group.rows] = group.x_low + size, group.y_low + size
-    near = ((x > -half) & (x < shape[1] + half)
-            & (y > -half) & (y < shape[0] + half))
-    edge_x, edge_y = np.clip(x, 0, shape[1] - 1), np.clip(y, 0, shape[0] - 1)
-    lines = [np.rint(np.linspace(0, n - 1, hats.shape[1]))
-             for n, hats in zip(shape, scene.hats, strict=True)]
-    for low in np.ndindex(*(-(-n // scene.tile) for n in shape)):
-        core = tuple((scene.tile * k, min(scene.tile * (k + 1), n))
-                     for k, n in zip(low, shape, strict=True))
-        window = tuple((max(first - halo, 0), min(last + halo, n))
-                       for (first, last), n in zip(core, shape, strict=True))
-        rows = np.flatnonzero(near & _inside(edge_y, window[0])
-                              & _inside(edge_x, window[1]))
-        own = (_inside(edge_y[rows], core[0]) & _inside(edge_x[rows], core[1]))
-        reach = half[rows].max(initial=0) + 1
-        region = tuple(edge for (first, last), n in zip(window, shape,
-                                                        strict=True)
-                       for edge in (max(first - reach, 0),
-                                    min(last + reach, n)))
-        nodes = tuple(_used(hats[slice(*side)])
-                      for hats, side in zip(scene.hats, window, strict=True))
-        own_nodes = np.logical_and.outer(
-            *(_inside(line[part], side) for line, part, side in zip(
-                lines, nodes, core, strict=True)))
-        yield Tile(region, rows, own, nodes, own_nodes)
-
-
-def _inside(place, side):
-    return (place >= side[0]) & (place < side[1])
-
-
-def _used(hats):
-    """Slice of the nodes that reach into a part of an axis."""
-    used = np.flatnonzero(hats.any(axis=0))
-    return slice(used[0], used[-1] + 1)
-
-
-class HatProducts:
-    """
-    Products of the hats of the background with weights in between.
-
-    They are sums over the whole reach of each hat, so that tiles are
-    parts of one system of equations.
-
-    Parameters
-    ----------
-    hats : tuple of 2D `~numpy.ndarray`
-        The hats along y and x.
-
-    weights : 2D `~numpy.ndarray`
-        A weight for every pixel.
-    """
-
-    def __init__(self, hats, weights):
-        steps = (-1, 0, 1)
-        pairs = [[np.roll(line, -step, axis=1) * line for step in steps]
-                 for line in hats]
-        sums = [sparse.csr_array(first.T) @ weights for first in pairs[0]]
-        self.products = np.array([
-            [rows @ second for second in pairs[1]] for rows in sums])
-
-    def matrix(self, nodes):
-        """
-        Look up the products of some nodes.
-
-        Parameters
-        ----------
-        nodes : tuple of slice
-            In y and x.
-
-        Returns
-        -------
-        matrix : 2D `~numpy.ndarray`
-            Of all pairs of these nodes.
-        """
-        y, x = (grid.ravel() for grid in np.mgrid[nodes])
-        dy, dx = y - y[:, np.newaxis], x - x[:, np.newaxis]
-        close = (np.abs(dy) <= 1) & (np.abs(dx) <= 1)
-        return np.where(close, self.products[
-            np.clip(dy, -1, 1) + 1, np.clip(dx, -1, 1) + 1,
-            y[:, np.newaxis], x[:, np.newaxis]], 0.0)
-
-
-@dataclass
-class Design:
-    """
-    The columns of a tile's least squares.
-
-    Attributes
-    ----------
-    profiles : `~scipy.sparse.csr_array`
-        A row a source.
-
-    cores : `~scipy.sparse.csr_array`
-        The same without the faint wings, which have no part in weights.
-
-    hats : `TileHats`
-        The nodes of the background.
-    """
-
-    profiles: sparse.csr_array
-    cores: sparse.csr_array
-    hats: TileHats
-
-    @cached_property
-    def transposed(self):
-        """The profiles, a column a source."""
-        return self.profiles.T.tocsr()
-
-    @classmethod
-    def of(cls, scene, stamps, tile):
-        """
-        Make the columns of a tile.
-
-        Parameters
-        ----------
-        scene, stamps, tile : `Scene`, `SourceStamps`, `Tile`
-            The plane, its sources, and the tile.
-
-        Returns
-        -------
-        design : `Design`
-            On the region of the tile.
-        """
-        profiles = stamps.matrix(tile.rows, tile.region)
-        counts = np.diff(profiles.indptr)
-        filled = np.flatnonzero(counts)
-        peak = np.zeros(len(counts))
-        if len(filled):
-            peak[filled] = np.maximum.reduceat(profiles.data,
-                                               profiles.indptr[filled])
-        kept = profiles.data > np.repeat(_LEAST_SHARE * peak, counts)
-        ends = np.concatenate([[0], np.cumsum(kept)])[profiles.indptr]
-        cores = sparse.csr_array(
-            (profiles.data[kept], profiles.indices[kept], ends),
-            shape=profiles.shape)
-        return cls(profiles, cores, TileHats.of(scene, tile))
-
-    def with_values(self, values):
-        """
-        Give the cores other values.
-
-        Parameters
-        ----------
-        values : 1D `~numpy.ndarray`
-            In the order of ``cores.data``.
-
-        Returns
-        -------
-        matrix : `~scipy.sparse.csr_array`
-            With the pixels of the cores.
-        """
-        return sparse.csr_array((values, self.cores.indices,
-                                 self.cores.indptr), self.cores.shape)
-
-    def equations(self, weighted, hat_weights, hat_products):
-        """
-        Multiply weighted columns with the columns themselves.
-
-        Parameters
-        ----------
-        weighted : `~scipy.sparse.csr_array`
-            The cores with their weights.
-
-        hat_weights : 1D `~numpy.ndarray`
-            The weights of the pixels for the background.
-
-        hat_products : 2D `~numpy.ndarray`
-            From `HatProducts`.
-
-        Returns
-        -------
-        matrix : 2D `~numpy.ndarray`
-            Of sources and nodes, solvable where something has no valid
-            pixel.
-        """
-        third = self.profiles.copy()
-        third.data = third.data * hat_weights[third.indices]
-        matrix = np.block([
-            [(weighted @ self.transposed).toarray(),
-             self.hats.products(weighted)],
-            [self.hats.products(third).T, hat_products]])
-        diagonal = np.einsum('ii->i', matrix)
-        empty = ~(diagonal > 0)
-        diagonal *= 1.0 + _RIDGE
-        diagonal[empty] = 1.0
-        return matrix
-
-
-def weighted_design(scene, weights, tile, design):
-    """
-    Give the sources of a tile their weights.
-
-    A source does not count in the variance that its own weights follow:
-    weights that grow or fall with its flux would curve it.
-
-    Parameters
-    ----------
-    scene, weights, tile, design : `Scene`, `Weights`, `Tile`, `Design`
-        The plane, the variances, the tile and its columns.
+    matrix : 2D `~numpy.ndarray`
+        Of a tile, changed in place: some unknowns may have no valid pixel.
 
     Returns
     -------
-    weighted : `~scipy.sparse.csr_array`
-        Of the cores.
+    matrix : 2D `~numpy.ndarray`
+        The same.
     """
-    variance = weights.variance[tile.pixels].ravel()
-    share = weights.share[tile.pixels].ravel()
-    least = scene.variance[tile.pixels].ravel()
-    cores = design.cores
-    counts = np.diff(cores.indptr)
-    flux = weights.flux[tile.rows]
-    own = (np.repeat(scene.photon_variance(flux), counts) * cores.data
-           + (np.repeat(weights.model_error * flux, counts) * cores.data)**2)
-    own = _with_twins(own, design, weights.group[tile.rows])
-    free = np.maximum(variance[cores.indices] - own, least[cores.indices])
-    return design.with_values(cores.data * share[cores.indices] / free)
+    diagonal = np.einsum('ii->i', matrix)
+    empty = ~(diagonal > 0)
+    diagonal *= 1.0 + _RIDGE
+    diagonal[empty] = 1.0
+    return matrix
 
 
-def _with_twins(own, design, group):
-    """Count sources at nearly the same place as one."""
-    members = np.unique(group, return_inverse=True)[1]
-    many = np.flatnonzero(np.bincount(members)[members] > 1)
-    if not len(many):
-        return own
-    variances = design.with_values(own)
-    own = own.copy()
-    for row in many:
-        twins = np.flatnonzero(members == members[row])
-        total = variances[twins].sum(axis=0)
-        part = slice(*design.cores.indptr[row:row + 2])
-        own[part] = total[design.cores.indices[part]]
-    return own
-
-
-def improved(scene, stamps, fit, weights):
+def improved(scene, stamps, fit, weights, tiles):
     """
     Improve a fit by one step of least squares.
 
@@ -597,27 +358,64 @@ def improved(scene, stamps, fit, weights):
     scene, stamps, fit, weights : `Scene`, `SourceStamps`, `Fit`, `Weights`
         What to fit, and how.
 
+    tiles : list of `~astro_denoise.photometry.forced_equations.Tile`
+        The parts of the plane.
+
     Returns
     -------
     fit : `Fit`
         A new one.
+
+    weighted : list of 3D `~numpy.ndarray`
+        The profiles with their weights.
+
+    matrix : `~scipy.sparse.csr_array`
+        The equations.
     """
     residual = fit.residual(scene, stamps)
-    flux, nodes = fit.flux.copy(), fit.nodes.copy()
-    hat_weights = weights.share / weights.variance
-    hat_products = HatProducts(scene.hats, hat_weights)
-    hat_sums = (sparse.csr_array(scene.hats[0].T)
-                @ (hat_weights * residual)) @ scene.hats[1]
-    for tile in tiles_of(scene, stamps):
-        design = Design.of(scene, stamps, tile)
-        weighted = weighted_design(scene, weights, tile, design)
-        left = np.concatenate([weighted @ residual[tile.pixels].ravel(),
-                               hat_sums[tile.nodes].ravel()])
-        step = linalg.solve(design.equations(
-            weighted, hat_weights[tile.pixels].ravel(),
-            hat_products.matrix(tile.nodes)), left, check_finite=False)
-        n_rows = len(tile.rows)
-        flux[tile.rows[tile.own_rows]] += step[:n_rows][tile.own_rows]
-        nodes[tile.nodes][tile.own_nodes] += (
-            step[n_rows:][tile.own_nodes.ravel()])
-    return replace(fit, flux=flux, nodes=nodes)
+    of_sky = weights.of_sky()
+    weighted = weights.of_stamps(scene, stamps)
+    matrix = joint_matrix(
+        scene, stamps, weighted, stamps.profiles,
+        (weighted, weighted_with(stamps, of_sky)), of_sky)
+    left = np.concatenate([stamps.products(weighted, residual),
+                           hat_sums(scene.hats, of_sky * residual).ravel()])
+    step = np.zeros(len(left))
+    for tile in tiles:
+        unknowns = tile.unknowns
+        part = np.linalg.solve(solvable(tile.cut(matrix)), left[unknowns])
+        step[unknowns[tile.own]] = part[tile.own]
+    n_sources = stamps.n_sources
+    fit = replace(fit, flux=fit.flux + step[:n_sources],
+                  nodes=fit.nodes + step[n_sources:].reshape(fit.nodes.shape))
+    return fit, weighted, matrix
+
+
+def weighted_with(stamps, plane, values=None):
+    """
+    Multiply values on stamps with a plane.
+
+    Parameters
+    ----------
+    stamps : `SourceStamps`
+        The sources.
+
+    plane : 2D `~numpy.ndarray`
+        A factor for every pixel.
+
+    values : list of 3D `~numpy.ndarray`, optional
+        For each set; the profiles by default.
+
+    Returns
+    -------
+    products : list of 3D `~numpy.ndarray`
+        Of the same shapes.
+    """
+    products = []
+    for group, each in zip(stamps.sets, values or stamps.profiles,
+                           strict=True):
+        result = np.empty_like(each)
+        for part in group.blocks():
+            np.multiply(each[part], group.cut(plane, part), out=result[part])
+        products.append(result)
+    return products

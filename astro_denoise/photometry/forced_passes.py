@@ -12,8 +12,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
+from .forced_equations import tiles_of
 from .forced_fit import Fit, Scene, Weights, improved
-from .source_stamps import SourceStamps, render_stamps, stamp_radius
+from .source_stamps import SourceStamps
+from .stamp_drawing import render_stamps, stamp_radius
 
 __all__ = ['Passes', 'residual_noise', 'run_passes']
 
@@ -52,6 +54,9 @@ class Passes:
 
     shift : tuple of float
         Added to the positions, x and y.
+
+    weighted, matrix : list of 3D `~numpy.ndarray`, `~scipy.sparse.csr_array`
+        The weighted profiles and the equations of the last step.
     """
 
     scene: Scene
@@ -62,7 +67,11 @@ class Passes:
     stamps: SourceStamps | None = None
     fit: Fit | None = None
     weights: Weights | None = None
+    tiles: list | None = None
+    weighted: list | None = None
+    matrix: object = None
     group: np.ndarray = field(init=False)
+    _drawn: tuple | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
         self.group = _twins(self.sources, _TWIN_DISTANCE * self.psf.fwhm)
@@ -72,25 +81,43 @@ class Passes:
         Draw the sources where they are now.
         """
         snr = np.ones(len(self.sources)) if self.fit is None else self.snr()
+        radius = stamp_radius(self.psf, self.sources, snr)
+        drawn = (self.shift, radius)
+        if self._drawn is not None and self._drawn[0] == self.shift and (
+                np.array_equal(self._drawn[1], radius)):
+            return
+        self._drawn = drawn
         self.stamps = render_stamps(
-            self.psf, self.sources, stamp_radius(self.psf, self.sources, snr),
+            self.psf, self.sources, radius, self.scene.values.shape,
             shift=self.shift)
+        self.tiles = tiles_of(self.scene, self.stamps)
 
     def snr(self):
         """
         Compute the signal-to-noise ratios of isolated point sources.
         """
-        noise = np.sqrt(np.median(self.scene.variance[self.scene.valid]))
         flux = np.maximum(self.fit.flux, 0.0)
-        variance = (4 * np.pi * (self.psf.fwhm / 2.355)**2 * noise**2
-                    + self.scene.photon_variance(flux))
+        variance = (
+            4 * np.pi * (self.psf.fwhm / 2.355)**2 * self.scene.noise**2
+            + self.scene.photon_variance(flux))
         return flux / np.sqrt(variance)
 
     def improve(self):
         """
         Make a step of least squares with the weights of the moment.
         """
-        self.fit = improved(self.scene, self.stamps, self.fit, self.weights)
+        self.weighted = self.matrix = None  # memory for the next ones
+        self.fit, self.weighted, self.matrix = improved(
+            self.scene, self.stamps, self.fit, self.weights, self.tiles)
+
+    def model(self):
+        """
+        Compute sources and background, as pixels of the frame.
+        """
+        scene = self.scene
+        values = scene.background(self.fit.nodes) + self.stamps.image(
+            self.fit.flux)
+        return values * scene.scale + scene.level
 
     def measure_noise(self):
         """
@@ -119,20 +146,31 @@ class Passes:
             Squared error of the profile of each in a pixel, relative to
             its value, and its standard deviation.
         """
-        residual = self.fit.residual(self.scene, self.stamps)
-        shape = residual.shape
-        photons = self.stamps.image(
-            shape, self.scene.photon_variance(self.fit.flux))
-        excess = np.where(self.scene.valid, residual**2 - photons
-                          - self.scene.variance, 0.0)
-        fourth = self.stamps.sums(self.stamps.image(
-            shape, np.maximum(self.fit.flux, 0.0)**2, power=2)
-            * self.scene.valid)
-        bright = np.flatnonzero((self.snr() > least_snr) & (fourth > 0))
-        squared = self.stamps.sums(excess)[bright] / fourth[bright]
-        noise = (np.median(self.scene.variance) * np.sqrt(
-            2 * self.stamps.totals()[1][bright])) / fourth[bright]
-        return bright, squared, noise
+        scene, flux = self.scene, self.fit.flux
+        bright = self.snr() > least_snr
+        if not bright.any():
+            return np.zeros(0, int), *np.zeros((2, 0))
+        chosen = self.stamps.select(bright)
+        excess, fourth = np.zeros((2, len(flux)))
+        residual = self.fit.residual(scene, self.stamps)
+        photons = self.stamps.image(scene.photon_variance(flux))
+        squares = self.stamps.image(np.zeros(len(flux)),
+                                    np.maximum(flux, 0.0)**2)
+        for group in chosen.sets:
+            for part in group.blocks():
+                valid = group.cut(scene.valid, part)
+                weight = group.stamps[part] * valid
+                left = (group.cut(residual, part)**2
+                        - group.cut(photons, part)
+                        - group.cut(scene.variance, part))
+                for sums, values in ((excess, left), (
+                        fourth, group.cut(squares, part))):
+                    sums[group.rows[part]] = np.einsum('ijk,ijk->i', weight,
+                                                       values)
+        bright = np.flatnonzero(bright & (fourth > 0))
+        noise = scene.noise**2 * np.sqrt(
+            2 * self.stamps.squares[bright]) / fourth[bright]
+        return bright, excess[bright] / fourth[bright], noise
 
     def measure_model_error(self):
         """
@@ -157,19 +195,22 @@ class Passes:
         moving = self.sources.copy()
         moving['x'][~bright] = np.nan
         radius = stamp_radius(self.psf, moving, self.snr())
-        slopes = np.stack([render_stamps(
-            self.psf, moving, radius, shift=self.shift, derivative=axis).image(
-                self.scene.values.shape, self.fit.flux) for axis in 'xy'])
-        weighted = slopes * (self.weights.share / self.weights.variance)
-        matrix = np.einsum('iyx,jyx->ij', weighted, slopes)
+        slopes = [render_stamps(
+            self.psf, moving, radius, self.scene.values.shape,
+            shift=self.shift, derivative=axis).image(self.fit.flux)
+            for axis in 'xy']
+        of_sky = self.weights.of_sky()
+        weighted = [slope * of_sky for slope in slopes]
+        matrix = np.array([[np.vdot(one, other) for other in slopes]
+                           for one in weighted], float)
         if not np.linalg.det(matrix) > 0:
             return
         inverse = np.linalg.inv(matrix)
         if np.sqrt(np.diag(inverse)).max() > _MOST_SHIFT_ERROR:
             return
-        step = inverse @ np.einsum(
-            'iyx,yx->i', weighted,
-            self.fit.residual(self.scene, self.stamps))
+        residual = self.fit.residual(self.scene, self.stamps)
+        step = inverse @ [float(np.vdot(slope, residual))
+                          for slope in weighted]
         step = np.clip(step, -_MOST_STEP, _MOST_STEP)
         self.shift = (self.shift[0] + float(step[0]),
                       self.shift[1] + float(step[1]))

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from ..exceptions import UnusualImageWarning
 from .forced_passes import Passes, run_passes
 from .psf_models import MoffatPsf, shapes_from_apertures
-from .source_stamps import render_stamps, stamp_radius
+from .stamp_drawing import render_stamps, stamp_radius
 
 __all__ = ['fit_psf', 'warn_of_sampling']
 
@@ -148,14 +148,13 @@ class _Cutouts:
                               np.ones(len(rows)))
         windows = [_window(source, reach, residual.shape)
                    for source, reach in zip(chosen, radius, strict=True)]
+        own = {row: (stamp, here) for row, stamp, here in
+               passes.stamps.select(np.isin(np.arange(len(passes.sources)),
+                                            rows)).parts()}
         pixels = []
         for row, window in zip(rows, windows, strict=True):
             values = residual[window].copy()
-            edges = (window[0].start, window[0].stop, window[1].start,
-                     window[1].stop)
-            profile = passes.stamps.matrix(np.array([row]), edges)
-            values.ravel()[profile.indices] += (passes.fit.flux[row]
-                                                * profile.data)
+            values += passes.fit.flux[row] * _on_window(*own[row], window)
             pixels.append((values, weight[window]))
         return cls(chosen, radius, residual.shape, windows, pixels)
 
@@ -169,9 +168,10 @@ class _Cutouts:
 
     def powers(self, psf, shift):
         """Squared signal-to-noise ratio of each source by a profile."""
-        stamps = render_stamps(psf, self.sources, self.radius, shift=shift)
+        stamps = render_stamps(psf, self.sources, self.radius, self.shape,
+                               shift=shift)
         powers = np.zeros(len(self.sources))
-        for row, part, here in stamps.parts(self.shape):
+        for row, part, here in stamps.parts():
             powers[row] = _power(part, here, self.windows[row],
                                  *self.pixels[row])
         return powers
@@ -208,7 +208,7 @@ def _fit_moffat(passes, least_snr, *, shift, widely):
 def _brightest(passes, least_snr):
     """Choose the sources that the profile is fitted to."""
     valid = passes.stamps.sums(passes.scene.valid.astype(float))
-    totals = passes.stamps.totals()[0]
+    totals = passes.stamps.total
     snr = np.where(valid > 0.98 * totals, passes.snr(), 0.0)
     bright = np.flatnonzero(snr > least_snr)
     if len(bright) < _LEAST_SOURCES:
@@ -232,17 +232,21 @@ def _window(source, radius, shape):
         for name, n_pixels in zip('yx', shape, strict=True))
 
 
+def _on_window(part, here, window):
+    """Put a stamp on the pixels of a window."""
+    profile = np.zeros([side.stop - side.start for side in window])
+    both = [slice(max(one.start, other.start), min(one.stop, other.stop))
+            for one, other in zip(here, window, strict=True)]
+    to, of = (tuple(slice(side.start - whole.start, side.stop - whole.start)
+                    for side, whole in zip(both, place, strict=True))
+              for place in (window, here))
+    profile[to] = part[of]
+    return profile
+
+
 def _power(part, here, window, values, weight):
     """Squared signal-to-noise ratio of a source, its background free."""
-    profile = np.zeros(values.shape)
-    rows, columns = (
-        slice(max(one.start, other.start), min(one.stop, other.stop))
-        for one, other in zip(here, window, strict=True))
-    profile[rows.start - window[0].start:rows.stop - window[0].start,
-            columns.start - window[1].start:
-            columns.stop - window[1].start] = part[
-        rows.start - here[0].start:rows.stop - here[0].start,
-        columns.start - here[1].start:columns.stop - here[1].start]
+    profile = _on_window(part, here, window)
     total = weight.sum()
     profile -= np.sum(weight * profile) / total
     return (max(np.sum(weight * profile * values), 0.0)**2

@@ -39,6 +39,8 @@ class MoffatPsf:
 
     fwhm: float
     beta: float
+    drawings: dict = field(default_factory=dict, init=False, repr=False,
+                           compare=False)
 
     def transform(self, n_points, oversampling):
         """
@@ -89,6 +91,8 @@ class SampledPsf:
 
     model: Model
     fwhm: float = field(init=False)
+    drawings: dict = field(default_factory=dict, init=False, repr=False,
+                           compare=False)
 
     def __post_init__(self):
         missing = {'flux', 'x_0', 'y_0'} - set(self.model.param_names)
@@ -108,7 +112,11 @@ class SampledPsf:
 
     def _measured_fwhm(self):
         """Compute that of a circle of the area above half the maximum."""
-        values = self._values(1024, 8)
+        values = self._values(4 * int(_MOST_FWHM), 1)
+        if np.all(np.isfinite(values)) and values.max() > 0:
+            area = np.count_nonzero(values > values.max() / 2.0)
+            side = min(1.5 * np.sqrt(area) + 4.0, 2.0 * _MOST_FWHM)
+            values = self._values(16 * int(side), 8)
         if not np.all(np.isfinite(values)) or not values.max() > 0:
             msg = ('psf must be finite and positive at its center, got '
                    f'{type(self.model).__name__} with values from '

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .forced_errors import fit_errors
-from .forced_fit import Scene
+from .forced_fit import Scene, typical
 from .forced_passes import Passes, run_passes
 from .psf_fit import fit_psf, warn_of_sampling
 from .psf_models import shapes_from_apertures
@@ -46,16 +46,16 @@ class SourceModel:
     psf: object
 
 
-def make_scene(values, valid, variance, n_sources, *, gain=None,
+def make_scene(values, valid, noise, n_sources, *, gain=None,
                background_step=BACKGROUND_STEP):
     """
     Make the scene that sources are fitted to.
 
     Parameters
     ----------
-    values, valid, variance : 2D `~numpy.ndarray`
-        Pixels, which of them count, and their noise without that of the
-        sources.
+    values, valid, noise : 2D `~numpy.ndarray`
+        Pixels, which of them count, and the standard deviation of their
+        noise without that of the sources.
 
     n_sources : int
         How many there are.
@@ -69,20 +69,27 @@ def make_scene(values, valid, variance, n_sources, *, gain=None,
     Returns
     -------
     scene : `~astro_denoise.photometry.forced_fit.Scene`
-        With tiles of the fastest size.
+        With tiles of the fastest size. Pixels that do not count are 0.
     """
     tile = next(side for side, density in _TILES
                 if n_sources < density * values.size)
-    return Scene(values, valid, variance, gain, background_step, tile)
+    scale, level = typical(noise, valid), typical(values, valid)
+    values = ((values - level) * (1.0 / scale)).astype(np.float32, copy=False)
+    variance = (noise * (1.0 / scale)).astype(np.float32, copy=False)
+    variance *= variance
+    values[~valid], variance[~valid] = 0.0, 1.0
+    return Scene(values, valid, variance,
+                 None if gain is None else gain * scale, background_step,
+                 tile, level, scale)
 
 
-def fit_psf_of(values, valid, variance, sources, *, gain=None):
+def fit_psf_of(values, valid, noise, sources, *, gain=None):
     """
     Fit a Moffat profile to the brightest sources of a window.
 
     Parameters
     ----------
-    values, valid, variance, sources, gain : object
+    values, valid, noise, sources, gain : object
         As for `fit_source_model`.
 
     Returns
@@ -95,18 +102,17 @@ def fit_psf_of(values, valid, variance, sources, *, gain=None):
     ValueError
         If there are too few sources.
     """
-    scene = make_scene(values.astype(float), valid, variance.astype(float),
-                       len(sources), gain=gain)
+    scene = make_scene(values, valid, noise, len(sources), gain=gain)
     return fit_psf(scene, sources, knows_noise=True, shift=True)[0]
 
 
-def fit_source_model(values, valid, variance, sources, psf, *, gain=None):
+def fit_source_model(values, valid, noise, sources, psf, *, gain=None):
     """
     Fit the light of all sources by forced photometry.
 
     Parameters
     ----------
-    values, valid, variance, gain : object
+    values, valid, noise, gain : object
         As for `make_scene`.
 
     sources : `~astropy.table.QTable`
@@ -141,19 +147,18 @@ def fit_source_model(values, valid, variance, sources, psf, *, gain=None):
     >>> print(abs(model.light.sum() - 900) < 15)
     True
     """
-    scene = make_scene(values.astype(float), valid, variance.astype(float),
-                       len(sources), gain=gain)
+    scene = make_scene(values, valid, noise, len(sources), gain=gain)
     passes = Passes(scene, shapes_from_apertures(sources, psf), psf,
                     knows_noise=True)
     run_passes(passes)
     warn_of_sampling(passes)
-    errors = fit_errors(passes.scene, passes.stamps, passes.fit,
-                        passes.weights)
-    flux, shape = passes.fit.flux, values.shape
+    errors = fit_errors(passes)
+    flux, scale = passes.fit.flux, passes.scene.scale
     squared = (np.nan_to_num(errors.error)**2
                + (_profile_errors(passes) * flux)**2)
-    return SourceModel(passes.stamps.image(shape, flux),
-                       passes.stamps.image(shape, squared, power=2), psf)
+    return SourceModel(
+        passes.stamps.image(flux) * scale,
+        passes.stamps.image(np.zeros(len(flux)), squared) * scale**2, psf)
 
 
 def _profile_errors(passes):

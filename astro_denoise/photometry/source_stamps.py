@@ -4,30 +4,23 @@ Sources of unit flux on stamps of pixels, many at a time.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy import fft, sparse
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import sparse
+from scipy.spatial import KDTree
 
-from ..simulation.profiles import (
-    POINTS_PER_FWHM,
-    galaxy_transform,
-    stamp_size,
-    wavenumbers,
-)
+__all__ = ['SourceStamps', 'StampPairs', 'StampSet']
 
-__all__ = ['StampSet', 'SourceStamps', 'render_stamps', 'stamp_radius']
-
-_BLOCK_POINTS = 2**20  # points of the Fourier plane worked on at a time
-
-# Reach of a stamp in full widths at half maximum, of a faint source and at
-# most; a Moffat profile has wings for as long as one can see them.
-_LEAST_REACH, _MOST_REACH = 3.0, 14.0
+_BLOCK_PIXELS = 2**22  # of stamps, worked on at a time
+_FEW = 3000  # stamps, which are added to a plane one by one
 
 
 @dataclass
 class StampSet:
     """
-    Stamps of one size.
+    Stamps of one size, all of them on the plane.
 
     Attributes
     ----------
@@ -35,104 +28,163 @@ class StampSet:
         The sources.
 
     stamps : 3D `~numpy.ndarray`
-        Shape (n, size, size), the share of the light in each pixel.
+        Shape (n, height, width), the share of the light in each pixel
+        (float32).
 
-    x_low, y_low : 1D int `~numpy.ndarray`
+    y_low, x_low : 1D int `~numpy.ndarray`
         The first pixel of each stamp.
     """
 
     rows: np.ndarray
     stamps: np.ndarray
-    x_low: np.ndarray
     y_low: np.ndarray
+    x_low: np.ndarray
 
-    def is_inside(self, shape):
+    def __getitem__(self, chosen):
+        return StampSet(self.rows[chosen], self.stamps[chosen],
+                        self.y_low[chosen], self.x_low[chosen])
+
+    def blocks(self):
         """
-        Tell which stamps are on a plane as a whole.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            ``(ny, nx)`` of the plane.
-
-        Returns
-        -------
-        inside : 1D bool `~numpy.ndarray`
-            For each stamp.
-        """
-        size = self.stamps.shape[1]
-        return ((self.y_low >= 0) & (self.y_low <= shape[0] - size)
-                & (self.x_low >= 0) & (self.x_low <= shape[1] - size))
-
-    def inside(self, shape):
-        """
-        Go through the stamps that are on a plane as a whole.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            ``(ny, nx)`` of the plane.
+        Go through the stamps, some at a time.
 
         Yields
         ------
-        rows : 1D int `~numpy.ndarray`
-            Some sources.
-
-        stamps, pixels : 2D `~numpy.ndarray`
-            Their profiles, and the numbers of the pixels in the plane.
+        part : slice
+            Of the stamps.
         """
-        size = self.stamps.shape[1]
-        line = np.arange(size)
-        square = (line[:, np.newaxis] * shape[1] + line).ravel()
-        found = np.flatnonzero(self.is_inside(shape))
-        step = max(1, _BLOCK_POINTS // size**2)
-        for start in range(0, len(found), step):
-            part = found[start:start + step]
-            first = self.y_low[part] * shape[1] + self.x_low[part]
-            yield (self.rows[part], self.stamps[part].reshape(len(part), -1),
-                   first[:, np.newaxis] + square)
+        step = max(1, _BLOCK_PIXELS // self.stamps[:1].size)
+        for start in range(0, len(self.rows), step):
+            yield slice(start, start + step)
 
-    def entries(self, chosen, window):
+    def cut(self, plane, part=slice(None)):
         """
-        List the pixels of some stamps in a window of a plane.
+        Cut the pixels of stamps out of a plane.
 
         Parameters
         ----------
-        chosen : 1D int `~numpy.ndarray`
-            Stamps of the set.
+        plane : 2D `~numpy.ndarray`
+            Of the sources.
 
-        window : tuple of int
-            ``(y_low, y_high, x_low, x_high)``.
+        part : slice, optional
+            Of the stamps.
 
         Returns
         -------
-        counts : 1D int `~numpy.ndarray`
-            Pixels of each stamp in the window.
-
-        pixels : 1D int `~numpy.ndarray`
-            Their numbers in the window.
-
-        values : 1D `~numpy.ndarray`
-            The shares of the light.
+        pixels : 3D `~numpy.ndarray`
+            As the stamps.
         """
-        y_low, y_high, x_low, x_high = window
-        size = self.stamps.shape[1]
-        line = np.arange(size)
-        y, x = self.y_low[chosen] - y_low, self.x_low[chosen] - x_low
-        width = x_high - x_low
-        pixels = (y * width + x)[:, np.newaxis] + (
-            line[:, np.newaxis] * width + line).ravel()
-        values = self.stamps[chosen].reshape(pixels.shape)
-        if (y.min() >= 0 and x.min() >= 0 and y.max() + size <= y_high - y_low
-                and x.max() + size <= width):
-            return (np.full(len(chosen), size**2), pixels.ravel(),
-                    values.ravel())
-        y, x = y[:, np.newaxis] + line, x[:, np.newaxis] + line
-        inside = (((y >= 0) & (y < y_high - y_low))[:, :, np.newaxis]
-                  & ((x >= 0) & (x < width))[:, np.newaxis]).reshape(
-                      pixels.shape)
-        return (np.count_nonzero(inside, axis=1), pixels[inside],
-                values[inside])
+        windows = sliding_window_view(plane, self.stamps.shape[1:])
+        return windows[self.y_low[part], self.x_low[part]]
+
+    def add(self, plane, flux, squared=None):
+        """
+        Add the stamps to a plane.
+
+        Parameters
+        ----------
+        plane : 2D `~numpy.ndarray`
+            Changed in place.
+
+        flux, squared : 1D `~numpy.ndarray`
+            Factors of the profiles and of their squares.
+        """
+        if len(self.rows) < _FEW:
+            self._add_each(plane, flux, squared)
+            return
+        height, width = self.stamps.shape[1:]
+        square = (np.arange(height)[:, np.newaxis] * plane.shape[1]
+                  + np.arange(width)).ravel().astype(np.int32)
+        for part in self.blocks():
+            y_low = self.y_low[part]
+            top, bottom = y_low.min(), y_low.max() + height
+            strip = plane[top:bottom].reshape(-1)
+            pixels = ((y_low - top) * plane.shape[1] + self.x_low[part]
+                      ).astype(np.int32)[:, np.newaxis] + square
+            factors, values = flux[part], self.stamps[part]
+            if squared is not None:
+                values = values * (factors[:, np.newaxis, np.newaxis]
+                                   + squared[part, np.newaxis, np.newaxis]
+                                   * values)
+                factors = np.ones_like(factors)
+            ends = np.arange(0, pixels.size + 1, len(square), dtype=np.int32)
+            strip += sparse.csr_array(
+                (values.reshape(-1), pixels.reshape(-1), ends),
+                shape=(len(y_low), len(strip))).T @ factors
+
+
+    def _add_each(self, plane, flux, squared):
+        """Add the stamps one by one, where there are few."""
+        height, width = self.stamps.shape[1:]
+        for number, (y, x) in enumerate(zip(
+                self.y_low.tolist(), self.x_low.tolist(), strict=True)):
+            stamp = self.stamps[number]
+            if squared is not None:
+                stamp = stamp * (flux[number] + squared[number] * stamp)
+            else:
+                stamp = stamp * flux[number]
+            plane[y:y + height, x:x + width] += stamp
+
+
+@dataclass(frozen=True)
+class StampPairs:
+    """
+    Pairs of stamps that overlap, grouped by how they do.
+
+    Attributes
+    ----------
+    first, second : 1D int `~numpy.ndarray`
+        The sources of each pair.
+
+    groups : list of tuple
+        For each group the two sets, the offset of the second stamp in y
+        and x, the places of the stamps in their sets, and the slice of
+        the pairs.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    groups: list
+
+    def products(self, left, right, *, symmetric=False):
+        """
+        Sum the products of stamps where they overlap.
+
+        Parameters
+        ----------
+        left, right : list of 3D `~numpy.ndarray`
+            Values on the pixels of all stamps, for each set.
+
+        symmetric : bool, optional
+            The products are the same both ways.
+
+        Returns
+        -------
+        forth, back : 1D `~numpy.ndarray`
+            Of the first one's left with the second one's right values,
+            and of the second one's left with the first one's right ones.
+        """
+        forth, back = np.empty((2, len(self.first)))
+        for a, b, offset, places, part in self.groups:
+            here, there = _overlap(offset, left[a].shape, left[b].shape)
+            here, there = (places[0], *here), (places[1], *there)
+            forth[part] = np.einsum('ijk,ijk->i', left[a][here],
+                                    right[b][there])
+            if not symmetric:
+                back[part] = np.einsum('ijk,ijk->i', left[b][there],
+                                       right[a][here])
+        return forth, (forth if symmetric else back)
+
+
+def _overlap(offset, shape, other_shape):
+    """Slices of two stamps on the pixels that both have."""
+    here, there = [], []
+    for first, size, other in zip(offset, shape[1:], other_shape[1:],
+                                  strict=True):
+        low, high = max(first, 0), min(size, first + other)
+        here.append(slice(low, high))
+        there.append(slice(low - first, high - first))
+    return here, there
 
 
 @dataclass
@@ -147,90 +199,80 @@ class SourceStamps:
 
     n_sources : int
         Rows of the catalog.
+
+    shape : tuple of int
+        ``(ny, nx)`` of the plane.
+
+    total : 1D `~numpy.ndarray`
+        Sum of each profile, what is not on the plane included; 0 for
+        sources without stamp.
     """
 
     sets: list
     n_sources: int
+    shape: tuple
+    total: np.ndarray
 
-    def matrix(self, rows, window):
-        """
-        Profiles of some sources on the pixels of a window.
-
-        Parameters
-        ----------
-        rows : 1D int `~numpy.ndarray`
-            The sources.
-
-        window : tuple of int
-            ``(y_low, y_high, x_low, x_high)``.
-
-        Returns
-        -------
-        profiles : `~scipy.sparse.csr_array`
-            A row a source, a column a pixel of the window.
-        """
-        place = np.full(self.n_sources, -1)
-        place[rows] = np.arange(len(rows))
-        members, counts, pixels, values = [], [], [], []
-        for stamps in self.sets:
-            chosen = np.flatnonzero(place[stamps.rows] >= 0)
-            if len(chosen):
-                found = stamps.entries(chosen, window)
-                members.append(place[stamps.rows[chosen]])
-                for parts, part in zip((counts, pixels, values), found,
-                                       strict=True):
-                    parts.append(part)
-        n_pixels = (window[1] - window[0]) * (window[3] - window[2])
-        if not members:
-            return sparse.csr_array((len(rows), n_pixels))
-        ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-        stacked = sparse.csr_array(
-            (np.concatenate(values).astype(float), np.concatenate(pixels),
-             ends), shape=(len(rows), n_pixels))
-        if len(members) == 1 and np.all(np.diff(members[0]) > 0):
-            return stacked
-        return stacked[np.argsort(np.concatenate(members))]
-
-    def image(self, shape, flux, power=1):
+    def image(self, flux, squared=None):
         """
         Sum the sources of given fluxes.
 
         Parameters
         ----------
-        shape : tuple of int
-            ``(ny, nx)`` of the plane.
-
         flux : 1D `~numpy.ndarray`
-            A number for each source.
+            A factor for the profile of each source.
 
-        power : int, optional
-            Power of the profiles.
+        squared : 1D `~numpy.ndarray`, optional
+            A factor for its square.
 
         Returns
         -------
         image : 2D `~numpy.ndarray`
-            Shape (ny, nx).
+            The plane (float32).
         """
-        image = np.zeros(shape)
-        flat = image.ravel()
+        image = np.zeros(self.shape, np.float32)
+        flux = np.asarray(flux, np.float32)
+        used = flux != 0
+        if squared is not None:
+            squared = np.asarray(squared, np.float32)
+            used |= squared != 0
         for group in self.sets:
-            for rows, stamps, pixels in group.inside(shape):
-                values = flux[rows, np.newaxis] * (
-                    stamps if power == 1 else stamps**power)
-                np.add.at(flat, pixels.ravel(), values.ravel())
-        for row, part, here in self.parts(shape, cut=True):
-            image[here] += flux[row] * (part if power == 1
-                                        else part**power)
+            chosen = used[group.rows]
+            if not chosen.any():
+                continue
+            if not chosen.all():
+                group = group[chosen]
+            group.add(image, flux[group.rows],
+                      None if squared is None else squared[group.rows])
         return image
 
-    def sums(self, image):
+    def sums(self, plane):
         """
-        Sum the pixels of an image, weighted with each source's profile.
+        Sum the pixels of a plane, weighted with each source's profile.
 
         Parameters
         ----------
-        image : 2D `~numpy.ndarray`
-            On the plane of the sources.
+        plane : 2D `~numpy.ndarray`
+            Of the sources.
+
+        Returns
+        -------
+        sums : 1D `~numpy.ndarray`
+            0 for sources without stamp.
+        """
+        return self.products([group.stamps for group in self.sets], plane)
+
+    def products(self, values, plane):
+        """
+        Sum the pixels of a plane, weighted with values on the stamps.
+
+        Parameters
+        ----------
+        values : list of 3D `~numpy.ndarray`
+            For each set.
+
+        plane : 2D `~numpy.ndarray`
+            Of the sources.
 
         Returns
         -------
@@ -238,171 +280,128 @@ class SourceStamps:
             0 for sources without stamp.
         """
         sums = np.zeros(self.n_sources)
-        flat = np.ascontiguousarray(image).ravel()
-        for group in self.sets:
-            for rows, stamps, pixels in group.inside(image.shape):
-                sums[rows] = np.einsum('ij,ij->i', stamps, flat[pixels])
-        for row, part, here in self.parts(image.shape, cut=True):
-            sums[row] = np.sum(part * image[here])
+        plane = np.asarray(plane, np.float32)
+        for group, each in zip(self.sets, values, strict=True):
+            for part in group.blocks():
+                sums[group.rows[part]] = np.einsum(
+                    'ijk,ijk->i', each[part], group.cut(plane, part))
         return sums
 
-    def totals(self):
+    def inner(self, values, others):
         """
-        Sum the profiles themselves, and their squares.
-
-        Returns
-        -------
-        totals, squares : 1D `~numpy.ndarray`
-            0 for sources without stamp.
-        """
-        totals, squares = np.zeros((2, self.n_sources))
-        for group in self.sets:
-            totals[group.rows] = group.stamps.sum(axis=(1, 2))
-            squares[group.rows] = np.einsum('ijk,ijk->i', group.stamps,
-                                            group.stamps)
-        return totals, squares
-
-    def parts(self, shape, *, cut=False):
-        """
-        Go through what is on a plane.
+        Sum the products of two values on each stamp.
 
         Parameters
         ----------
-        shape : tuple of int
-            ``(ny, nx)`` of the plane.
+        values, others : list of 3D `~numpy.ndarray`
+            For each set.
 
-        cut : bool, optional
-            Only the stamps that reach over its edges.
+        Returns
+        -------
+        sums : 1D `~numpy.ndarray`
+            0 for sources without stamp.
+        """
+        sums = np.zeros(self.n_sources)
+        for group, one, other in zip(self.sets, values, others, strict=True):
+            sums[group.rows] = np.einsum('ijk,ijk->i', one, other)
+        return sums
+
+    @property
+    def profiles(self):
+        """The stamps of each set."""
+        return [group.stamps for group in self.sets]
+
+    @cached_property
+    def squares(self):
+        """Sum of the square of each profile on the plane."""
+        return self.inner(self.profiles, self.profiles)
+
+    def select(self, chosen):
+        """
+        Leave sources out.
+
+        Parameters
+        ----------
+        chosen : 1D bool `~numpy.ndarray`
+            The others.
+
+        Returns
+        -------
+        stamps : `SourceStamps`
+            Of a catalog of the same length.
+        """
+        sets = [group[chosen[group.rows]] for group in self.sets
+                if chosen[group.rows].any()]
+        return SourceStamps(sets, self.n_sources, self.shape, self.total)
+
+    def parts(self):
+        """
+        Go through the sources.
 
         Yields
         ------
         row : int
             The source.
 
-        part : 2D `~numpy.ndarray`
-            The part of its stamp that is on the plane.
+        stamp : 2D `~numpy.ndarray`
+            Its profile.
 
         here : tuple of slice
             Where it is.
         """
         for group in self.sets:
-            size = group.stamps.shape[1]
-            chosen = (np.flatnonzero(~group.is_inside(shape)) if cut
-                      else slice(None))
-            for row, stamp, x, y in zip(*(
-                    each[chosen] for each in (group.rows, group.stamps,
-                                              group.x_low, group.y_low)),
-                    strict=True):
-                top, left = max(-y, 0), max(-x, 0)
-                part = stamp[top:max(shape[0] - y, 0),
-                             left:max(shape[1] - x, 0)]
-                if part.size:
-                    yield row, part, (slice(y + top, min(y + size, shape[0])),
-                                      slice(x + left,
-                                            min(x + size, shape[1])))
+            height, width = group.stamps.shape[1:]
+            for row, stamp, y, x in zip(group.rows, group.stamps,
+                                        group.y_low, group.x_low,
+                                        strict=True):
+                yield row, stamp, (slice(y, y + height), slice(x, x + width))
 
+    @cached_property
+    def pairs(self):
+        """All pairs of stamps that overlap."""
+        found = [self._pairs_of(a, b) for a in range(len(self.sets))
+                 for b in range(a, len(self.sets))]
+        first, second, groups, n_pairs = [], [], [], 0
+        for a, b, keys, one, other in (each for each in found
+                                       if len(each[2])):
+            first.append(self.sets[a].rows[one])
+            second.append(self.sets[b].rows[other])
+            edges = np.flatnonzero(np.any(np.diff(keys, axis=0), axis=1)) + 1
+            for low, high in zip([0, *edges], [*edges, len(keys)],
+                                 strict=True):
+                groups.append((a, b, tuple(map(int, keys[low])),
+                               (one[low:high], other[low:high]),
+                               slice(n_pairs + low, n_pairs + high)))
+            n_pairs += len(keys)
+        if not groups:
+            return StampPairs(*np.zeros((2, 0), int), [])
+        return StampPairs(np.concatenate(first), np.concatenate(second),
+                          groups)
 
-def stamp_radius(psf, sources, snr):
-    """
-    Choose how far the stamps of sources reach.
-
-    Parameters
-    ----------
-    psf : object
-        Has the attribute ``fwhm``.
-
-    sources : `~astropy.table.QTable`
-        From `~astro_denoise.photometry.source_table.source_table`.
-
-    snr : 1D `~numpy.ndarray`
-        Signal-to-noise ratio of each source.
-
-    Returns
-    -------
-    radius : 1D `~numpy.ndarray`
-        In pixels.
-    """
-    reach = psf.fwhm * np.clip(
-        2.0 + 2.0 * np.log10(np.maximum(snr, 1.0)), _LEAST_REACH,
-        _MOST_REACH)
-    q = np.asarray(sources['q'])
-    # Of a de Vaucouleurs profile 95 per cent of the light are in 7 r50, of
-    # an exponential one in 2.8.
-    reach_galaxy = (2.0 + 1.5 * np.asarray(sources['sersic_n'])) / np.sqrt(q)
-    return np.maximum(reach, 6.0) + np.asarray(sources['r50']) * reach_galaxy
-
-
-def render_stamps(psf, sources, radius, *, shift=(0.0, 0.0), derivative=None):
-    """
-    Draw all sources, convolved with the point-spread function.
-
-    Parameters
-    ----------
-    psf : object
-        From `~astro_denoise.photometry.psf_models.open_psf`.
-
-    sources : `~astropy.table.QTable`
-        From `~astro_denoise.photometry.source_table.source_table`.
-
-    radius : 1D `~numpy.ndarray`
-        How far each stamp reaches at least, in pixels.
-
-    shift : tuple of float, optional
-        Added to x and y.
-
-    derivative : {'x', 'y'}, optional
-        Draw the derivative of the profiles by the position instead.
-
-    Returns
-    -------
-    stamps : `SourceStamps`
-        Of the sources that have a position.
-    """
-    oversampling = max(1, int(np.ceil(POINTS_PER_FWHM / psf.fwhm)))
-    x = np.asarray(sources['x']) + shift[0]
-    y = np.asarray(sources['y']) + shift[1]
-    sizes = np.array([stamp_size(value, 1) for value in radius])
-    sizes[~np.isfinite(x + y)] = 0
-    galaxy = np.asarray(sources['r50']) > 0
-    sets = []
-    for size in np.unique(sizes[sizes > 0]):
-        rows = np.flatnonzero(sizes == size)
-        places = np.rint(x[rows]).astype(int), np.rint(y[rows]).astype(int)
-        stamps = np.empty((len(rows), size, size), np.float32)
-        n_points = size * oversampling
-        step = max(1, _BLOCK_POINTS // n_points**2)
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            shapes = [
-                tuple(float(sources[name][row]) for name in
-                      ('r50', 'sersic_n', 'q', 'theta'))
-                if galaxy[row] else None for row in rows[part]]
-            stamps[part] = _draw(
-                psf, n_points, oversampling, x[rows[part]] - places[0][part],
-                y[rows[part]] - places[1][part], shapes, derivative)
-        half = size // 2
-        sets.append(StampSet(rows, stamps, places[0] - half,
-                             places[1] - half))
-    return SourceStamps(sets, len(sources))
-
-
-def _draw(psf, n_points, oversampling, x_offset, y_offset, shapes,
-          derivative):
-    """Draw sources on stamps of one size around their central pixels."""
-    k_y, k_x = wavenumbers(n_points, oversampling)
-    half = n_points // (2 * oversampling)
-    shift_y = np.exp(-1j * k_y * (y_offset + half)).T[:, :, np.newaxis]
-    shift_x = np.exp(-1j * k_x[:, np.newaxis] * (x_offset + half)).T[
-        :, np.newaxis]
-    transform = (psf.transform(n_points, oversampling)
-                 * shift_y.astype(np.complex64)
-                 * shift_x.astype(np.complex64))
-    if derivative is not None:
-        transform *= (-1j * (k_x if derivative == 'x' else k_y)).astype(
-            np.complex64)
-    for number, shape in enumerate(shapes):
-        if shape is not None:
-            transform[number] *= galaxy_transform(n_points, oversampling,
-                                                  *shape)
-    stamps = fft.irfft2(transform, s=(n_points, n_points))
-    return stamps[:, ::oversampling, ::oversampling] * oversampling**2
+    def _pairs_of(self, a, b):
+        """Pairs of two sets, sorted by the offset of their stamps."""
+        places, sizes, trees = [], [], []
+        for number in (a, b):
+            group = self.sets[number]
+            size = np.array(group.stamps.shape[1:])
+            sizes.append(size)
+            places.append(np.stack([group.y_low, group.x_low], axis=1))
+            trees.append(KDTree(places[-1] + (size - 1) / 2))
+        reach = np.max(sizes[0] + sizes[1]) / 2
+        if a == b:
+            one, other = trees[0].query_pairs(
+                reach, p=np.inf, output_type='ndarray').T
+        else:
+            near = trees[0].sparse_distance_matrix(
+                trees[1], reach, p=np.inf, output_type='ndarray')
+            one, other = near['i'], near['j']
+        offset = places[1][other] - places[0][one]
+        if a == b:  # the sign says nothing, and halves the groups
+            swap = offset[:, 0] < 0
+            one, other = (np.where(swap, other, one),
+                          np.where(swap, one, other))
+            offset = np.where(swap[:, np.newaxis], -offset, offset)
+        real = np.all((offset < sizes[0]) & (offset > -sizes[1]), axis=1)
+        order = np.lexsort(offset[real].T)
+        return (a, b, offset[real][order], one[real][order],
+                other[real][order])

@@ -1,0 +1,268 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The equations of the joint least squares of sources and background.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+__all__ = ['Tile', 'hat_sums', 'joint_matrix', 'tiles_of']
+
+_LEAST_HALO, _MOST_HALO = 24, 64
+
+# Products of hats are sums over blocks of these pixels, but of no more than
+# this share of the distance of nodes.
+_HAT_BLOCK, _MOST_SHARE = 4, 0.1
+
+
+@dataclass
+class Tile:
+    """
+    One tile: the unknowns in and around it, and its own.
+
+    Attributes
+    ----------
+    rows : 1D int `~numpy.ndarray`
+        Its sources and those in its halo.
+
+    nodes : 1D int `~numpy.ndarray`
+        The nodes that reach into it, after the sources in the equations.
+
+    own : 1D bool `~numpy.ndarray`
+        Which of both it answers for.
+    """
+
+    rows: np.ndarray
+    nodes: np.ndarray
+    own: np.ndarray
+
+    @property
+    def unknowns(self):
+        """Rows of the equations."""
+        return np.concatenate([self.rows, self.nodes])
+
+    def cut(self, matrix):
+        """
+        Cut the part of the tile out of equations.
+
+        Parameters
+        ----------
+        matrix : `~scipy.sparse.csr_array`
+            Of all unknowns.
+
+        Returns
+        -------
+        part : 2D `~numpy.ndarray`
+            Of those of the tile.
+        """
+        unknowns = self.unknowns
+        place = np.full(matrix.shape[0], -1, np.int32)
+        place[unknowns] = np.arange(len(unknowns))
+        counts = matrix.indptr[unknowns + 1] - matrix.indptr[unknowns]
+        ends = np.cumsum(counts)
+        entries = np.arange(ends[-1]) + np.repeat(
+            matrix.indptr[unknowns] - ends + counts, counts)
+        columns = place[matrix.indices[entries]]
+        rows = np.repeat(np.arange(len(unknowns)), counts)
+        inside = columns >= 0
+        part = np.zeros((len(unknowns), len(unknowns)))
+        part[rows[inside], columns[inside]] = matrix.data[entries[inside]]
+        return part
+
+
+def tiles_of(scene, stamps):
+    """
+    Cut a scene into tiles.
+
+    Parameters
+    ----------
+    scene, stamps : `Scene`, `SourceStamps`
+        The plane and its sources.
+
+    Returns
+    -------
+    tiles : list of `Tile`
+        Those with unknowns of their own.
+    """
+    shape = scene.values.shape
+    half, x, y = np.zeros((3, stamps.n_sources), int)
+    near = np.zeros(stamps.n_sources, bool)
+    for group in stamps.sets:
+        height, width = group.stamps.shape[1:]
+        near[group.rows] = True
+        half[group.rows] = max(height, width) // 2
+        y[group.rows] = group.y_low + height // 2
+        x[group.rows] = group.x_low + width // 2
+    halo = int(np.clip(half[near].min(initial=_MOST_HALO), _LEAST_HALO,
+                       _MOST_HALO))
+    lines = [np.rint(np.linspace(0, n - 1, hats.shape[1])).astype(int)
+             for n, hats in zip(shape, scene.hats, strict=True)]
+    n_x = len(lines[1])
+    near = np.flatnonzero(near)
+    near = near[np.argsort(y[near], kind='stable')]
+    y_sorted = y[near]
+    tiles = []
+    for low_y in range(0, shape[0], scene.tile):
+        core_y, window_y = _side(low_y, scene.tile, halo, shape[0])
+        strip = near[slice(*np.searchsorted(y_sorted, window_y))]
+        nodes_y = _used(scene.hats[0][slice(*window_y)])
+        for low_x in range(0, shape[1], scene.tile):
+            core_x, window_x = _side(low_x, scene.tile, halo, shape[1])
+            rows = np.sort(strip[_inside(x[strip], window_x)])
+            nodes_x = _used(scene.hats[1][slice(*window_x)])
+            nodes = (nodes_y[:, np.newaxis] * n_x + nodes_x).ravel()
+            own = np.concatenate([
+                _inside(y[rows], core_y) & _inside(x[rows], core_x),
+                np.logical_and.outer(
+                    _inside(lines[0][nodes_y], core_y),
+                    _inside(lines[1][nodes_x], core_x)).ravel()])
+            if own.any():
+                tiles.append(Tile(rows, stamps.n_sources + nodes, own))
+    return tiles
+
+
+def _side(low, size, halo, n_pixels):
+    """First and last pixel of a tile and of its halo along an axis."""
+    high = min(low + size, n_pixels)
+    return (low, high), (max(low - halo, 0), min(high + halo, n_pixels))
+
+
+def _inside(place, side):
+    return (place >= side[0]) & (place < side[1])
+
+
+def _used(hats):
+    """Nodes that reach into a part of an axis."""
+    return np.flatnonzero(hats.any(axis=0))
+
+
+def hat_sums(hats, plane):
+    """
+    Sum a plane, weighted with each hat of the background.
+
+    Parameters
+    ----------
+    hats : tuple of 2D `~numpy.ndarray`
+        Along y and x.
+
+    plane : 2D `~numpy.ndarray`
+        Of the scene.
+
+    Returns
+    -------
+    sums : 2D `~numpy.ndarray`
+        A number for each node.
+    """
+    return (sparse.csr_array(hats[0].T) @ plane) @ hats[1]
+
+
+def _hat_products(hats, plane):
+    """Products of the hats with a plane in between, as entries."""
+    blocks = [int(np.clip(_MOST_SHARE * len(line) / line.shape[1], 1,
+                          _HAT_BLOCK)) for line in hats]
+    binned = plane
+    lines = []
+    for axis, (line, block) in enumerate(zip(hats, blocks, strict=True)):
+        padding = -len(line) % block
+        if padding:
+            widths = [(0, 0), (0, 0)]
+            widths[axis] = (0, padding)
+            binned = np.pad(binned, widths)
+            line = np.pad(line, ((0, padding), (0, 0)), mode='edge')
+        parts = [np.s_[first::block] for first in range(block)]
+        binned = sum(binned[part] if axis == 0 else binned[:, part]
+                     for part in parts)
+        lines.append(sum(line[part] for part in parts) / block)
+    n_y, n_x = (line.shape[1] for line in lines)
+    y, x = np.mgrid[:n_y, :n_x]
+    found = []
+    for step_y in (-1, 0, 1):
+        pair_y = np.roll(lines[0], -step_y, axis=1) * lines[0]
+        sums = sparse.csr_array(pair_y.T) @ binned
+        for step_x in (-1, 0, 1):
+            value = sums @ (np.roll(lines[1], -step_x, axis=1) * lines[1])
+            there = ((y + step_y >= 0) & (y + step_y < n_y)
+                     & (x + step_x >= 0) & (x + step_x < n_x))
+            node = (y * n_x + x)[there]
+            found.append((node, node + step_y * n_x + step_x, value[there]))
+    return (np.concatenate(each) for each in zip(*found, strict=True))
+
+
+def _with_hats(scene, stamps, values):
+    """Products of values on the stamps with the hats, as entries."""
+    n_y, n_x = (hats.shape[1] for hats in scene.hats)
+    found = []
+    for group, each in zip(stamps.sets, values, strict=True):
+        nodes, lines = [], []
+        for low, side, hats in zip((group.y_low, group.x_low),
+                                   group.stamps.shape[1:], scene.hats,
+                                   strict=True):
+            n_pixels, n_nodes = hats.shape
+            place = (low[:, np.newaxis] + np.arange(side)) * (
+                (n_nodes - 1) / (n_pixels - 1))
+            first = np.floor(place[:, 0]).astype(int)
+            number = first[:, np.newaxis] + np.arange(
+                int(np.ceil(place[:, -1] - first).max()) + 1)
+            nodes.append(number)
+            lines.append(np.maximum(0.0, 1.0 - np.abs(
+                place[:, np.newaxis] - number[:, :, np.newaxis])).astype(
+                    np.float32))
+        product = lines[0] @ (each @ lines[1].transpose(0, 2, 1))
+        node_y, node_x = nodes[0][:, :, np.newaxis], nodes[1][:, np.newaxis]
+        used = (node_y < n_y) & (node_x < n_x) & (product != 0)
+        number, _, _ = np.nonzero(used)
+        found.append((group.rows[number], (node_y * n_x + node_x)[used],
+                      product[used]))
+    if not found:
+        return *np.zeros((2, 0), int), np.zeros(0)
+    return (np.concatenate(each) for each in zip(*found, strict=True))
+
+
+def joint_matrix(scene, stamps, left, right, sides, plane, *,
+                 symmetric=False):
+    """
+    Multiply weighted columns of sources and background with others.
+
+    Parameters
+    ----------
+    scene, stamps : `Scene`, `SourceStamps`
+        The plane and its sources.
+
+    left, right : list of 3D `~numpy.ndarray`
+        Values on the stamps, of the sources of rows and of columns.
+
+    sides : tuple of list of 3D `~numpy.ndarray`
+        Values on the stamps that the hats are multiplied with, where the
+        sources are rows and where they are columns.
+
+    plane : 2D `~numpy.ndarray`
+        What is between the hats.
+
+    symmetric : bool, optional
+        The sources' part of the matrix is the same both ways.
+
+    Returns
+    -------
+    matrix : `~scipy.sparse.csr_array`
+        Of all sources and then all nodes.
+    """
+    n_sources = stamps.n_sources
+    pairs = stamps.pairs
+    forth, back = pairs.products(left, right, symmetric=symmetric)
+    line = np.arange(n_sources)
+    entries = [(line, line, stamps.inner(left, right)),
+               (pairs.first, pairs.second, forth),
+               (pairs.second, pairs.first, back)]
+    row, node, value = _with_hats(scene, stamps, sides[0])
+    entries.append((row, n_sources + node, value))
+    if sides[1] is not sides[0]:
+        row, node, value = _with_hats(scene, stamps, sides[1])
+    entries.append((n_sources + node, row, value))
+    row, column, value = _hat_products(scene.hats, plane)
+    entries.append((n_sources + row, n_sources + column, value))
+    rows, columns, values = (np.concatenate(each)
+                             for each in zip(*entries, strict=True))
+    size = n_sources + scene.hats[0].shape[1] * scene.hats[1].shape[1]
+    return sparse.coo_array((values, (rows, columns)), (size, size)).tocsr()
