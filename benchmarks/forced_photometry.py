@@ -25,7 +25,7 @@ the raw aperture.
 import argparse
 import time
 import warnings
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import astropy.units as u
@@ -48,8 +48,9 @@ from astro_denoise.simulation import SurveySimulator, moffat_image
 
 SEED = 20150212_97  # used by no other script and no training
 
-M13_RADIUS = 2.0
-M13_FWHM = 2.2
+REAL_RADIUS = 2.0
+REAL_BINS = (1.5, 3.0, 5.0, 10.0, 30.0, 200.0)
+M13_FWHM, ESO_FWHM = 2.2, 3.0
 SCALE, FWHM, BETA = 0.263, 3.8, 3.5
 SKY = np.sqrt(1.70 * 110 + 110 / 3600 + 81)
 RADIUS, SHARE = 0.72 * FWHM, 0.625
@@ -249,9 +250,52 @@ def read_m13(folder):
     return frames
 
 
+def measure_real(frame, catalog, psf, step):
+    """
+    Fluxes of a real frame by all methods that need no simulation.
+
+    Parameters
+    ----------
+    frame : `~astropy.nddata.CCDData`
+        The frame.
+
+    catalog : `~astropy.table.QTable`
+        Positions.
+
+    psf : 2D `~numpy.ndarray` or 'fit'
+        The point-spread function.
+
+    step : float
+        The ``background_step`` of forced photometry.
+
+    Returns
+    -------
+    fluxes, errors : dict of 1D `~numpy.ndarray`
+        By method.
+
+    meta : dict
+        Of forced photometry.
+    """
+    circles = apertures_of(catalog, REAL_RADIUS)
+    options = {'r_in': 10, 'r_out': 20}
+    tables = {
+        'aperture': annulus_photometry(frame, circles, **options),
+        'ccd aperture': annulus_photometry(denoise(frame), circles,
+                                           **options),
+        'forced': forced_photometry(
+            frame, catalog['x_centroid', 'y_centroid'], psf,
+            background_step=step)}
+    fluxes, errors = ({key: table[name].value
+                       for key, table in tables.items()}
+                      for name in ('flux', 'flux_error'))
+    for parts, name in ((fluxes, 'hybrid_flux'), (errors, 'hybrid_error')):
+        parts['forced, hybrid'] = tables['forced'][name].value
+    return fluxes, errors, tables['forced'].meta
+
+
 def report_m13(folder):
     """
-    Print the figures of M13.
+    Print the figures of M13: all pairs of exposures.
 
     Parameters
     ----------
@@ -259,40 +303,107 @@ def report_m13(folder):
         Where the exposures are.
     """
     frames = read_m13(folder)
-    methods = ('aperture', 'ccd aperture', 'one at a time', 'forced')
-    found = {method: [] for method in methods}
-    snr, notes = [], []
-    for pair in ((0, 1),):
-        others = [frame.data for number, frame in enumerate(frames)
-                  if number not in pair]
-        mean = np.mean(others, axis=0)
+    found, snr = {}, []
+    for pair in combinations(range(len(frames)), 2):
+        mean = np.mean([frame.data for number, frame in enumerate(frames)
+                        if number not in pair], axis=0)
         catalog = DAOStarFinder(3 * mad_std(mean), M13_FWHM)(mean)
-        circles = apertures_of(catalog, M13_RADIUS)
-        tables = {method: [] for method in methods}
-        for number in pair:
-            frame = frames[number]
-            tables['aperture'].append(annulus_photometry(
-                frame, circles, r_in=10, r_out=20))
-            tables['ccd aperture'].append(annulus_photometry(
-                denoise(frame), circles, r_in=10, r_out=20))
-            tables['one at a time'].append(profile_photometry(
-                frame, circles, r_in=10, r_out=20))
-            tables['forced'].append(forced_photometry(
-                frame, catalog['x_centroid', 'y_centroid'],
-                moffat_image(41, M13_FWHM, 3.0), background_step=24))
-            meta = tables['forced'][-1].meta
-            notes.append((*meta['shift'], meta['model_error']))
-        for method in methods:
-            found[method].append(np.array(
-                [table['flux'].value for table in tables[method]]))
-        raw = tables['aperture'][0]
-        snr.append(np.asarray(mean_snr(catalog, mean, raw)))
-    print('\nM13, pair of exposures; shift and error of the profile:')
-    for each in notes:
-        print('   ' + ' '.join(f'{value:7.3f}' for value in each))
-    fluxes = {method: np.concatenate(parts, axis=1)
-              for method, parts in found.items()}
-    print_pairs(fluxes, np.concatenate(snr))
+        parts = [measure_real(frames[number], catalog,
+                              moffat_image(41, M13_FWHM, 3.0), 24)
+                 for number in pair]
+        for method in parts[0][0]:
+            found.setdefault(method, []).append(
+                np.array([fluxes[method] for fluxes, _, _ in parts]))
+        flux = annulus_photometry(mean, apertures_of(catalog, REAL_RADIUS),
+                                  r_in=10, r_out=20)['flux']
+        snr.append(np.asarray(flux / parts[0][1]['aperture']))
+    print('\nM13, ten pairs of exposures:')
+    print_pairs({method: np.concatenate(parts, axis=1)
+                 for method, parts in found.items()}, np.concatenate(snr))
+
+
+def report_eso085(folder):
+    """
+    Print the figures of the two exposures of ESO 085-030.
+
+    Each has the catalog of the other, so that the noise of what is measured
+    has no part in what is chosen. The raw flux of the other is what all
+    methods are compared with; its noise is taken out of the scatter.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the exposures are.
+    """
+    frames = [CCDData(fits.getdata(path).astype(float), unit='adu')
+              for path in sorted(Path(folder).glob('*.fit*'))]
+    own, other, snr = {}, {}, []
+    for number in (0, 1):
+        reference, frame = frames[number], frames[1 - number]
+        catalog = DAOStarFinder(4 * mad_std(reference.data), ESO_FWHM)(
+            reference.data - np.median(reference.data))
+        catalog = catalog[
+            (np.asarray(catalog['x_centroid']) > 25)
+            & (np.asarray(catalog['x_centroid']) < frame.shape[1] - 25)
+            & (np.asarray(catalog['y_centroid']) > 25)
+            & (np.asarray(catalog['y_centroid']) < frame.shape[0] - 25)]
+        fluxes, errors, meta = measure_real(frame, catalog, 'fit', 24)
+        note(f'point-spread function: {meta["psf"]}, shift {meta["shift"]}')
+        raw = annulus_photometry(reference, apertures_of(
+            catalog, REAL_RADIUS), r_in=10, r_out=20)['flux'].value
+        snr.append(raw / errors['aperture'])
+        for method, flux in fluxes.items():
+            own.setdefault(method, []).append(flux / errors['aperture'])
+            other.setdefault(method, []).append(raw / errors['aperture'])
+    own, other = ({method: np.concatenate(parts)
+                   for method, parts in each.items()}
+                  for each in (own, other))
+    print('\nESO 085-030, each exposure with the catalog of the other:')
+    print_against(own, other, np.concatenate(snr))
+
+
+def print_against(own, other, snr):
+    """
+    Print scatter and response of fluxes against raw ones of other frames.
+
+    Parameters
+    ----------
+    own, other : dict of 1D `~numpy.ndarray`
+        Fluxes of each method, and the raw ones, over their errors.
+
+    snr : 1D `~numpy.ndarray`
+        Of the sources.
+    """
+    good = np.all([np.isfinite(flux) for flux in (*own.values(),
+                                                  *other.values())], axis=0)
+    print_head(good, snr)
+    for method, flux in own.items():
+        print(f'{method:16s}', end='')
+        for low, high in pairwise(REAL_BINS):
+            use = good & (snr >= low) & (snr < high)
+            if np.count_nonzero(use) < 20:
+                print(f'{"-":>10s}{"-":>8s}', end='')
+                continue
+            mine, raw, truth = flux[use], own['aperture'][use], other[
+                'aperture'][use]
+            response = np.cov(mine, truth)[0, 1] / np.cov(raw, truth)[0, 1]
+            # Half of this variance is that of the raw flux.
+            half = sigma68(raw - truth)**2 / 2
+            scatter = np.sqrt(max(
+                sigma68(mine / response - truth)**2 - half, 0.0) / half)
+            print(f'{response:10.2f}{scatter:8.2f}', end='')
+        print()
+
+
+def print_head(good, snr):
+    """
+    Print the bins, and how many sources there are.
+    """
+    print(f'{"":16s}' + ''.join(f'{f"S/N {low:g}-{high:g}":>18s}'
+                                for low, high in pairwise(REAL_BINS)))
+    print(f'{"sources":16s}' + ''.join(
+        f'{np.count_nonzero(good & (snr >= low) & (snr < high)):18d}'
+        for low, high in pairwise(REAL_BINS)))
 
 
 def mean_snr(catalog, mean, table):
@@ -315,7 +426,7 @@ def mean_snr(catalog, mean, table):
     snr : 1D `~numpy.ndarray`
         Of each source.
     """
-    flux = annulus_photometry(mean, apertures_of(catalog, M13_RADIUS),
+    flux = annulus_photometry(mean, apertures_of(catalog, REAL_RADIUS),
                               r_in=10, r_out=20)['flux']
     return flux / table['flux_error'].value
 
@@ -332,18 +443,13 @@ def print_pairs(fluxes, snr):
     snr : 1D `~numpy.ndarray`
         Of the sources.
     """
-    bins = (1.5, 3.0, 5.0, 10.0, 30.0)
     good = np.all([np.isfinite(flux).all(axis=0)
                    for flux in fluxes.values()], axis=0)
-    print(f'{"":16s}' + ''.join(f'{f"S/N {low:g}-{high:g}":>18s}'
-                                for low, high in pairwise(bins)))
-    print(f'{"sources":16s}' + ''.join(
-        f'{np.count_nonzero(good & (snr >= low) & (snr < high)):18d}'
-        for low, high in pairwise(bins)))
+    print_head(good, snr)
     raw = fluxes['aperture']
     for method, flux in fluxes.items():
         print(f'{method:16s}', end='')
-        for low, high in pairwise(bins):
+        for low, high in pairwise(REAL_BINS):
             use = good & (snr >= low) & (snr < high)
             if np.count_nonzero(use) < 20:
                 print(f'{"-":>10s}{"-":>8s}', end='')
@@ -391,10 +497,15 @@ def main():
     parser.add_argument('--size', type=int, default=512)
     parser.add_argument('--n-exposures', type=int, default=2)
     parser.add_argument('--m13', metavar='FOLDER')
+    parser.add_argument('--eso085', metavar='FOLDER')
+    parser.add_argument('--n-seeds', type=int, default=1)
+    parser.add_argument('--parts', nargs='*', default=list(SCENES),
+                        metavar='SCENE')
     parser.add_argument('--speed', action='store_true')
     options = parser.parse_args()
     warnings.simplefilter('ignore', AstropyUserWarning)
     settings = {'size': options.size, 'n_exposures': options.n_exposures,
+                'n_seeds': options.n_seeds, 'parts': options.parts,
                 'speed': [((1024, 1024), 1000), ((4096, 2048), 10000)]}
     if options.speed:
         report_speed(settings)
@@ -402,6 +513,8 @@ def main():
     report_simulated(settings)
     if options.m13:
         report_m13(options.m13)
+    if options.eso085:
+        report_eso085(options.eso085)
 
 
 if __name__ == '__main__':

@@ -13,8 +13,8 @@ masked). For each case and method:
     Mean error of the pixels without a source, in noise of the sky.
 
 ``pull``
-    Standard deviation of the error over the stated uncertainty, for the
-    pixels with and without a source (those in and outside the footprints).
+    Root mean square of the error over the stated uncertainty, for all pixels
+    and for those with and without a source (in the catalog or not).
 
 ``R``
     Slope of the flux in apertures with 62.5 per cent of the light against
@@ -50,7 +50,7 @@ from astropy.stats import mad_std
 from astropy.utils.exceptions import AstropyUserWarning
 from forced_photometry import (
     M13_FWHM,
-    M13_RADIUS,
+    REAL_RADIUS,
     apertures_of,
     mean_snr,
     print_pairs,
@@ -222,7 +222,7 @@ def measure(results, frame, truth, catalog):
             np.mean((error / noise)[good]**2),
             np.mean(error[good & ~source]) / SKY,
             *(np.mean((error / sigma)[good & part]**2)
-              for part in (source, ~source)))
+              for part in (True, source, ~source)))
     apertures = light_fraction_apertures(
         catalog['r50'], catalog['sersic_n'], catalog['axis_ratio'],
         catalog['theta'], FWHM, psf_beta=BETA)
@@ -290,17 +290,18 @@ def report_case(name, settings):
     missing = np.concatenate(missing)
     print(f'\n{name}: {len(missing)} sources')
     titles = [f'S/N {low:g}-{high:g}' for low, high in pairwise(BINS)]
-    print(f'{"":10s}{"rms":>7s}{"sky":>8s}{"pull":>12s}'
+    print(f'{"":10s}{"rms":>7s}{"sky":>8s}{"pull":>18s}'
           + ''.join(f'{title:>24s}' for title in titles))
-    print(f'{"":10s}{"":27s}'
+    print(f'{"":10s}{"":15s}{"all":>6s}{"in":>6s}{"out":>6s}'
           + len(titles) * f'{"R":>10s}{"+-":>7s}{"scatter":>7s}')
     for method in settings['methods']:
         mean = np.mean(pixels[method], axis=0)
         print(f'{method:10s}{np.sqrt(mean[0]):7.3f}{mean[1]:8.4f}'
-              f'{np.sqrt(mean[2]):6.2f}{np.sqrt(mean[3]):6.2f}', end='')
+              + ''.join(f'{value:6.2f}' for value in np.sqrt(mean[2:])),
+              end='')
         print_bins(fluxes, method, ~missing)
         if missing.any():
-            print(f'{"  missing":37s}', end='')
+            print(f'{"  missing":43s}', end='')
             print_bins(fluxes, method, missing)
 
 
@@ -350,7 +351,7 @@ def report_m13(folder):
     frames = read_m13(folder)
     mean = np.mean([frame.data for frame in frames[2:]], axis=0)
     catalog = DAOStarFinder(3 * mad_std(mean), M13_FWHM)(mean)
-    circles = apertures_of(catalog, M13_RADIUS)
+    circles = apertures_of(catalog, REAL_RADIUS)
     psf = moffat_image(41, M13_FWHM, 3.0)
     known = catalog['x_centroid', 'y_centroid']
     found, sky = {}, {}

@@ -13,6 +13,7 @@ from ..frames.provenance import table_meta
 from .calibration import _plain
 from .forced_errors import fit_errors
 from .forced_passes import Passes, run_passes
+from .hybrid_flux import hybrid_fluxes
 from .plane import ERROR_OF_RAW, open_plane, with_unit
 from .psf_fit import fit_psf, warn_of_sampling
 from .psf_models import open_psf, shapes_from_apertures
@@ -74,7 +75,10 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
     psf : 'fit', `~astropy.modeling.Model` or 2D array, optional
         A photutils PSF model, or an image with the pixels of the frame,
         of odd size and centered. ``'fit'`` fits a Moffat profile to the
-        brightest sources.
+        brightest sources, neighbors subtracted, and takes the effective
+        point-spread function of
+        `~photutils.psf.EPSFBuilder` where there are 12 stars or more of a
+        signal-to-noise ratio above 30 and it fits them better.
 
     error : array_like, `~astropy.units.Quantity` or uncertainty, optional
         Standard deviation of the pixels. `None` takes the frame's own
@@ -123,6 +127,11 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
 
         * ``ref_id``
         * ``flux``, all the light of the profile, and ``flux_error``
+        * ``hybrid_flux`` and ``hybrid_error``, for isolated sources of a
+          signal-to-noise ratio above 20 the model and what it leaves in an
+          aperture of 1.5 FWHM (and 2 ``r50``) around the source: profiles
+          that are not exact then have no part in the flux. The same as
+          ``flux`` and ``flux_error`` for all others
         * ``floor_error``, the Cramér-Rao bound, background and neighbors
           fitted
         * ``blend_inflation``, the error over that without neighbors
@@ -208,6 +217,7 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
     sources, off_frame = _on_frame(sources, scene.values.shape)
     options = {'robust': robust, 'shift': shift, 'guide_flux': guide_flux}
     knows_noise = plane.sigma is not None
+    plane.values = plane.sigma = None  # memory: the scene has them
     start = (0.0, 0.0)
     fits_psf = psf is None
     if fits_psf:
@@ -345,8 +355,11 @@ def _columns(plane, passes, errors, measured, chi2, fraction, flag):
     table = QTable()
     ref_id = passes.sources['ref_id']
     table['ref_id'] = ref_id
+    hybrid_flux, hybrid_error = hybrid_fluxes(passes, errors, fraction)
     for name, values in (('flux', passes.fit.flux),
                          ('flux_error', errors.error),
+                         ('hybrid_flux', hybrid_flux),
+                         ('hybrid_error', hybrid_error),
                          ('floor_error', errors.floor)):
         table[name] = with_unit(
             np.where(measured, values * passes.scene.scale, np.nan),

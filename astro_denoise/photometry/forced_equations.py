@@ -190,34 +190,37 @@ def _hat_products(hats, plane):
     return (np.concatenate(each) for each in zip(*found, strict=True))
 
 
-def _with_hats(scene, stamps, values):
-    """Products of values on the stamps with the hats, as entries."""
+def _with_hats(scene, stamps, values, plane):
+    """Products of values on the stamps with plane and hats, as entries."""
     n_y, n_x = (hats.shape[1] for hats in scene.hats)
-    found = []
+    found = [np.zeros((3, 0))]
     for group, each in zip(stamps.sets, values, strict=True):
-        nodes, lines = [], []
-        for low, side, hats in zip((group.y_low, group.x_low),
-                                   group.stamps.shape[1:], scene.hats,
-                                   strict=True):
-            n_pixels, n_nodes = hats.shape
-            place = (low[:, np.newaxis] + np.arange(side)) * (
-                (n_nodes - 1) / (n_pixels - 1))
-            first = np.floor(place[:, 0]).astype(int)
-            number = first[:, np.newaxis] + np.arange(
-                int(np.ceil(place[:, -1] - first).max()) + 1)
-            nodes.append(number)
-            lines.append(np.maximum(0.0, 1.0 - np.abs(
-                place[:, np.newaxis] - number[:, :, np.newaxis])).astype(
-                    np.float32))
-        product = lines[0] @ (each @ lines[1].transpose(0, 2, 1))
-        node_y, node_x = nodes[0][:, :, np.newaxis], nodes[1][:, np.newaxis]
-        used = (node_y < n_y) & (node_x < n_x) & (product != 0)
-        number, _, _ = np.nonzero(used)
-        found.append((group.rows[number], (node_y * n_x + node_x)[used],
-                      product[used]))
-    if not found:
-        return *np.zeros((2, 0), int), np.zeros(0)
+        for part in group.blocks():
+            product = each[part] * group.cut(plane, part)
+            nodes, lines = zip(*(
+                _hats_on(low[part], side, hats) for low, side, hats in zip(
+                    (group.y_low, group.x_low), group.stamps.shape[1:],
+                    scene.hats, strict=True)), strict=True)
+            product = lines[0] @ (product @ lines[1].transpose(0, 2, 1))
+            node_y, node_x = nodes[0][:, :, np.newaxis], nodes[1][
+                :, np.newaxis]
+            used = (node_y < n_y) & (node_x < n_x) & (product != 0)
+            number = np.nonzero(used)[0]
+            found.append((group.rows[part][number],
+                          (node_y * n_x + node_x)[used], product[used]))
     return (np.concatenate(each) for each in zip(*found, strict=True))
+
+
+def _hats_on(low, side, hats):
+    """Nodes that reach into stamps along an axis, and their hats there."""
+    n_pixels, n_nodes = hats.shape
+    place = (low[:, np.newaxis] + np.arange(side)) * (
+        (n_nodes - 1) / (n_pixels - 1))
+    first = np.floor(place[:, 0]).astype(int)
+    nodes = first[:, np.newaxis] + np.arange(
+        int(np.ceil(place[:, -1] - first).max()) + 1)
+    return nodes, np.maximum(0.0, 1.0 - np.abs(
+        place[:, np.newaxis] - nodes[:, :, np.newaxis])).astype(np.float32)
 
 
 def joint_matrix(scene, stamps, left, right, sides, plane, *,
@@ -233,9 +236,10 @@ def joint_matrix(scene, stamps, left, right, sides, plane, *,
     left, right : list of 3D `~numpy.ndarray`
         Values on the stamps, of the sources of rows and of columns.
 
-    sides : tuple of list of 3D `~numpy.ndarray`
-        Values on the stamps that the hats are multiplied with, where the
-        sources are rows and where they are columns.
+    sides : tuple of tuple
+        Values on the stamps and a plane, the products of which are
+        multiplied with the hats: where the sources are rows and where they
+        are columns.
 
     plane : 2D `~numpy.ndarray`
         What is between the hats.
@@ -255,14 +259,16 @@ def joint_matrix(scene, stamps, left, right, sides, plane, *,
     entries = [(line, line, stamps.inner(left, right)),
                (pairs.first, pairs.second, forth),
                (pairs.second, pairs.first, back)]
-    row, node, value = _with_hats(scene, stamps, sides[0])
+    row, node, value = _with_hats(scene, stamps, *sides[0])
     entries.append((row, n_sources + node, value))
     if sides[1] is not sides[0]:
-        row, node, value = _with_hats(scene, stamps, sides[1])
+        row, node, value = _with_hats(scene, stamps, *sides[1])
     entries.append((n_sources + node, row, value))
     row, column, value = _hat_products(scene.hats, plane)
     entries.append((n_sources + row, n_sources + column, value))
-    rows, columns, values = (np.concatenate(each)
-                             for each in zip(*entries, strict=True))
+    rows, columns, values = (
+        np.concatenate(each, dtype=kind, casting='unsafe')
+        for each, kind in zip(zip(*entries, strict=True),
+                              (np.int32, np.int32, np.float32), strict=True))
     size = n_sources + scene.hats[0].shape[1] * scene.hats[1].shape[1]
     return sparse.coo_array((values, (rows, columns)), (size, size)).tocsr()

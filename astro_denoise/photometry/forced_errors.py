@@ -9,7 +9,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from .forced_equations import joint_matrix
-from .forced_fit import solvable, weighted_with
+from .forced_fit import solvable
 
 __all__ = ['Errors', 'fit_errors']
 
@@ -77,7 +77,8 @@ def fit_errors(passes, *, covariance=False):
     errors = Errors.empty(stamps.n_sources)
     matrices = (passes.matrix, _scatter(scene, stamps, weights,
                                         passes.weighted),
-                _fisher(scene, stamps, passes.fit))
+                _fisher(scene, stamps, passes.fit, passes.weighted))
+    passes.weighted = None  # they were written over
     parts = []
     for tile in passes.tiles:
         own = np.flatnonzero(tile.own[:len(tile.rows)])
@@ -101,19 +102,29 @@ def fit_errors(passes, *, covariance=False):
 
 def _scatter(scene, stamps, weights, weighted):
     """Compute the noise of what the equations are solved for."""
-    noisy = weighted_with(stamps, weights.variance, weighted)
-    mixed = weighted_with(stamps, weights.share, weighted)
-    return joint_matrix(scene, stamps, noisy, weighted, (mixed, mixed),
+    sigma = np.sqrt(weights.variance)
+    _multiply(stamps, weighted, sigma, weighted)
+    sides = weighted, weights.share / sigma
+    return joint_matrix(scene, stamps, weighted, weighted, (sides, sides),
                         weights.share**2 / weights.variance, symmetric=True)
 
 
-def _fisher(scene, stamps, fit):
+def _fisher(scene, stamps, fit, memory):
     """Compute the Fisher matrix."""
     precision = scene.valid / (
         scene.variance + stamps.image(scene.photon_variance(fit.flux)))
-    weighted = weighted_with(stamps, precision)
-    return joint_matrix(scene, stamps, weighted, stamps.profiles,
-                        (weighted, weighted), precision, symmetric=True)
+    root = np.sqrt(precision)
+    _multiply(stamps, stamps.profiles, root, memory)
+    sides = memory, root
+    return joint_matrix(scene, stamps, memory, memory, (sides, sides),
+                        precision, symmetric=True)
+
+
+def _multiply(stamps, values, plane, result):
+    """Multiply values on stamps with a plane."""
+    for group, one, other in zip(stamps.sets, values, result, strict=True):
+        for part in group.blocks():
+            np.multiply(one[part], group.cut(plane, part), out=other[part])
 
 
 def _enter(errors, tile, own, full, fisher):

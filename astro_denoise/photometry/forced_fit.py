@@ -153,6 +153,12 @@ class Fit:
         level = typical(scene.values, scene.valid)
         return cls(np.zeros(n_sources), np.full(shape, level))
 
+    def forget(self):
+        """
+        Let the residual go, and the stamps that it belongs to.
+        """
+        self._kept = None
+
     def residual(self, scene, stamps):
         """
         Subtract sources and background from a scene.
@@ -377,7 +383,8 @@ def improved(scene, stamps, fit, weights, tiles):
     weighted = weights.of_stamps(scene, stamps)
     matrix = joint_matrix(
         scene, stamps, weighted, stamps.profiles,
-        (weighted, weighted_with(stamps, of_sky)), of_sky)
+        ((weighted, np.ones_like(of_sky)), (stamps.profiles, of_sky)),
+        of_sky, symmetric=not weights.flux.any())
     left = np.concatenate([stamps.products(weighted, residual),
                            hat_sums(scene.hats, of_sky * residual).ravel()])
     step = np.zeros(len(left))
@@ -389,33 +396,3 @@ def improved(scene, stamps, fit, weights, tiles):
     fit = replace(fit, flux=fit.flux + step[:n_sources],
                   nodes=fit.nodes + step[n_sources:].reshape(fit.nodes.shape))
     return fit, weighted, matrix
-
-
-def weighted_with(stamps, plane, values=None):
-    """
-    Multiply values on stamps with a plane.
-
-    Parameters
-    ----------
-    stamps : `SourceStamps`
-        The sources.
-
-    plane : 2D `~numpy.ndarray`
-        A factor for every pixel.
-
-    values : list of 3D `~numpy.ndarray`, optional
-        For each set; the profiles by default.
-
-    Returns
-    -------
-    products : list of 3D `~numpy.ndarray`
-        Of the same shapes.
-    """
-    products = []
-    for group, each in zip(stamps.sets, values or stamps.profiles,
-                           strict=True):
-        result = np.empty_like(each)
-        for part in group.blocks():
-            np.multiply(each[part], group.cut(plane, part), out=result[part])
-        products.append(result)
-    return products

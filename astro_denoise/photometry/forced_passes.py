@@ -87,6 +87,10 @@ class Passes:
                 np.array_equal(self._drawn[1], radius)):
             return
         self._drawn = drawn
+        # Memory for the new ones.
+        self.stamps = self.tiles = self.weighted = self.matrix = None
+        if self.fit is not None:
+            self.fit.forget()
         self.stamps = render_stamps(
             self.psf, self.sources, radius, self.scene.values.shape,
             shift=self.shift)
@@ -106,7 +110,7 @@ class Passes:
         """
         Make a step of least squares with the weights of the moment.
         """
-        self.weighted = self.matrix = None  # memory for the next ones
+        self.weighted = self.matrix = None
         self.fit, self.weighted, self.matrix = improved(
             self.scene, self.stamps, self.fit, self.weights, self.tiles)
 

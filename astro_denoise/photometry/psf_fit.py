@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ..exceptions import UnusualImageWarning
+from .epsf import build_epsf
 from .forced_passes import Passes, run_passes
 from .psf_models import MoffatPsf, shapes_from_apertures
 from .stamp_drawing import render_stamps, stamp_radius
@@ -25,12 +26,17 @@ _MODEL_ERROR = 0.05  # of the profile of a bright source
 # A profile of the width of another sampling, which would fit better.
 _OTHER_SAMPLINGS = (1 / 3, 1 / 2, 2.0, 3.0)
 _LEAST_RATIO = 1.15  # of the powers of what they see of a source
+# Stars that an effective point-spread function needs, and how bright.
+_EPSF_STARS, _EPSF_SNR = 12, 30.0
 _FWHM_LIMITS, _BETA_LIMITS = (1.0, 15.0), (1.6, 8.0)
 
 
 def fit_psf(scene, sources, *, knows_noise, shift):
     """
-    Fit a Moffat profile, with the neighbors of each source subtracted.
+    Fit the point-spread function, neighbors of each source subtracted.
+
+    It is a Moffat profile, or the effective point-spread function of stars
+    if there are enough and that of half of them fits the others better.
 
     Parameters
     ----------
@@ -48,8 +54,8 @@ def fit_psf(scene, sources, *, knows_noise, shift):
 
     Returns
     -------
-    psf : `~astro_denoise.photometry.psf_models.MoffatPsf`
-        The profile.
+    psf : object
+        From `~astro_denoise.photometry.psf_models`.
 
     shift : tuple of float
         To be added to the positions.
@@ -64,9 +70,40 @@ def fit_psf(scene, sources, *, knows_noise, shift):
         passes = Passes(scene, shapes_from_apertures(sources, psf), psf,
                         knows_noise, place)
         run_passes(passes, shift=False)
-        psf, place = _fit_moffat(passes, least, shift=shift,
+        cutouts = _Cutouts.of(passes, least)
+        psf, place = _fit_moffat(cutouts, passes, shift=shift,
                                  widely=number == 0)
-    return psf, place
+    return _epsf(cutouts, psf, place) or psf, place
+
+
+def _epsf(cutouts, moffat, place):
+    """Build the effective PSF of stars; `None` if it is no better."""
+    bright = cutouts.powers(moffat, place) > _EPSF_SNR**2
+    whole = np.array([values.shape == (2 * reach + 1,) * 2
+                      for (values, _), reach in zip(
+                          cutouts.pixels, cutouts.radius, strict=True)])
+    stars = np.flatnonzero(
+        bright & whole & (np.asarray(cutouts.sources['r50']) == 0)
+        & (cutouts.radius == np.min(cutouts.radius)))
+    if len(stars) < _EPSF_STARS:
+        return None
+
+    def build(rows):
+        positions = [[float(cutouts.sources[name][row]) + add - side.start
+                      for name, add, side in zip(
+                          'xy', place, cutouts.windows[row][::-1],
+                          strict=True)] for row in rows]
+        return build_epsf(*zip(*(cutouts.pixels[row] for row in rows),
+                               strict=True), positions, moffat)
+
+    def seen(psf):
+        return np.sum(np.log1p(_MODEL_ERROR**2 * cutouts.powers(
+            psf, place)[stars[1::2]]))
+
+    half = build(stars[::2])
+    if half is None or seen(half) <= seen(moffat):
+        return None
+    return build(stars)
 
 
 def warn_of_sampling(passes, *, stacklevel=3):
@@ -177,10 +214,8 @@ class _Cutouts:
         return powers
 
 
-def _fit_moffat(passes, least_snr, *, shift, widely):
+def _fit_moffat(cutouts, passes, *, shift, widely):
     """Fit FWHM, exponent and shift to the brightest sources."""
-    cutouts = _Cutouts.of(passes, least_snr)
-
     def loss(parameters):
         psf = MoffatPsf(np.exp(parameters[0]), 1 + np.exp(parameters[1]))
         return -cutouts.gain(psf, tuple(parameters[2:]) if shift

@@ -10,6 +10,7 @@ import numpy as np
 from .forced_errors import fit_errors
 from .forced_fit import Scene, typical
 from .forced_passes import Passes, run_passes
+from .profile_errors import light_variance
 from .psf_fit import fit_psf, warn_of_sampling
 from .psf_models import shapes_from_apertures
 
@@ -20,11 +21,6 @@ BACKGROUND_STEP = 48
 # The denser the sources, the smaller the tiles that are fastest: pixels of a
 # side, and the sources per pixel below which they are.
 _TILES = ((256, 1.5e-3), (128, 3e-3), (64, np.inf))
-
-# Sources that say how well profiles are known, and the scatter and the most
-# of their squared errors.
-_LEAST_SNR, _LEAST_SOURCES = 10.0, 3
-_LEAST_VARIANCE, _MOST_ERROR = 0.01, 0.3
 
 
 @dataclass
@@ -154,32 +150,6 @@ def fit_source_model(values, valid, noise, sources, psf, *, gain=None):
     warn_of_sampling(passes)
     errors = fit_errors(passes)
     flux, scale = passes.fit.flux, passes.scene.scale
-    squared = (np.nan_to_num(errors.error)**2
-               + (_profile_errors(passes) * flux)**2)
-    return SourceModel(
-        passes.stamps.image(flux) * scale,
-        passes.stamps.image(np.zeros(len(flux)), squared) * scale**2, psf)
-
-
-def _profile_errors(passes):
-    """
-    Error of the profile of each source, relative to its value.
-
-    Shapes may be wrong where the point-spread function is not: stars and
-    galaxies have errors of their own.
-    """
-    errors = np.full(len(passes.sources), passes.fit.model_error)
-    galaxy = np.asarray(passes.sources['r50']) > 0
-    bright, squared, noise = passes.profile_excess(_LEAST_SNR)
-    for kind in (galaxy, ~galaxy):
-        chosen = kind[bright]
-        if np.count_nonzero(chosen) < _LEAST_SOURCES:
-            continue
-        # No source counts as if its profile were known to be perfect.
-        weights = 1.0 / (noise[chosen]**2 + _LEAST_VARIANCE**2)
-        mean = np.average(np.minimum(squared[chosen], _MOST_ERROR**2),
-                          weights=weights)
-        mean -= 1.0 / np.sqrt(np.sum(weights))
-        errors[kind] = np.maximum(errors[kind],
-                                  np.sqrt(np.clip(mean, 0.0, None)))
-    return errors
+    variance = light_variance(passes, np.nan_to_num(errors.error))
+    return SourceModel(passes.stamps.image(flux) * scale,
+                       variance * scale**2, psf)

@@ -379,6 +379,26 @@ def test_model_has_less_noise_and_keeps_flux(scene, results, modeled):
     assert 'DNKERNEL' not in modeled.header
 
 
+@pytest.mark.parametrize('fault', ['positions', 'sizes', 'psf'])
+def test_uncertainty_of_a_model_holds_what_is_wrong(scene, psf, fault):
+    frame, truth, catalog = scene
+    catalog = catalog['x', 'y']
+    if fault == 'positions':
+        angle = np.random.default_rng(2).uniform(0, 2 * np.pi, len(catalog))
+        catalog['x'] += 0.5 * np.cos(angle)
+        catalog['y'] += 0.5 * np.sin(angle)
+    elif fault == 'sizes':  # all are stars
+        catalog['r50'] = np.full(len(catalog), 0.8)
+    else:
+        psf = moffat_image(41, 1.15 * FWHM, 3.5)
+    result = denoise(CCDData(frame, unit='adu'), catalog=catalog,
+                     guide='model', psf=psf, precision='float32',
+                     uncertainty=SIGMA * u.adu)
+    pull = (result.data - truth) / result.uncertainty.array
+    assert 0.8 < np.std(pull[result.flags == 1]) < 1.2
+    assert 0.8 < np.std(pull) < 1.2
+
+
 def test_model_with_a_fitted_psf(scene, modeled):
     fitted = denoise(scene[0], catalog=scene[2], guide='model', psf='fit',
                      **OPTIONS)

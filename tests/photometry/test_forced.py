@@ -10,7 +10,7 @@ from astropy.modeling.models import Gaussian1D
 from astropy.nddata import CCDData
 from astropy.table import QTable
 from numpy.testing import assert_allclose
-from photutils.psf import CircularGaussianPRF, ImagePSF
+from photutils.psf import CircularGaussianPRF, GaussianPRF, ImagePSF
 
 from astro_denoise.photometry import (
     ForcedFlag,
@@ -243,6 +243,31 @@ class TestFit:
             ratios.append(np.mean(table['flux'] / flux))
         assert_allclose(ratios, np.mean(ratios), rtol=0.015)
 
+    def test_hybrid(self):
+        frames, catalog, _ = simulate(200, n=1, shape=(400, 400),
+                                      magnitudes=(16.0, 19.5))
+        struck = frames[0].copy()
+        for table in (
+                fit(frames[0], catalog),
+                fit(frames[0], catalog, moffat_image(81, 1.1 * FWHM, BETA))):
+            same = table['hybrid_flux'] == table['flux']
+            good = ~same & (table['flag'] & ~ForcedFlag.POOR_FIT == 0)
+            assert np.count_nonzero(good) > 8
+            assert_allclose(table['hybrid_error'][same].value,
+                            table['flux_error'][same].value)
+            error, hybrid = ((table[name] / catalog['flux'] - 1)[good].value
+                             for name in ('flux', 'hybrid_flux'))
+            ratio = (table['hybrid_error'] / table['flux_error'])[good]
+            assert 0.9 < np.median(ratio) < 1.4
+            assert abs(hybrid.mean()) < 0.006 + abs(error.mean()) / 2.5
+        # of sources that overlap, and of faint ones, it is the same
+        x, y = (int(np.rint(catalog[f'{name}_centroid'][np.argmax(good)]))
+                for name in 'xy')
+        struck.data[y - 1:y + 2, x - 1:x + 2] = np.nan
+        table = fit(struck, catalog)
+        row = np.argmax(good)
+        assert table['hybrid_flux'][row] == table['flux'][row]
+
     def test_bad_pixels(self):
         frames, catalog, _ = simulate(1500, n=1)
         frame = frames[0]
@@ -284,6 +309,28 @@ class TestPsf:
         bright = catalog['flux'] > 2000 * u.electron
         ratio = (table['flux'] / known['flux'])[bright]
         assert_allclose(np.nanmedian(ratio), 1, atol=0.03)
+
+    def test_effective_psf_of_stars(self):
+        rng = np.random.default_rng(8)
+        x, y = (each.ravel() + rng.uniform(-4, 4, 49)
+                for each in np.mgrid[20:240:7j, 20:240:7j])
+        flux = np.tile([2e4, 5e4, 1e5, 800.0, 3e4, 6e4, 2e3], 7)
+        yy, xx = np.mgrid[:260, :260]
+        image = np.full((260, 260), 100.0)
+        for row in range(49):
+            image += GaussianPRF(flux=flux[row], x_0=x[row], y_0=y[row],
+                                 x_fwhm=4.2, y_fwhm=2.8, theta=30)(xx, yy)
+        image = rng.poisson(image).astype(float)
+        table = forced_photometry(image, QTable({'x': x, 'y': y}),
+                                  error=10.0, gain=1)
+        assert table.meta['psf']['kind'] == 'ImagePSF'
+        assert_allclose(table.meta['psf']['fwhm'], 3.4, rtol=0.1)
+        assert table.meta['model_error'] < 0.05
+        bright = flux > 1e4
+        assert_allclose((table['flux'] / flux)[bright], 1, atol=0.04)
+        assert abs(np.mean((table['flux'] / flux)[bright]) - 1) < 0.01
+        assert abs(np.mean(((table['flux'] - flux)
+                            / table['flux_error'])[~bright])) < 1
 
     def test_model_and_image_agree(self):
         frames, catalog, _ = simulate(400, n=1)
