@@ -14,12 +14,15 @@ neighbors and the background free, over R; ``pull``, sigma68 of the difference
 over the stated error. Aperture fluxes are divided by the share of a star's
 light in the aperture.
 
-On M13 the sources are found on the mean of three exposures and measured on
-the other two, with a Moffat profile of the width that a mean of stars shows:
-none is bright enough to fit it. ``R`` is the covariance of the fluxes in one
-with the raw aperture fluxes in the other over that of the raw fluxes;
-``scatter`` is sigma68 of the differences between both, over R and over that of
-the raw aperture.
+On M13 (``--m13 FOLDER``, all pairs of five exposures) the sources are found on
+the mean of the three other exposures, with a Moffat profile of the width that
+a mean of stars shows: none is bright enough to fit it. On the two exposures of
+ESO 085-030 (``--eso085 FOLDER``) the profile is fitted. All fluxes are scaled
+to those in the aperture by the median of bright sources, and divided by the
+error of the raw flux. ``R`` is the sum of the
+products of the fluxes in one exposure with the raw aperture fluxes in the
+other over that of the raw fluxes; ``scatter`` is sigma68 of the differences
+between both, over R and over that of the raw aperture.
 """
 
 import argparse
@@ -35,6 +38,7 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std
 from astropy.table import QTable
 from astropy.utils.exceptions import AstropyUserWarning
+from photutils.background import Background2D
 from photutils.detection import DAOStarFinder
 
 from astro_denoise import denoise
@@ -50,7 +54,7 @@ SEED = 20150212_97  # used by no other script and no training
 
 REAL_RADIUS = 2.0
 REAL_BINS = (1.5, 3.0, 5.0, 10.0, 30.0, 200.0)
-M13_FWHM, ESO_FWHM = 2.2, 3.0
+M13_FWHM, ESO_FWHM = 4.0, 2.7
 SCALE, FWHM, BETA = 0.263, 3.8, 3.5
 SKY = np.sqrt(1.70 * 110 + 110 / 3600 + 81)
 RADIUS, SHARE = 0.72 * FWHM, 0.625
@@ -250,7 +254,7 @@ def read_m13(folder):
     return frames
 
 
-def measure_real(frame, catalog, psf, step):
+def measure_real(frame, catalog, psf):
     """
     Fluxes of a real frame by all methods that need no simulation.
 
@@ -264,9 +268,6 @@ def measure_real(frame, catalog, psf, step):
 
     psf : 2D `~numpy.ndarray` or 'fit'
         The point-spread function.
-
-    step : float
-        The ``background_step`` of forced photometry.
 
     Returns
     -------
@@ -284,7 +285,7 @@ def measure_real(frame, catalog, psf, step):
                                            **options),
         'forced': forced_photometry(
             frame, catalog['x_centroid', 'y_centroid'], psf,
-            background_step=step)}
+            background_step=24)}
     fluxes, errors = ({key: table[name].value
                        for key, table in tables.items()}
                       for name in ('flux', 'flux_error'))
@@ -309,26 +310,57 @@ def report_m13(folder):
                         if number not in pair], axis=0)
         catalog = DAOStarFinder(3 * mad_std(mean), M13_FWHM)(mean)
         parts = [measure_real(frames[number], catalog,
-                              moffat_image(41, M13_FWHM, 3.0), 24)
+                              moffat_image(41, M13_FWHM, 3.0))
                  for number in pair]
         for method in parts[0][0]:
-            found.setdefault(method, []).append(
-                np.array([fluxes[method] for fluxes, _, _ in parts]))
+            found.setdefault(method, []).append(np.array(
+                [fluxes[method] / parts[0][1]['aperture']
+                 for fluxes, _, _ in parts]))
         flux = annulus_photometry(mean, apertures_of(catalog, REAL_RADIUS),
                                   r_in=10, r_out=20)['flux']
         snr.append(np.asarray(flux / parts[0][1]['aperture']))
+    fluxes = {method: np.concatenate(parts, axis=1)
+              for method, parts in found.items()}
+    scale = scales(fluxes, np.concatenate(snr), 3.0)
+    fluxes = {method: flux * scale[method] for method, flux in fluxes.items()}
     print('\nM13, ten pairs of exposures:')
-    print_pairs({method: np.concatenate(parts, axis=1)
-                 for method, parts in found.items()}, np.concatenate(snr))
+    print_pairs(fluxes, np.concatenate(snr))
+
+
+def scales(fluxes, snr, least):
+    """
+    Compare the fluxes of bright sources with those in the aperture.
+
+    Parameters
+    ----------
+    fluxes : dict of 2D `~numpy.ndarray`
+        Shape (2, n_sources).
+
+    snr : 1D `~numpy.ndarray`
+        Of the sources.
+
+    least : float
+        From which signal-to-noise ratio on they are bright.
+
+    Returns
+    -------
+    scales : dict of float
+        Medians, by method.
+    """
+    bright = np.all([np.isfinite(flux).all(axis=0)
+                     for flux in fluxes.values()], axis=0) & (snr > least)
+    raw = fluxes['aperture'][:, bright].sum(axis=0)
+    return {method: np.median(raw / flux[:, bright].sum(axis=0))
+            for method, flux in fluxes.items()}
 
 
 def report_eso085(folder):
     """
     Print the figures of the two exposures of ESO 085-030.
 
-    Each has the catalog of the other, so that the noise of what is measured
-    has no part in what is chosen. The raw flux of the other is what all
-    methods are compared with; its noise is taken out of the scatter.
+    Both are measured at the positions that their mean shows. What that does
+    to the response is seen in the second table: each exposure is measured at
+    the positions that the other shows, whose noise has no part in it.
 
     Parameters
     ----------
@@ -337,61 +369,67 @@ def report_eso085(folder):
     """
     frames = [CCDData(fits.getdata(path).astype(float), unit='adu')
               for path in sorted(Path(folder).glob('*.fit*'))]
-    own, other, snr = {}, {}, []
+    images = [frame.data - Background2D(frame.data, 32).background
+              for frame in frames]
+    catalog = find_inside(np.mean(images, axis=0))
+    (first, errors, meta), (second, _, _) = (
+        measure_real(frame, catalog, 'fit') for frame in frames)
+    note(f'point-spread function: {meta["psf"]}, shift {meta["shift"]}')
+    fluxes = {method: np.array([first[method], second[method]])
+              / errors['aperture'] for method in first}
+    snr = fluxes['aperture'].mean(axis=0)
+    scale = scales(fluxes, snr, 15.0)
+    fluxes = {method: flux * scale[method] for method, flux in fluxes.items()}
+    print('\nESO 085-030, positions from the mean of the pair:')
+    print_pairs(fluxes, snr)
+    own, other = {}, []
     for number in (0, 1):
-        reference, frame = frames[number], frames[1 - number]
-        catalog = DAOStarFinder(4 * mad_std(reference.data), ESO_FWHM)(
-            reference.data - np.median(reference.data))
-        catalog = catalog[
-            (np.asarray(catalog['x_centroid']) > 25)
-            & (np.asarray(catalog['x_centroid']) < frame.shape[1] - 25)
-            & (np.asarray(catalog['y_centroid']) > 25)
-            & (np.asarray(catalog['y_centroid']) < frame.shape[0] - 25)]
-        fluxes, errors, meta = measure_real(frame, catalog, 'fit', 24)
-        note(f'point-spread function: {meta["psf"]}, shift {meta["shift"]}')
-        raw = annulus_photometry(reference, apertures_of(
-            catalog, REAL_RADIUS), r_in=10, r_out=20)['flux'].value
-        snr.append(raw / errors['aperture'])
+        catalog = find_inside(images[number])
+        fluxes, errors, _ = measure_real(frames[1 - number], catalog, 'fit')
+        other.append(annulus_photometry(
+            frames[number], apertures_of(catalog, REAL_RADIUS), r_in=10,
+            r_out=20)['flux'].value / errors['aperture'])
         for method, flux in fluxes.items():
-            own.setdefault(method, []).append(flux / errors['aperture'])
-            other.setdefault(method, []).append(raw / errors['aperture'])
-    own, other = ({method: np.concatenate(parts)
-                   for method, parts in each.items()}
-                  for each in (own, other))
-    print('\nESO 085-030, each exposure with the catalog of the other:')
-    print_against(own, other, np.concatenate(snr))
+            own.setdefault(method, []).append(
+                flux * scale[method] / errors['aperture'])
+    print('\nESO 085-030, positions from the other exposure: R')
+    print_slopes({method: np.concatenate(parts)
+                  for method, parts in own.items()}, np.concatenate(other))
 
 
-def print_against(own, other, snr):
+def find_inside(image):
     """
-    Print scatter and response of fluxes against raw ones of other frames.
+    Find sources that are not near the edges.
+    """
+    catalog = DAOStarFinder(2 * mad_std(image), ESO_FWHM)(image)
+    x, y = catalog['x_centroid'], catalog['y_centroid']
+    return catalog[(np.minimum(x, y) > 25) & (x < image.shape[1] - 25)
+                   & (y < image.shape[0] - 25)]
+
+
+def print_slopes(own, other):
+    """
+    Print the response against raw fluxes of other frames.
 
     Parameters
     ----------
-    own, other : dict of 1D `~numpy.ndarray`
-        Fluxes of each method, and the raw ones, over their errors.
+    own : dict of 1D `~numpy.ndarray`
+        Fluxes of each method, over the errors of the raw ones.
 
-    snr : 1D `~numpy.ndarray`
-        Of the sources.
+    other : 1D `~numpy.ndarray`
+        Raw ones of the other frames, over the same.
     """
-    good = np.all([np.isfinite(flux) for flux in (*own.values(),
-                                                  *other.values())], axis=0)
-    print_head(good, snr)
+    good = np.isfinite(other) & np.all(
+        [np.isfinite(flux) for flux in own.values()], axis=0)
+    print_head(good, other)
     for method, flux in own.items():
         print(f'{method:16s}', end='')
         for low, high in pairwise(REAL_BINS):
-            use = good & (snr >= low) & (snr < high)
-            if np.count_nonzero(use) < 20:
-                print(f'{"-":>10s}{"-":>8s}', end='')
-                continue
-            mine, raw, truth = flux[use], own['aperture'][use], other[
-                'aperture'][use]
-            response = np.cov(mine, truth)[0, 1] / np.cov(raw, truth)[0, 1]
-            # Half of this variance is that of the raw flux.
-            half = sigma68(raw - truth)**2 / 2
-            scatter = np.sqrt(max(
-                sigma68(mine / response - truth)**2 - half, 0.0) / half)
-            print(f'{response:10.2f}{scatter:8.2f}', end='')
+            use = good & (other >= low) & (other < high)
+            ratio = (np.sum(flux[use] * other[use])
+                     / np.sum((own['aperture'] * other)[use]))
+            print(f'{ratio:10.3f}{"":8s}' if np.count_nonzero(use) >= 20
+                  else f'{"-":>10s}{"":8s}', end='')
         print()
 
 
@@ -455,8 +493,8 @@ def print_pairs(fluxes, snr):
                 print(f'{"-":>10s}{"-":>8s}', end='')
                 continue
             mine, other = flux[:, use], raw[:, use]
-            response = (np.sum(np.cov(mine, other)[[0, 1], [3, 2]])
-                        / (2 * np.cov(other)[0, 1]))
+            response = (np.sum(mine * other[::-1])
+                        / (2 * np.sum(other[0] * other[1])))
             scatter = (sigma68(mine[0] - mine[1])
                        / sigma68(other[0] - other[1]))
             print(f'{response:10.2f}{scatter / response:8.2f}', end='')

@@ -27,9 +27,10 @@ masked). For each case and method:
 
 On M13 (``--m13 FOLDER``, five exposures) the sources are found on the mean of
 three exposures, and the frames denoised are the other two. ``R`` and
-``scatter`` are as in ``forced_photometry.py``: the covariance of the aperture
-fluxes in one with the raw ones in the other, over that of the raw ones, and
-sigma68 of the differences between both over R, over that of the raw fluxes;
+``scatter`` are as in ``forced_photometry.py``: the sum of the products of the
+aperture fluxes in one with the raw ones in the other, over that of the raw
+ones, and sigma68 of the differences between both over R, over that of the raw
+fluxes;
 ``sky`` is the scatter of the pixels without a source over that of the raw
 frame.
 

@@ -3,10 +3,12 @@
 Forced photometry: the fluxes of all sources of a catalog at once.
 """
 
+from dataclasses import dataclass
 from enum import IntFlag
 
 import numpy as np
 from astropy.table import MaskedColumn, QTable
+from scipy import sparse
 
 from ..frames.checks import warn_of_denoised
 from ..frames.provenance import table_meta
@@ -211,27 +213,29 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
     plane = open_plane(data, error=error, gain=gain, mask=mask, wcs=wcs)
     sources = source_table(catalog, plane.wcs)
     guide_flux = _guide(guide_flux, catalog, len(sources), plane.unit)
-    scene = _scene(plane, sources, background_step)
+    off_frame, near = _on_frame(sources, plane.values.shape)
+    scene = _scene(plane, len(near), background_step)
     if guide_flux is not None:
-        guide_flux = guide_flux / scene.scale
-    sources, off_frame = _on_frame(sources, scene.values.shape)
+        guide_flux = guide_flux[near] / scene.scale
     options = {'robust': robust, 'shift': shift, 'guide_flux': guide_flux}
     knows_noise = plane.sigma is not None
     plane.values = plane.sigma = None  # memory: the scene has them
     start = (0.0, 0.0)
     fits_psf = psf is None
     if fits_psf:
-        psf, start = fit_psf(scene, sources, knows_noise=knows_noise,
+        psf, start = fit_psf(scene, sources[near], knows_noise=knows_noise,
                              shift=shift)
-    passes = Passes(scene, shapes_from_apertures(sources, psf), psf,
+    passes = Passes(scene, shapes_from_apertures(sources[near], psf), psf,
                     knows_noise, start)
     run_passes(passes, **options)
     if not fits_psf:
         warn_of_sampling(passes)
     errors = fit_errors(passes, covariance=covariance)
-    table = _table(plane, passes, errors, off_frame)
+    rows = _Rows(sources['ref_id'], near, off_frame)
+    table = _table(plane, passes, errors, rows)
     if covariance:
-        table.meta['covariance'] = errors.covariance * scene.scale**2
+        table.meta['covariance'] = rows.spread(
+            errors.covariance * scene.scale**2)
     if not return_model:
         return table
     return table, with_unit(passes.model(), plane.unit)
@@ -278,7 +282,7 @@ def _guide(guide_flux, catalog, n_sources, unit):
     return values
 
 
-def _scene(plane, sources, background_step):
+def _scene(plane, n_sources, background_step):
     """Make the scene of a frame."""
     values = plane.values
     valid = plane.valid
@@ -291,26 +295,47 @@ def _scene(plane, sources, background_step):
     if noise is None:
         noise = np.full(values.shape, np.std(values[valid], dtype=float)
                         or 1.0)
-    return make_scene(values, valid, noise, len(sources), gain=plane.gain,
+    return make_scene(values, valid, noise, n_sources, gain=plane.gain,
                       background_step=background_step)
 
 
 def _on_frame(sources, shape):
-    """Take the positions off the frame from the sources."""
+    """Find sources off the frame, and those with light on it."""
     x, y = np.asarray(sources['x']), np.asarray(sources['y'])
     off = ~((x > -0.5) & (x < shape[1] - 0.5)
             & (y > -0.5) & (y < shape[0] - 0.5))
-    # Those a little off the frame have light on it.
     margin = 10.0 + 2.0 * np.asarray(sources['r50'])
-    far = ~((x > -margin) & (x < shape[1] + margin)
-            & (y > -margin) & (y < shape[0] + margin))
-    sources = sources.copy()
-    sources['x'] = np.where(far, np.nan, x)
-    sources['y'] = np.where(far, np.nan, y)
-    return sources, off
+    near = np.flatnonzero((x > -margin) & (x < shape[1] + margin)
+                          & (y > -margin) & (y < shape[0] + margin))
+    return off, near
 
 
-def _table(plane, passes, errors, off_frame):
+@dataclass
+class _Rows:
+    """The rows of a catalog, those that were fitted, and those off frame."""
+
+    ref_id: np.ndarray
+    near: np.ndarray
+    off_frame: np.ndarray
+
+    def full(self, values, fill=np.nan):
+        """Fill in the sources that were not fitted."""
+        result = np.full(len(self.off_frame), fill,
+                         np.result_type(np.asarray(values).dtype, type(fill)))
+        result[self.near] = values
+        return result
+
+    def spread(self, matrix):
+        """The same for a matrix of all pairs of sources."""
+        matrix = matrix.tocoo()
+        n_sources = len(self.off_frame)
+        return sparse.csr_array(
+            (matrix.data, (self.near[matrix.coords[0]],
+                           self.near[matrix.coords[1]])),
+            (n_sources, n_sources))
+
+
+def _table(plane, passes, errors, rows):
     """Make the table of the result."""
     stamps, scene = passes.stamps, passes.scene
     totals = np.where(stamps.total > 0, stamps.total, np.nan)
@@ -325,6 +350,7 @@ def _table(plane, passes, errors, off_frame):
     n_pixels = totals**2 / np.where(stamps.squares > 0, stamps.squares,
                                     np.nan)
     fraction = np.nan_to_num(valid / totals)
+    off_frame = rows.off_frame[rows.near]
     measured = ~off_frame & (fraction > 0.01)
 
     flag = np.zeros(len(off_frame), dtype=int)
@@ -336,7 +362,8 @@ def _table(plane, passes, errors, off_frame):
             ('BLENDED', np.abs(errors.correlation) > _BLENDED),
             ('POOR_FIT', chi2 > 1 + _POOR_FIT * np.sqrt(2 / n_pixels))):
         flag[bad] |= ForcedFlag[bit]
-    return _columns(plane, passes, errors, measured, chi2, fraction, flag)
+    return _columns(plane, passes, errors, rows, measured, chi2, fraction,
+                    flag)
 
 
 def _saturated(plane, stamps):
@@ -350,29 +377,29 @@ def _saturated(plane, stamps):
     return stamps.sums(saturated)
 
 
-def _columns(plane, passes, errors, measured, chi2, fraction, flag):
+def _columns(plane, passes, errors, rows, measured, chi2, fraction, flag):
     """Put the columns together, NaN where nothing was measured."""
     table = QTable()
-    ref_id = passes.sources['ref_id']
-    table['ref_id'] = ref_id
+    table['ref_id'] = rows.ref_id
     hybrid_flux, hybrid_error = hybrid_fluxes(passes, errors, fraction)
     for name, values in (('flux', passes.fit.flux),
                          ('flux_error', errors.error),
                          ('hybrid_flux', hybrid_flux),
                          ('hybrid_error', hybrid_error),
                          ('floor_error', errors.floor)):
-        table[name] = with_unit(
-            np.where(measured, values * passes.scene.scale, np.nan),
+        table[name] = with_unit(rows.full(
+            np.where(measured, values * passes.scene.scale, np.nan)),
             plane.unit)
     for name, values in (('blend_inflation', errors.inflation),
                          ('max_correlation', errors.correlation)):
-        table[name] = np.where(measured, values, np.nan)
+        table[name] = rows.full(np.where(measured, values, np.nan))
+    partner = np.append(rows.near, 0)[errors.partner]
     table['max_correlation_id'] = MaskedColumn(
-        ref_id[np.maximum(errors.partner, 0)],
-        mask=(errors.partner < 0) | ~measured)
-    table['chi2'] = np.where(measured, chi2, np.nan)
-    table['fraction_valid'] = fraction
-    table['flag'] = flag
+        rows.ref_id[rows.full(partner, 0)],
+        mask=rows.full((errors.partner < 0) | ~measured, fill=True))
+    table['chi2'] = rows.full(np.where(measured, chi2, np.nan))
+    table['fraction_valid'] = rows.full(fraction, 0.0)
+    table['flag'] = rows.full(flag, int(ForcedFlag.OFF_FRAME))
     table.meta.update(
         table_meta(), shift=tuple(passes.shift), psf=passes.psf.describe(),
         model_error=passes.fit.model_error,

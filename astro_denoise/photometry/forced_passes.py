@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from astropy.stats import SigmaClip
 from photutils.background import Background2D, MADStdBackgroundRMS
+from scipy.ndimage import uniform_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
@@ -23,6 +24,9 @@ _NOISE_BOX = 64
 
 # Sources closer than this, in units of the FWHM, are one to the weights.
 _TWIN_DISTANCE = 0.25
+
+# Pairs of sources that may overlap, of which each needs some 100 bytes.
+_MOST_PAIRS = 4e7
 
 # Sources as bright as this say how well the profiles are known.
 _BRIGHT_SNR = 20.0
@@ -74,6 +78,7 @@ class Passes:
     _drawn: tuple | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
+        _check_density(self.sources, self.scene.values.shape, self.psf.fwhm)
         self.group = _twins(self.sources, _TWIN_DISTANCE * self.psf.fwhm)
 
     def render(self):
@@ -218,6 +223,27 @@ class Passes:
         step = np.clip(step, -_MOST_STEP, _MOST_STEP)
         self.shift = (self.shift[0] + float(step[0]),
                       self.shift[1] + float(step[1]))
+
+
+def _check_density(sources, shape, fwhm):
+    """Refuse more overlaps of sources than memory can hold."""
+    side = max(6.0 * fwhm, 12.0)  # of the smallest stamps
+    place = [np.asarray(sources[name]) for name in 'yx']
+    on_plane = np.isfinite(place[0] + place[1])
+    size = [int(n_pixels / side) + 3 for n_pixels in shape]
+    cells = [np.clip(each[on_plane] / side + 1, 0, most - 1).astype(int)
+             for each, most in zip(place, size, strict=True)]
+    number = np.bincount(cells[0] * size[1] + cells[1],
+                         minlength=size[0] * size[1]).reshape(size)
+    near = uniform_filter(number.astype(float), 3, mode='constant') * 9.0
+    n_pairs = np.sum(number * near) / 2.0
+    if n_pairs > _MOST_PAIRS:
+        msg = (f'catalog must have fewer sources on the frame, got '
+               f'{np.count_nonzero(on_plane)} on {shape[0]} x {shape[1]} '
+               f'pixels, at most {number.max()} in {side:.0f} x {side:.0f} '
+               f'pixels: too many to tell their light apart. Leave out the '
+               f'faint ones, or those that are listed more than once')
+        raise ValueError(msg)
 
 
 def _twins(sources, distance):

@@ -312,12 +312,12 @@ class TestPsf:
 
     def test_effective_psf_of_stars(self):
         rng = np.random.default_rng(8)
-        x, y = (each.ravel() + rng.uniform(-4, 4, 49)
-                for each in np.mgrid[20:240:7j, 20:240:7j])
-        flux = np.tile([2e4, 5e4, 1e5, 800.0, 3e4, 6e4, 2e3], 7)
-        yy, xx = np.mgrid[:260, :260]
-        image = np.full((260, 260), 100.0)
-        for row in range(49):
+        x, y = (each.ravel() + rng.uniform(-4, 4, 36)
+                for each in np.mgrid[24:216:6j, 24:216:6j])
+        flux = np.tile([2e4, 5e4, 1e5, 800.0, 3e4, 2e3], 6)
+        yy, xx = np.mgrid[:240, :240]
+        image = np.full((240, 240), 100.0)
+        for row in range(36):
             image += GaussianPRF(flux=flux[row], x_0=x[row], y_0=y[row],
                                  x_fwhm=4.2, y_fwhm=2.8, theta=30)(xx, yy)
         image = rng.poisson(image).astype(float)
@@ -415,6 +415,34 @@ class TestCatalog:
         assert_allclose(np.sum(table['flux'][4:]), single['flux'][4],
                         rtol=1e-3)
         assert flag[0] == 0
+
+    def test_all_off_frame(self):
+        frames, _, _ = simulate(10, n=1)
+        catalog = QTable({'x': [1e4, -300.0], 'y': [50.0, 1e9]})
+        table = fit(frames[0], catalog)
+        assert np.all(np.isnan(table['flux']))
+        assert np.all(table['flag'] & ForcedFlag.OFF_FRAME)
+
+    def test_a_million_rows(self):
+        frames, catalog, _ = simulate(400, n=1)
+        rng = np.random.default_rng(1)
+        many = QTable({name: np.concatenate(
+            [catalog[f'{name}_centroid'], rng.uniform(500, 2e4, 1_000_000)])
+            for name in 'xy'})
+        table = fit(frames[0], many)
+        expected = fit(frames[0], catalog['x_centroid', 'y_centroid'])
+        assert_allclose(table['flux'][:len(catalog)].value,
+                        expected['flux'].value, rtol=1e-6)
+        assert np.all(table['flag'][len(catalog):] & ForcedFlag.OFF_FRAME)
+
+    @pytest.mark.parametrize('spread', [0.0, 320.0])
+    def test_more_sources_than_can_be_told_apart(self, spread):
+        frames, _, _ = simulate(10, n=1)
+        rng = np.random.default_rng(1)
+        catalog = QTable({name: rng.uniform(0, spread or 1e-9, 100_000)
+                          for name in 'xy'})
+        with pytest.raises(ValueError, match=r'must have fewer.*100000'):
+            fit(frames[0], catalog)
 
     def test_guide_flux(self):
         frames, catalog, _ = simulate(400, n=1)
