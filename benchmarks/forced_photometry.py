@@ -36,7 +36,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
-from astropy.table import QTable
+from astropy.table import QTable, vstack
 from astropy.utils.exceptions import AstropyUserWarning
 from photutils.background import Background2D
 from photutils.detection import DAOStarFinder
@@ -48,7 +48,11 @@ from astro_denoise.photometry import (
     profile_photometry,
     sigma68,
 )
-from astro_denoise.simulation import SurveySimulator, moffat_image
+from astro_denoise.simulation import (
+    SurveySimulator,
+    moffat_image,
+    render_sources,
+)
 
 SEED = 20150212_97  # used by no other script and no training
 
@@ -56,11 +60,12 @@ REAL_RADIUS = 2.0
 REAL_BINS = (1.5, 3.0, 5.0, 10.0, 30.0, 200.0)
 M13_FWHM, ESO_FWHM = 4.0, 2.7
 SCALE, FWHM, BETA = 0.263, 3.8, 3.5
+LEVEL = 268.0
 SKY = np.sqrt(1.70 * 110 + 110 / 3600 + 81)
 RADIUS, SHARE = 0.72 * FWHM, 0.625
 BINS = (1.5, 5.0, 15.0, 50.0, 500.0)
 METHODS = ('aperture', 'ccd aperture', 'one at a time', 'forced',
-           'forced, fitted')
+           'forced, fitted', 'forced, hybrid')
 # Density per 10^6 pixels, and share of stars.
 SCENES = {'isolated stars': (400, 1.0), 'crowded stars': (5000, 1.0),
           'galaxies': (1000, 0.2)}
@@ -138,6 +143,9 @@ def measure_all(frame, catalog, psf, noise, stars):
             frame, circles, stamps, gain=1, error=noise)
     tables['forced'] = forced_photometry(frame, catalog, psf, gain=1,
                                          error=noise)
+    tables['forced, hybrid'] = QTable({
+        'flux': tables['forced']['hybrid_flux'],
+        'flux_error': tables['forced']['hybrid_error']})
     tables['forced, fitted'] = forced_photometry(frame, catalog, gain=1,
                                                  error=noise)
     return tables
@@ -230,6 +238,84 @@ def report_simulated(settings):
                       end='')
             print()
         note(f'{name}: {time.perf_counter() - start:.0f} s')
+
+
+def report_faults(settings):
+    """
+    Print what catalogs, profiles and frames with faults do.
+
+    Parameters
+    ----------
+    settings : dict
+        As for `simulate`.
+    """
+    simulator = SurveySimulator(
+        shape=(settings['size'],) * 2, density=1000, star_fraction=1.0,
+        psf_fwhm=FWHM * SCALE, psf_beta=BETA, n_cosmic_rays=0,
+        n_bad_columns=0, magnitude_range=(17.0, 22.5), unit='electron')
+    psf = moffat_image(81, FWHM, BETA)
+    alone = 1 / np.sqrt(np.sum(psf**2)) * SKY
+    found = {}
+    for number in range(settings['n_exposures']):
+        rng = np.random.default_rng([SEED, 9, number])
+        catalog = simulator.catalog(seed=rng)
+        (frame,), catalog = simulator.exposures(1, seed=rng, catalog=catalog)
+        known = catalog['x_centroid', 'y_centroid']
+        moved = known.copy()
+        angle = rng.uniform(0, 2 * np.pi, len(known))
+        moved['x_centroid'] += 0.3 * np.cos(angle)
+        moved['y_centroid'] += 0.3 * np.sin(angle)
+        struck = frame.copy()
+        hits = rng.choice(struck.data.size, struck.data.size // 5000)
+        struck.data.ravel()[hits] += rng.exponential(2000, len(hits))
+        cases = {'exact': (frame, known, psf),
+                 'positions 0.3 px': (frame, moved, psf),
+                 'PSF 10 % wider': (frame, known,
+                                    moffat_image(81, 1.1 * FWHM, BETA)),
+                 'cosmic rays': (struck, known, psf)}
+        truth = catalog['flux'].value
+        snr = truth / np.hypot(alone, np.sqrt(truth))
+        for name, arguments in cases.items():
+            table = forced_photometry(*arguments, gain=1,
+                                      error=SKY * u.electron)
+            found.setdefault(name, []).append(
+                (truth, snr, table['flux'].value, table['flux_error'].value))
+        # Half of a catalog is of sources that are not there.
+        blank = QTable({name: rng.uniform(20, settings['size'] - 20, 300)
+                        for name in ('x_centroid', 'y_centroid')})
+        table = forced_photometry(frame, vstack([known, blank]), psf, gain=1,
+                                  error=SKY * u.electron)[len(known):]
+        found.setdefault('spurious', []).append(
+            (table['flux'] / table['flux_error']).value)
+    print(f'\n{"faults":16s}' + ''.join(
+        f'{f"S/N {low:g}-{high:g}":>18s}' for low, high in pairwise(BINS)))
+    print(f'{"":16s}' + 4 * f'{"R":>10s}{"pull":>8s}')
+    spurious = np.concatenate(found.pop('spurious'))
+    for name, parts in found.items():
+        truth, snr, flux, error = np.concatenate(parts, axis=1)
+        print(f'{name:16s}', end='')
+        for low, high in pairwise(BINS):
+            use = (snr >= low) & (snr < high) & np.isfinite(flux)
+            ratio = np.sum((flux * truth / error**2)[use]) / np.sum(
+                (truth**2 / error**2)[use])
+            pull = sigma68(((flux - truth) / error)[use])
+            print(f'{ratio:10.3f}{pull:8.2f}', end='')
+        print()
+    print(f'spurious entries: mean {np.nanmean(spurious):.3f} +- '
+          f'{np.nanstd(spurious) / np.sqrt(len(spurious)):.3f} of the error, '
+          f'scatter {sigma68(spurious[np.isfinite(spurious)]):.2f}')
+    ratios = []
+    for flux in np.geomspace(1e3, 1e7, 5):
+        catalog = {'x': np.array([50.3, 150.1, 100.2]),
+                   'y': np.array([49.8, 60.2, 140.0]),
+                   'flux': np.full(3, flux)}
+        image = LEVEL + render_sources((200, 200), catalog, FWHM, BETA)
+        table = forced_photometry(
+            image, QTable(catalog), moffat_image(81, 1.1 * FWHM, BETA),
+            error=np.sqrt(LEVEL), gain=1)
+        ratios.append(np.mean(table['flux'] / flux))
+    print('flux over truth with a PSF 10 % wider, 1e3 to 1e7 electrons: '
+          + ' '.join(f'{ratio:.3f}' for ratio in ratios))
 
 
 def read_m13(folder):
@@ -536,19 +622,16 @@ def main():
     parser.add_argument('--n-exposures', type=int, default=2)
     parser.add_argument('--m13', metavar='FOLDER')
     parser.add_argument('--eso085', metavar='FOLDER')
-    parser.add_argument('--n-seeds', type=int, default=1)
-    parser.add_argument('--parts', nargs='*', default=list(SCENES),
-                        metavar='SCENE')
     parser.add_argument('--speed', action='store_true')
     options = parser.parse_args()
     warnings.simplefilter('ignore', AstropyUserWarning)
     settings = {'size': options.size, 'n_exposures': options.n_exposures,
-                'n_seeds': options.n_seeds, 'parts': options.parts,
                 'speed': [((1024, 1024), 1000), ((4096, 2048), 10000)]}
     if options.speed:
         report_speed(settings)
         return
     report_simulated(settings)
+    report_faults(settings)
     if options.m13:
         report_m13(options.m13)
     if options.eso085:

@@ -19,7 +19,12 @@ from .annulus import (
     pixel_noise,
     within,
 )
-from .correlated_noise import FilteredNoise, frame_kernel, refusal
+from .correlated_noise import (
+    FilteredNoise,
+    denoised_noise,
+    frame_kernel,
+    refusal,
+)
 from .plane import open_plane, with_unit
 from .tables import aperture_table
 
@@ -295,7 +300,8 @@ def annulus_photometry(data, catalog, *, r_in=30, r_out=45,
     table = measure(plane, apertures, r_in, r_out, sigma_clip)
     if kernel is not None:
         noise = FilteredNoise.of(plane, header, kernel,
-                                 knows_noise=error is not None)
+                                 knows_noise=error is not None,
+                                 denoised=denoised_noise(data))
         variance = filtered_variance(plane, apertures, noise, (r_in, r_out),
                                      np.asarray(table['annulus_samples']))
         measured = np.isfinite(np.asarray(table['flux']))

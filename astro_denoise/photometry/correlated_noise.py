@@ -6,14 +6,18 @@ The noise of a denoised frame whose pixels were filtered by a kernel.
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.nddata import StdDevUncertainty
 from photutils.background import Background2D, MedianBackground
 from scipy.signal import fftconvolve
 
 from ..frames.kernel_card import KERNEL_CARD, kernel_from_text
 
-__all__ = ['FilteredNoise', 'frame_kernel', 'refusal']
+__all__ = ['FilteredNoise', 'denoised_noise', 'frame_kernel', 'refusal']
 
 _BOX = 64
+
+# Of the variance of a filtered pixel: what is above was not all filtered.
+_LEAST_EXCESS = 1.1
 
 # Of a sum that must be in footprints to have the error of a filter.
 _LEAST_SHARE = 0.5
@@ -72,6 +76,28 @@ def refusal(header):
             f'from; {cure}')
 
 
+def denoised_noise(data):
+    """
+    Take the uncertainties out of a denoised frame.
+
+    Parameters
+    ----------
+    data : object
+        The frame.
+
+    Returns
+    -------
+    sigma : 2D `~numpy.ndarray` or `None`
+        Standard deviations, 0 where there is none; `None` if the frame has
+        none.
+    """
+    uncertainty = getattr(data, 'uncertainty', None)
+    if uncertainty is None or not hasattr(uncertainty, 'represent_as'):
+        return None
+    sigma = np.asarray(uncertainty.represent_as(StdDevUncertainty).array)
+    return np.nan_to_num(sigma, posinf=0.0)
+
+
 @dataclass
 class FilteredNoise:
     """
@@ -88,6 +114,10 @@ class FilteredNoise:
     sky : 2D `~numpy.ndarray`
         The same without the photons of sources.
 
+    kept : 2D `~numpy.ndarray` or `None`
+        The share of each pixel that was not filtered, as the cores of
+        bright sources are not; `None` if all of all pixels was.
+
     footprints : 2D `~numpy.ndarray` or `None`
         0 where pixels were not filtered by the kernel, as they are not in
         the footprints of the catalog that the frame was denoised with.
@@ -96,10 +126,11 @@ class FilteredNoise:
     kernel: np.ndarray
     variance: np.ndarray
     sky: np.ndarray
+    kept: np.ndarray | None = None
     footprints: np.ndarray | None = None
 
     @classmethod
-    def of(cls, plane, header, kernel, *, knows_noise):
+    def of(cls, plane, header, kernel, *, knows_noise, denoised=None):
         """
         Find the noise of the raw pixels.
 
@@ -117,6 +148,10 @@ class FilteredNoise:
         knows_noise : bool
             Whether ``plane.sigma`` is that of the raw pixels, and not of
             the denoised ones.
+
+        denoised : 2D `~numpy.ndarray`, optional
+            The uncertainties of the denoised pixels, from which it follows
+            how much of each was filtered.
 
         Returns
         -------
@@ -147,7 +182,9 @@ class FilteredNoise:
         if gain is not None:
             light = plane.values - _smooth(plane.values, plane.valid)
             variance = sky + np.maximum(light, 0.0) / gain
-        return cls(kernel, variance * plane.valid, sky, plane.flags)
+        return cls(kernel, variance * plane.valid, sky,
+                   _kept(denoised, variance, kernel,
+                         _of_one_model(plane, header)), plane.flags)
 
     def of_sum(self, plane, weights, box):
         """
@@ -170,13 +207,28 @@ class FilteredNoise:
             Of the sum; NaN if the box is not on the frame, or most of the
             pixels are not in a footprint.
         """
-        filtered = fftconvolve(weights, self.kernel)
+        filtered = self._filtered(plane, weights, box)
         half = self.kernel.shape[0] // 2
         here, part = plane.cutout(box[0] - half, box[1] + half,
                                   box[2] - half, box[3] + half)
         if here is None or not self._in_footprints(plane, weights, box):
             return np.nan
         return np.sum(filtered[part]**2 * self.variance[here])
+
+    def _filtered(self, plane, weights, box):
+        """Weights of the raw pixels in a sum of denoised ones."""
+        if self.kept is None:
+            return fftconvolve(weights, self.kernel)
+        kept = np.zeros(weights.shape)
+        here, part = plane.cutout(*box)
+        if here is not None:
+            kept[part] = self.kept[here]
+        filtered = fftconvolve(weights * (1.0 - kept), self.kernel)
+        half = self.kernel.shape[0] // 2
+        inside = np.s_[half:half + weights.shape[0],
+                       half:half + weights.shape[1]]
+        filtered[inside] += weights * kept
+        return filtered
 
     def _in_footprints(self, plane, weights, box):
         """Tell whether half of a sum or more is of filtered pixels."""
@@ -232,6 +284,25 @@ class FilteredNoise:
         square = ((y[:, np.newaxis] - y_offset)**2 + (x - x_offset)**2)
         inside = (square >= r_in**2) & (square < r_out**2)
         return filtered[inside].sum() / (np.pi * (r_out**2 - r_in**2))
+
+
+def _kept(denoised, variance, kernel, chosen):
+    """
+    Find how much of each pixel was not filtered.
+
+    A pixel of which a share is as it was and the rest is filtered has an
+    uncertainty between that of a raw and of a filtered pixel.
+    """
+    if denoised is None or not chosen.any():
+        return None
+    power, center = np.sum(kernel**2), kernel[tuple(
+        n // 2 for n in kernel.shape)]
+    ratio = denoised.astype(float)**2 / np.where(variance > 0, variance, 1.0)
+    ratio *= power / np.median(ratio[chosen])
+    excess = np.maximum(ratio - _LEAST_EXCESS * power, 0.0)
+    curve, slope = 1.0 - 2.0 * center + power, center - power
+    return np.where(chosen, np.clip(
+        (np.sqrt(slope**2 + curve * excess) - slope) / curve, 0.0, 1.0), 0.0)
 
 
 def _of_one_model(plane, header):

@@ -7,7 +7,12 @@ import numpy as np
 
 from .annulus import check_annulus
 from .apertures import filtered_variance
-from .correlated_noise import FilteredNoise, frame_kernel, refusal
+from .correlated_noise import (
+    FilteredNoise,
+    denoised_noise,
+    frame_kernel,
+    refusal,
+)
 from .plane import open_plane, with_unit
 from .tables import aperture_table
 
@@ -24,9 +29,11 @@ def denoised_flux_error(denoised, apertures, *, error=None, gain=None,
     restoring kernel :math:`K`, such as ``'ccd'``, sees no source, it is a
     linear filter, and the error of a sum with weights :math:`w` is exactly
     :math:`\sqrt{\sum (K * w)^2 \sigma^2}`, with :math:`\sigma` the noise
-    of the raw pixels. For brighter sources it is 2 to 4 per cent too
-    small. The root of the sum of the squares of the pixels' uncertainties
-    is 0.35 to 0.57 of the true error.
+    of the raw pixels. Where it sees a source, a share of a pixel is kept
+    as it was, which follows from the uncertainty of the denoised pixel; a
+    frame without uncertainties has too small errors for apertures of a few
+    pixels there. The root of the sum of the squares of the pixels'
+    uncertainties is 0.35 to 0.57 of the true error.
 
     Parameters
     ----------
@@ -110,7 +117,8 @@ def denoised_flux_error(denoised, apertures, *, error=None, gain=None,
         check_annulus(*annulus, None)
     plane = open_plane(denoised, error=error, gain=gain, mask=mask, wcs=wcs)
     noise = FilteredNoise.of(plane, header, kernel,
-                             knows_noise=error is not None)
+                             knows_noise=error is not None,
+                             denoised=denoised_noise(denoised))
     weights = _as_weights(apertures, plane.values.shape)
     if weights is None:
         table = aperture_table(apertures, wcs=plane.wcs,

@@ -16,7 +16,7 @@ from astro_denoise import denoise
 from astro_denoise.frames.kernel_card import kernel_from_text, kernel_to_text
 from astro_denoise.photometry import annulus_photometry, denoised_flux_error
 from astro_denoise.photometry.apertures import ellipse_weights
-from astro_denoise.simulation import SurveySimulator
+from astro_denoise.simulation import SurveySimulator, render_sources
 
 LINE = np.exp(-0.5 * (np.arange(-6, 7) / 1.4)**2)
 KERNEL = np.outer(LINE, LINE) / LINE.sum()**2
@@ -151,6 +151,28 @@ class TestDenoised:
         scatter = np.std([table['flux'].value for table in tables])
         error = np.mean([table['flux_error'].value for table in tables])
         assert_allclose(error / scatter, 1, atol=0.06)
+
+    def test_small_apertures_of_bright_sources(self):
+        # where the network keeps part of the pixels as they were
+        rng = np.random.default_rng(4)
+        place = np.stack(np.meshgrid(*2 * [np.arange(30, 240, 32)]),
+                         axis=-1).reshape(-1, 2) + rng.uniform(
+                             -3, 3, (49, 2))
+        truth = 190 + render_sources((256, 256), {
+            'x': place[:, 0], 'y': place[:, 1],
+            'flux': np.full(49, 2500.0)}, 3.8, 3.5)
+        frames = [denoise(CCDData(
+            rng.poisson(truth) + rng.normal(0, 9, truth.shape),
+            unit='electron'), gain=1, read_noise=9) for _ in range(8)]
+        for radius in (1.0, 2.0, 4.0):
+            tables = [annulus_photometry(frame, apertures(radius, place))
+                      for frame in frames]
+            scatter = np.std([table['flux'].value for table in tables],
+                             axis=0, ddof=1)
+            error = np.mean([table['flux_error'].value for table in tables],
+                            axis=0)
+            ratio = np.sqrt(np.mean(error**2) / np.mean(scatter**2))
+            assert 0.85 < ratio < 1.15  # known to 0.04
 
     def test_file(self, tmp_path):
         self.frames[0].write(tmp_path / 'frame.fits')
