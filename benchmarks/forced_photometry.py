@@ -240,6 +240,53 @@ def report_simulated(settings):
         note(f'{name}: {time.perf_counter() - start:.0f} s')
 
 
+def faulty(simulator, number):
+    """
+    Fluxes of forced photometry where something is wrong.
+
+    Parameters
+    ----------
+    simulator : `~astro_denoise.simulation.SurveySimulator`
+        Draws stars.
+
+    number : int
+        Same number, same exposure.
+
+    Returns
+    -------
+    truth : 1D `~numpy.ndarray`
+        Of the sources.
+
+    tables : dict of `~astropy.table.QTable`
+        By what is wrong; ``'spurious'`` has the sources that are not there.
+    """
+    psf = moffat_image(81, FWHM, BETA)
+    rng = np.random.default_rng([SEED, 9, number])
+    catalog = simulator.catalog(seed=rng)
+    (frame,), catalog = simulator.exposures(1, seed=rng, catalog=catalog)
+    known = catalog['x_centroid', 'y_centroid']
+    moved = known.copy()
+    angle = rng.uniform(0, 2 * np.pi, len(known))
+    moved['x_centroid'] += 0.3 * np.cos(angle)
+    moved['y_centroid'] += 0.3 * np.sin(angle)
+    struck = frame.copy()
+    hits = rng.choice(struck.data.size, struck.data.size // 5000)
+    struck.data.ravel()[hits] += rng.exponential(2000, len(hits))
+    blank = QTable({name: rng.uniform(20, frame.shape[0] - 20, 300)
+                    for name in ('x_centroid', 'y_centroid')})
+    cases = {'exact': (frame, known, psf),
+             'positions 0.3 px': (frame, moved, psf),
+             'PSF 10 % wider': (frame, known,
+                                moffat_image(81, 1.1 * FWHM, BETA)),
+             'cosmic rays': (struck, known, psf),
+             'spurious': (frame, vstack([known, blank]), psf)}
+    tables = {name: forced_photometry(*arguments, gain=1,
+                                      error=SKY * u.electron)
+              for name, arguments in cases.items()}
+    tables['spurious'] = tables['spurious'][len(known):]
+    return catalog['flux'].value, tables
+
+
 def report_faults(settings):
     """
     Print what catalogs, profiles and frames with faults do.
@@ -253,44 +300,19 @@ def report_faults(settings):
         shape=(settings['size'],) * 2, density=1000, star_fraction=1.0,
         psf_fwhm=FWHM * SCALE, psf_beta=BETA, n_cosmic_rays=0,
         n_bad_columns=0, magnitude_range=(17.0, 22.5), unit='electron')
-    psf = moffat_image(81, FWHM, BETA)
-    alone = 1 / np.sqrt(np.sum(psf**2)) * SKY
-    found = {}
-    for number in range(settings['n_exposures']):
-        rng = np.random.default_rng([SEED, 9, number])
-        catalog = simulator.catalog(seed=rng)
-        (frame,), catalog = simulator.exposures(1, seed=rng, catalog=catalog)
-        known = catalog['x_centroid', 'y_centroid']
-        moved = known.copy()
-        angle = rng.uniform(0, 2 * np.pi, len(known))
-        moved['x_centroid'] += 0.3 * np.cos(angle)
-        moved['y_centroid'] += 0.3 * np.sin(angle)
-        struck = frame.copy()
-        hits = rng.choice(struck.data.size, struck.data.size // 5000)
-        struck.data.ravel()[hits] += rng.exponential(2000, len(hits))
-        cases = {'exact': (frame, known, psf),
-                 'positions 0.3 px': (frame, moved, psf),
-                 'PSF 10 % wider': (frame, known,
-                                    moffat_image(81, 1.1 * FWHM, BETA)),
-                 'cosmic rays': (struck, known, psf)}
-        truth = catalog['flux'].value
+    alone = 1 / np.sqrt(np.sum(moffat_image(81, FWHM, BETA)**2)) * SKY
+    found, spurious = {}, []
+    for number in range(4 * settings['n_exposures']):
+        truth, tables = faulty(simulator, number)
+        table = tables.pop('spurious')
+        spurious.append((table['flux'] / table['flux_error']).value)
         snr = truth / np.hypot(alone, np.sqrt(truth))
-        for name, arguments in cases.items():
-            table = forced_photometry(*arguments, gain=1,
-                                      error=SKY * u.electron)
+        for name, table in tables.items():
             found.setdefault(name, []).append(
                 (truth, snr, table['flux'].value, table['flux_error'].value))
-        # Half of a catalog is of sources that are not there.
-        blank = QTable({name: rng.uniform(20, settings['size'] - 20, 300)
-                        for name in ('x_centroid', 'y_centroid')})
-        table = forced_photometry(frame, vstack([known, blank]), psf, gain=1,
-                                  error=SKY * u.electron)[len(known):]
-        found.setdefault('spurious', []).append(
-            (table['flux'] / table['flux_error']).value)
     print(f'\n{"faults":16s}' + ''.join(
         f'{f"S/N {low:g}-{high:g}":>18s}' for low, high in pairwise(BINS)))
     print(f'{"":16s}' + 4 * f'{"R":>10s}{"pull":>8s}')
-    spurious = np.concatenate(found.pop('spurious'))
     for name, parts in found.items():
         truth, snr, flux, error = np.concatenate(parts, axis=1)
         print(f'{name:16s}', end='')
@@ -301,9 +323,18 @@ def report_faults(settings):
             pull = sigma68(((flux - truth) / error)[use])
             print(f'{ratio:10.3f}{pull:8.2f}', end='')
         print()
-    print(f'spurious entries: mean {np.nanmean(spurious):.3f} +- '
-          f'{np.nanstd(spurious) / np.sqrt(len(spurious)):.3f} of the error, '
-          f'scatter {sigma68(spurious[np.isfinite(spurious)]):.2f}')
+    spurious = np.concatenate(spurious)
+    spurious = spurious[np.isfinite(spurious)]
+    print(f'spurious entries: mean {np.mean(spurious):.3f} +- '
+          f'{np.std(spurious) / np.sqrt(len(spurious)):.3f} of the error, '
+          f'scatter {sigma68(spurious):.2f}')
+    report_linearity()
+
+
+def report_linearity():
+    """
+    Print the flux over the truth where the profile is wrong.
+    """
     ratios = []
     for flux in np.geomspace(1e3, 1e7, 5):
         catalog = {'x': np.array([50.3, 150.1, 100.2]),
