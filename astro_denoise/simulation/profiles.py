@@ -174,7 +174,14 @@ def psf_transform(size, oversampling, fwhm, beta):
     Compute the Fourier transform of the PSF integrated over the pixels.
     """
     k_y, k_x = wavenumbers(size, oversampling)
-    transform = moffat_transform(np.hypot(k_y, k_x), fwhm, beta)
+    # It is the same for either sign and order of the wave numbers, and the
+    # Bessel function takes long.
+    rows, columns = np.tril_indices(len(k_x))
+    quadrant = np.empty((len(k_x), len(k_x)))
+    quadrant[rows, columns] = quadrant[columns, rows] = moffat_transform(
+        np.hypot(k_x[rows], k_x[columns]), fwhm, beta)
+    transform = quadrant[np.minimum(np.arange(size),
+                                    size - np.arange(size))]
     # The integral over a pixel is a convolution with a box of one pixel.
     pixel = np.sinc(k_y / (2.0 * np.pi)) * np.sinc(k_x / (2.0 * np.pi))
     return (transform * pixel).astype(np.float32)
