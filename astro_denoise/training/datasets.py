@@ -4,6 +4,7 @@ Batches, validation and calibration from frames or simulated skies.
 """
 
 import hashlib
+import math
 
 import numpy as np
 
@@ -28,16 +29,28 @@ _CALIBRATION_PATCH = 128  # of calibrate_uncertainty
 # Skies that go with the frames, the share of their patches without sources,
 # what tells their random numbers from those of patches, their pixels per side
 # unless patches are larger, their seeing where that of the frames is not
-# known, and batches for the calibration.
+# known.
 _N_SKIES, _EMPTY_SHARE, _SKIES = 24, 0.1, 10**6
 _LARGEST_SKY = 640
 _ANY_SEEING = (1.4, 8.5)
-_N_BATCHES = 24
+
+# Batches of 16 patches that errors are calibrated on, at least and at most
+# (for simulated skies as well), skies for each, and the share of the pixels
+# that were trained on.
+_FEWEST_BATCHES, _MOST_BATCHES, _MOST_BATCHES_OF_SKIES = 3, 24, 40
+_SKIES_OF_BATCH = 4
+_CALIBRATED_SHARE = 0.1
 
 
 def _n_clean(plan):
     """Count the patches of sky of a batch, each in several copies."""
     return max(1, plan.n_patches // N_COPIES)
+
+
+def _n_batches(n_pixels, most):
+    """Choose the length of a calibration after a training of some pixels."""
+    share = _CALIBRATED_SHARE * n_pixels / (16 * _CALIBRATION_PATCH**2)
+    return min(max(int(min(share, most)), _FEWEST_BATCHES), most)
 
 
 def _flux_kept(network, batch, fwhm, seed):
@@ -71,7 +84,15 @@ class SurveyFrames:
     psf_fwhm : float, optional
         Width of the point-spread function in pixels, instead of those
         measured on the frames.
+
+    Attributes
+    ----------
+    n_pixels : float
+        Pixels that a network was trained on, by which it is calibrated
+        for longer or shorter.
     """
+
+    n_pixels = math.inf
 
     def __init__(self, folder, prepare, plan, *, pairs, with_skies,
                  psf_fwhm=None):
@@ -155,13 +176,15 @@ class SurveyFrames:
         to_tensors : callable
             Not used.
         """
+        n_batches = _n_batches(self.n_pixels, _MOST_BATCHES)
         skies = draw_survey_scenes(
-            _N_SKIES, seed=self._seed, size=2 * _CALIBRATION_PATCH,
-            psf_fwhm=self._psf_fwhm)
+            min(_SKIES_OF_BATCH * n_batches, _N_SKIES), seed=self._seed,
+            size=2 * _CALIBRATION_PATCH, psf_fwhm=self._psf_fwhm)
         network.cpu()
         if isinstance(network, CCDDenoiser):
-            level_pattern(network, skies, seed=self._seed)
-        calibrate_uncertainty(network, skies, n_batches=_N_BATCHES,
+            level_pattern(network, skies, seed=self._seed,
+                          n_batches=min(n_batches, 8))
+        calibrate_uncertainty(network, skies, n_batches=n_batches,
                               seed=self._seed)
 
     def calibrate_from_noise(self, network, to_tensors):
@@ -234,8 +257,14 @@ class SimulatedSkies:
     ------
     TypeError, ValueError
         If the skies cannot be used.
+
+    Attributes
+    ----------
+    n_pixels : float
+        As of `SurveyFrames`.
     """
 
+    n_pixels = math.inf
     frames = ()
     score_kind = 'truth'
 
@@ -312,7 +341,9 @@ class SimulatedSkies:
             Not used.
         """
         network.cpu()
-        calibrate_uncertainty(network, self._held_out, seed=self._plan.seed)
+        calibrate_uncertainty(
+            network, self._held_out, seed=self._plan.seed,
+            n_batches=_n_batches(self.n_pixels, _MOST_BATCHES_OF_SKIES))
 
     def flux_kept(self, network, to_tensors):
         """

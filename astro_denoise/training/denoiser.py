@@ -336,6 +336,8 @@ def _fit(network, method, data, run, settings, schedule):
         configuration={**settings, 'frames': data.hash,
                        'network': network.config})
     network, rows = run.processes.same(network, rows)
+    data.n_pixels = (rows[-1]['step'] * settings['n_patches']
+                     * settings['patch']**2)
     method.finish(network, data, to_tensors)
     network = network.to(run.runtime.device)
     figures = {'score': min(row['score'] for row in rows),

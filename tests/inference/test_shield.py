@@ -74,7 +74,7 @@ def frame_from_dask():
 
 def trained():
     # few skies, as the errors are not what is tested
-    with mock.patch.multiple(datasets, _N_SKIES=2, _N_BATCHES=1):
+    with mock.patch.multiple(datasets, _N_SKIES=2, _FEWEST_BATCHES=1):
         model = train_denoiser(FRAME, 'noise2void', epochs=1, seed=1,
                                patch=32, n_patches=1, progress_bar=False)
     return torch.cat([tensor.flatten() for tensor

@@ -45,7 +45,7 @@ def _small(monkeypatch, small_network):
     """
     monkeypatch.setattr(denoiser, 'EPOCH', 3)
     monkeypatch.setattr(datasets, '_N_SKIES', 2)
-    monkeypatch.setattr(datasets, '_N_BATCHES', 1)
+    monkeypatch.setattr(datasets, '_FEWEST_BATCHES', 1)
     model = Model(small_network((6, 8), (1.5, 3.0), scale=0.05),
                   {'name': 'ccd', 'task': 'denoise'})
     monkeypatch.setattr(
@@ -116,8 +116,8 @@ def test_a_model_is_a_file(tmp_path, method):
 def test_supervised(monkeypatch):
     calibrated = []
     monkeypatch.setattr(datasets, 'calibrate_uncertainty',
-                        lambda network, scenes, seed: calibrated.append(
-                            scenes))
+                        lambda network, scenes, **options:
+                        calibrated.append(scenes))
     scenes = draw_scenes(2, seed=1, size=130)
     model = train(scenes, 'supervised', n_patches=4)
     assert calibrated == [scenes[:1]]
@@ -149,6 +149,28 @@ def test_skies_have_the_seeing_of_the_frames(monkeypatch, method, psf_fwhm,
     assert len(drawn) == len(calibrated) == 2
     # Sources of make_frame have a FWHM of 4.7 pixels.
     assert all(low < scene.psf_fwhm < high for scene in drawn + calibrated)
+
+
+@pytest.mark.parametrize(('images', 'most'), [('frames', 24), ('skies', 40)])
+def test_a_short_training_is_calibrated_for_a_short_time(monkeypatch, images,
+                                                         most):
+    lengths = []
+    monkeypatch.setattr(datasets, '_FEWEST_BATCHES', 3)
+    monkeypatch.setattr(datasets, 'calibrate_uncertainty',
+                        lambda network, skies, *, n_batches, seed:
+                        lengths.append(n_batches))
+    monkeypatch.setattr(datasets, 'level_pattern', lambda *args, **opts: None)
+    if images == 'skies':
+        data = datasets.SimulatedSkies(draw_scenes(2, size=128), BatchPlan())
+    else:
+        data = datasets.SurveyFrames(
+            types.SimpleNamespace(hash='', frames=[types.SimpleNamespace(
+                shape=(300, 300), fwhm=3.0)]), None, BatchPlan(),
+            pairs=False, with_skies=False)
+    for number in (data.n_pixels, 1e5, 1e7, 2.62e7, 1e9):
+        data.n_pixels = number
+        data.calibrate(BlindSpotDenoiser((6, 8)), None)
+    assert lengths == [most, 3, 3, 9, most]
 
 
 @pytest.mark.parametrize(('rank', 'size'), [(0, 2), (1, 2)])
