@@ -12,10 +12,17 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     ``nyquist`` is the power of denoised pure noise at the Nyquist frequency
     over that a little below it, about 1 or less without a checkerboard
     (whatever predicts a pixel from its nearest neighbors has some of what
-    their mean has, 1.6); then
-    Mpix/s in training and in prediction (of 1024² pixels, everything
-    included; of CAREamics tiled as it is by default), and in bins of the
+    their mean has, 1.6); then Mpix/s in training and in prediction (of
+    1024² pixels, everything included, and of ours in seconds of the
+    processor; of CAREamics tiled as it is by default), and in bins of the
     signal-to-noise ratio the columns of ``denoise_quality.py``.
+
+    A second table compares what a trained model says of itself with the
+    truth, on frames that it was not trained on: sigma68 of the pulls of
+    pixels of blank sky, of a true signal of 0.5-2 sigmas, and above 3; the
+    flux that it keeps, measured without a truth (``kept``) and with it, of
+    the same sources, in four bins of their signal-to-noise ratio; and their
+    difference in units of the error that is stated.
 ``real``
     Trained on real frames. Truth is not known: ``error`` is the root of the
     squared difference from another exposure less the noise of that, in
@@ -38,6 +45,13 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
 ``nan``
     A frame with 5 per cent NaN against the same frame without, after equal
     steps.
+``resampled``
+    Frames that are shifted by half a pixel, by linear interpolation, so
+    that neighbors share their noise: errors against the truth, shifted
+    alike, in units of the noise of the raw frame.
+
+Every method is given ``--minutes``, or, with ``--epochs``, as many steps:
+what else the machine does then makes no difference.
 
 CAREamics needs an environment of its own, whose Python is given with
 ``--careamics``; without it, its rows are left out. Where torch is a build
@@ -58,6 +72,7 @@ torch. CAREamics does not call it for these networks.)
 
 import argparse
 import os
+import tempfile
 from itertools import chain
 from pathlib import Path
 
@@ -67,27 +82,41 @@ from astropy.nddata import CCDData, InverseVariance
 from astropy.stats import mad_std, sigma_clipped_stats
 from astropy.table import QTable
 from checks import nyquist_excess
+from columns import Column, Columns
 from denoise_quality import RawPhotometry, best_width, pixel_errors
 from fields import even_seeing, photometry_field, survey_field
 from methods import note
 from photutils.aperture import CircularAperture, aperture_photometry
 from photutils.detection import DAOStarFinder
 from scipy.ndimage import gaussian_filter
-from trainings import KNOWN, OURS, THEIRS, Free, Ours, Shipped, train_all
+from trainings import (
+    KNOWN,
+    OURS,
+    THEIRS,
+    Free,
+    Ours,
+    Shipped,
+    length_of,
+    train_all,
+)
 
 from astro_denoise import denoise, train_denoiser
-from astro_denoise.photometry.calibration import bootstrap_error
+from astro_denoise.models.denoiser import psf_context
+from astro_denoise.photometry.calibration import bootstrap_error, sigma68
 from astro_denoise.photometry.response import flux_response
 from astro_denoise.simulation.survey import SurveySimulator
+from astro_denoise.training.batches import standardized
+from astro_denoise.training.flux_kept import measure_flux_kept
+from astro_denoise.training.frame_store import FrameFolder, open_images
 
 SEED = 20150212_55  # used by no other script and no training
 
 # Training frames, test frames and photometry fields of 1024² pixels, and
 # planes of pure noise.
 FULL = {'n_train': 4, 'n_test': 2, 'n_photometry': 8, 'size': 1024,
-        'n_noise': 8, 'n_steps': 2000}
+        'n_noise': 8, 'n_steps': 2000, 'n_stated': 4}
 QUICK = {'n_train': 2, 'n_test': 1, 'n_photometry': 2, 'size': 512,
-         'n_noise': 2, 'n_steps': 100}
+         'n_noise': 2, 'n_steps': 100, 'n_stated': 2}
 
 # The frame for gr2r: a seeing of 11 pixels and a read noise of 40
 # electrons under a sky of half an electron; ccd knows 1.4-8.5 pixels,
@@ -106,10 +135,50 @@ def _lookup(method, frames):
     return lambda field, number: results[id(field.exposures[number])]
 
 
-SIMULATED = (f'{"method":15s}{"rms":>7s}{"blank":>7s}{"mean":>8s}'
-             f'{"nyquist":>9s}{"train":>8s}{"predict":>9s}{"S/N":>6s}'
-             f'{"R":>8s}{"":10s}{"flux ratio":>10s}{"":10s}{"s68/R":>8s}'
-             f'{"floor":>7s}')
+_RATES = (Column('train_rate', 'train', 2), Column('predict_rate',
+                                                   'predict', 2, 9))
+SIMULATED = Columns(
+    Column('method', width=15), Column('rms', width=7),
+    Column('blank_rms', 'blank', width=7), Column('blank_mean', 'mean', 4),
+    Column('nyquist', width=9), *_RATES, Column('snr', 'S/N', width=6),
+    Column('response', 'R', error='response_error'),
+    Column('flux_ratio', 'flux ratio', width=12, error='flux_ratio_error'),
+    Column('scatter', 's68/R', width=9), Column('floor', width=7))
+STATED = Columns(
+    Column('method', width=15), Column('pull_blank', 'blank', width=7),
+    Column('pull_faint', '0.5-2', width=7), Column('pull_bright', '> 3',
+                                                   width=7),
+    Column('raw_snr', 'S/N', 1), Column('number', 'sources', 0, 9),
+    Column('kept', 'kept', error='kept_error'), Column('true', 'true'),
+    Column('pull', 'difference', 1, 12))
+REAL = Columns(
+    Column('field', width=10), Column('method', width=15), Column('error'),
+    Column('response', 'R', error='response_error'),
+    Column('flux_ratio', 'flux ratio', width=12, error='flux_ratio_error'),
+    Column('left', width=9),
+    Column('nyquist', width=9, error='nyquist_error'))
+FINE_TUNED = Columns(
+    Column('method', 'model', width=19), Column('rms', digits=4),
+    Column('blank_rms', 'blank', 4), Column('gain', digits=2, width=9),
+    *(Column(f'{kind}_{name}', title, width=width,
+             error=f'{kind}_error_{name}')
+      for name, bins in (('faint', '3-10'), ('bright', '> 10'))
+      for kind, title, width in (
+          ('response', f'R, {bins}', 10), ('relative', '/ raw', 7),
+          ('flux_ratio', f'flux, {bins}', 13))),
+    Column('pull_blank', 'pulls blank', width=13),
+    Column('pull_faint', 'faint', width=7),
+    Column('pull_bright', 'bright', width=7))
+NAN = Columns(Column('method', 'frame', width=12), Column('rms', digits=4))
+RESAMPLED = Columns(Column('method', width=12), Column('rms', digits=4),
+                    Column('blank_rms', 'blank', 4))
+
+
+def _length(options):
+    """Length of the trainings, in words."""
+    if options.epochs:
+        return f'{options.epochs} epochs of 100 steps'
+    return f'{options.minutes:g} minutes'
 
 
 def simulated(options, scale):
@@ -145,33 +214,90 @@ def simulated(options, scale):
         n_bad_columns=0).exposures(scale['n_noise'], seed=options.seed)[0]
     fluxed = [frame for field in raw.fields for frame in field.exposures]
     tested = [frame for field in tests for frame in field.exposures]
-    print(f'simulated: {len(frames)} frames of {size}², {options.minutes:g} '
-          f'minutes\n{SIMULATED}', flush=True)
-    rows = []
+    print(f'simulated: {len(frames)} frames of {size}², {_length(options)}\n'
+          f'{SIMULATED.head}', flush=True)
+    rows, stated = [], []
     free = [Free('identity'), Free('gaussian', best_width(tests, (1, 256)))]
+    skies = [survey_field(size, [options.seed, 8, number], n_exposures=2)
+             for number in range(scale['n_stated'] // 2)]
     for method in chain(free, train_all(
             options, frames, tested + fluxed + blank, **KNOWN)):
         numbers = pixel_errors(_lookup(method, tested), tests, (1, 256))
         numbers['nyquist'], numbers['nyquist_error'] = nyquist_excess(
             [plane for plane, _ in method.denoise_all(blank)])
         bins = raw.rows(raw.measure(_lookup(method, fluxed)), options.seed)
-        numbers |= {'train_rate': method.train_rate,
-                    'predict_rate': method.predict_rate,
-                    'minutes': method.minutes}
-        print(f'{method.label:15s}{numbers["rms"]:7.3f}'
-              f'{numbers["blank_rms"]:7.3f}{numbers["blank_mean"]:8.4f}'
-              f'{numbers["nyquist"]:9.3f}{method.train_rate:8.2f}'
-              f'{method.predict_rate:9.2f}', end='')
-        for index, row in enumerate(bins):
-            print(' ' * 63 * bool(index)
-                  + f'{row["snr"]:>6s}{row["response"]:8.3f} ± '
-                  f'{row["response_error"]:.3f}  {row["flux_ratio"]:10.3f} ± '
-                  f'{row["flux_ratio_error"]:.3f}  {row["scatter"]:8.3f}'
-                  f'{row["floor"]:7.3f}')
+        found = [{'part': 'simulated', 'method': method.label, **numbers,
+                  'train_rate': method.train_rate,
+                  'predict_rate': method.predict_rate,
+                  'minutes': method.minutes, **row} for row in bins]
+        for index, row in enumerate(found):
+            print(SIMULATED.line(row, n_first=6, blank=index > 0))
         print(flush=True)
-        rows += [{'part': 'simulated', 'method': method.label, **numbers,
-                  **row} for row in bins]
-    return rows
+        rows += found
+        if isinstance(method, Ours):
+            stated += _stated(method, skies)
+    print(f'what they say of themselves\n{STATED.head}')
+    for index, row in enumerate(stated):
+        print(STATED.line(row, n_first=3, blank=index % 4 > 0)
+              + '\n' * (index % 4 == 3))
+    return rows + stated
+
+
+def _stated(method, fields):
+    """
+    What a trained model says of itself, beside the truth.
+    """
+    frames = [frame for field in fields for frame in field.exposures]
+    truths = [truth for field in fields for truth in field.truth]
+    signals, pulls = [], []
+    for field in fields:
+        for frame, truth, (found, error) in zip(
+                field.exposures, field.truth,
+                method.denoise_all(field.exposures), strict=True):
+            good = ~frame.mask
+            signals.append((truth[good] - field.sky) / field.sigma)
+            pulls.append((found[good] - truth[good]) / error[good])
+    signals, pulls = np.concatenate(signals), np.concatenate(pulls)
+    numbers = {f'pull_{name}': sigma68(pulls[inside]) for name, inside in (
+        ('blank', signals < 0.05),
+        ('faint', (signals > 0.5) & (signals < 2.0)),
+        ('bright', signals > 3.0))}
+    batch, true, fwhm = _cut(frames, truths)
+    network = method.model.network.eval()
+    return [{'part': 'stated', 'method': method.label, **numbers,
+             'raw_snr': one.snr, 'number': one.number, 'kept': one.kept,
+             'kept_error': one.error, 'true': other.kept,
+             'pull': (one.kept - other.kept) / one.error}
+            for one, other in zip(
+                measure_flux_kept(network, batch, fwhm),
+                measure_flux_kept(network, batch, fwhm, truth=true),
+                strict=True)]
+
+
+def _cut(frames, truths, size=128):
+    """Patches of frames as a training sees them, and of their truth."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = FrameFolder(folder, patch=size, **KNOWN)
+        store.read(open_images(frames))
+        parts, true = [], []
+        for frame, given, truth in zip(store.frames, frames, truths,
+                                       strict=True):
+            noise = (given.data - truth) / frame.noise['level']
+            for top in range(0, frame.shape[0] - size + 1, size):
+                for left in range(0, frame.shape[1] - size + 1, size):
+                    cut = np.s_[top:top + size, left:left + size]
+                    parts.append(standardized({
+                        'signal': frame.signal[cut],
+                        'log_sigma': frame.log_sigma[cut],
+                        'context': np.float32(psf_context(frame.fwhm))}))
+                    true.append(np.where(np.isfinite(frame.signal[cut]),
+                                         frame.signal[cut] - noise[cut], 0))
+        fwhm = float(np.median([frame.fwhm for frame in store.frames]))
+    return {name: torch.from_numpy(np.concatenate(
+        [part[name] for part in parts])) for name in parts[0]
+        }, np.stack(true), fwhm
 
 
 def real_frames(folder):
@@ -268,9 +394,7 @@ def real(options, scale):
         A row per field and method.
     """
     rows = []
-    print(f'\nreal frames, {options.minutes:g} minutes\n{"field":10s}'
-          f'{"method":15s}{"error":>8s}{"R":>8s}{"":10s}{"flux ratio":>10s}'
-          f'{"":10s}{"left":>7s}{"nyquist":>9s}')
+    print(f'\nreal frames, {_length(options)}\n{REAL.head}')
     fields = real_frames(options.data)
     for name in options.fields or fields:
         frames = fields[name]
@@ -289,10 +413,6 @@ def real(options, scale):
                             for before, after in blank])
             excess, excess_error = nyquist_excess(
                 [after for _, after in blank])
-            print(f'{name:10s}{method.label:15s}{error:8.3f}{response:8.3f} '
-                  f'± {response_error:.3f}  {ratio:10.3f} ± '
-                  f'{ratio_error:.3f}  {left:7.3f}{excess:9.3f} '
-                  f'± {excess_error:.3f}', flush=True)
             rows.append({'part': 'real', 'field': name,
                          'method': method.label, 'error': error,
                          'response': response, 'left': left,
@@ -301,6 +421,7 @@ def real(options, scale):
                          'flux_ratio_error': ratio_error,
                          'nyquist': excess,
                          'nyquist_error': excess_error})
+            print(REAL.line(rows[-1]), flush=True)
     return rows
 
 
@@ -339,19 +460,15 @@ def fine_tuning(options, scale):
                           magnitude_range=(15.0, 20.0), **OUTSIDE)
              for number in range(2 * scale['n_test'])]
     print(f'\ngr2r on one frame of {size}², seeing 11 pixels, read noise 40 '
-          f'electrons\n{"model":19s}{"rms":>7s}{"blank":>7s}'
-          f'{"gain":>9s}  {"R, S/N 3-10":15s}{"/ raw":15s}'
-          f'{"R, S/N > 10":15s}{"/ raw":15s}{"flux, S/N 3-10":16s}'
-          f'{"flux, S/N > 10":16s}'
-          f'{"pulls blank":>11s}{"faint":>7s}{"bright":>7s}')
+          f'electrons, sources by their S/N\n{FINE_TUNED.head}')
     frames = [test.exposures[0] for test in tests]
     identity, ccd = Free('identity'), Shipped('ccd', **KNOWN)
     raw = _lookup(identity, frames)
 
     def trained():
         for minutes in (options.minutes, 3 * options.minutes):
-            model = Ours('gr2r', field.exposures, minutes,
-                         seed=options.seed, **KNOWN)
+            model = Ours('gr2r', field.exposures, seed=options.seed,
+                         minutes=minutes, **KNOWN)
             model.label = f'gr2r, {minutes:g} minutes'
             yield model
 
@@ -366,17 +483,7 @@ def fine_tuning(options, scale):
     start, end = errors[ccd.label], errors[rows[-1]['method']]
     for row in rows:
         row['gain'] = (start - errors[row['method']]) / (start - end)
-        print(f'{row["method"]:19s}{row["rms"]:7.4f}{row["blank_rms"]:7.4f}'
-              f'{row["gain"]:9.2f}', end='')
-        for name in ('faint', 'bright'):
-            for kind in ('response', 'relative'):
-                print(f'  {row[f"{kind}_{name}"]:.3f} ± '
-                      f'{row[f"{kind}_error_{name}"]:.3f}', end='')
-        for name in ('faint', 'bright'):
-            print(f'  {row[f"flux_ratio_{name}"]:.3f} ± '
-                  f'{row[f"flux_ratio_error_{name}"]:.3f} ', end='')
-        print(f'{row["pull_blank"]:11.3f}{row["pull_faint"]:7.3f}'
-              f'{row["pull_bright"]:7.3f}')
+        print(FINE_TUNED.line(row))
     return rows
 
 
@@ -444,7 +551,7 @@ def with_nan(options, scale):
     rng = np.random.default_rng(options.seed)
     holes.data[rng.random(holes.shape) < 0.05] = np.nan
     print(f'\nnoise2void with NaN, {scale["n_steps"]} steps\n'
-          f'{"frame":12s}{"rms":>8s}')
+          f'{NAN.head}')
     rows = []
     for label, frame in (('whole', field.exposures[0]), ('5 % NaN', holes)):
         model = train_denoiser(
@@ -456,8 +563,8 @@ def with_nan(options, scale):
                            add_keyword=False, **KNOWN).data, None
 
         numbers = pixel_errors(apply, [field], (1, 256))
-        print(f'{label:12s}{numbers["rms"]:8.4f}', flush=True)
         rows.append({'part': 'nan', 'method': label, **numbers})
+        print(NAN.line(rows[-1]), flush=True)
     print(f'ratio {rows[1]["rms"] / rows[0]["rms"]:.3f}')
     return rows
 
@@ -485,22 +592,21 @@ def resampled(options, scale):
         3, seed=[options.seed, 7], return_truth=True)
     frames = [_half_pixel(frame.data) for frame in exposures]
     truths = [_half_pixel(truth) for truth in truths]
-    print(f'\nresampled by half a pixel, {options.minutes:g} minutes, errors '
-          f'in raw noise\n{"method":12s}{"rms":>8s}{"blank":>8s}')
+    print(f'\nresampled by half a pixel, {_length(options)}, errors '
+          f'in raw noise\n{RESAMPLED.head}')
     rows = []
     for name in ('noise2void', 'r2r', 'struct_n2v'):
         model = train_denoiser(
-            frames[:2], name, minutes=options.minutes, seed=options.seed,
-            progress_bar=False)
+            frames[:2], name, seed=options.seed, progress_bar=False,
+            **length_of(options))
         error = denoise(frames[2], model) - truths[2]
         noise = mad_std(frames[2] - truths[2])
         blank = abs(truths[2] - np.median(truths[2])) < 0.05 * noise
         numbers = {'rms': float(np.sqrt(np.mean(error**2))) / noise,
                    'blank_rms': float(np.sqrt(np.mean(error[blank]**2))
                                       ) / noise}
-        print(f'{name:12s}{numbers["rms"]:8.4f}{numbers["blank_rms"]:8.4f}',
-              flush=True)
         rows.append({'part': 'resampled', 'method': name, **numbers})
+        print(RESAMPLED.line(rows[-1]), flush=True)
     return rows
 
 
@@ -524,6 +630,8 @@ def main():
     add = parser.add_argument
     add('--minutes', type=float, default=15.0,
         help='training of each method (default: 15)')
+    add('--epochs', type=int,
+        help='of 100 steps, instead of --minutes')
     add('--quick', action='store_true', help='smaller frames, fewer steps')
     add('--parts', nargs='+', choices=PARTS, default=list(PARTS))
     add('--methods', nargs='+', choices=(*OURS, *THEIRS),
@@ -553,7 +661,7 @@ def main():
             row.get(name, '' if name in ('part', 'method', 'field', 'snr')
                     else np.nan) for row in rows] for name in names})
         table.meta['seed'] = options.seed
-        table.meta['minutes'] = options.minutes
+        table.meta |= length_of(options)
         table.write(options.output, format='ascii.ecsv', overwrite=True)
 
 

@@ -18,9 +18,29 @@ from astro_denoise import denoise, load_model, train_denoiser
 
 WORKER = Path(__file__).with_name('careamics_worker.py')
 
-OURS = ('noise2void', 'n2v2', 'pn2v', 'r2r', 'noise2noise', 'gr2r')
+OURS = ('noise2void', 'n2v2', 'pn2v', 'struct_n2v', 'r2r', 'noise2noise',
+        'gr2r')
 THEIRS = {'careamics n2v': 'n2v', 'careamics n2v2': 'n2v2'}
 KNOWN = {'gain': 'GAIN', 'read_noise': 'RDNOISE'}
+
+
+def length_of(options):
+    """
+    Length of the trainings, as `train_denoiser` takes it.
+
+    Parameters
+    ----------
+    options : `argparse.Namespace`
+        With ``epochs`` and ``minutes``.
+
+    Returns
+    -------
+    length : dict
+        The first if it is given, else the other.
+    """
+    if options.epochs:
+        return {'epochs': options.epochs, 'patience': options.epochs}
+    return {'minutes': options.minutes}
 
 
 class Shipped:
@@ -50,10 +70,10 @@ class Shipped:
         """Denoised pixels and their errors, of each frame."""
         results = []
         for frame in frames:
-            start = time.perf_counter()
+            start = time.process_time()
             result = denoise(frame, self.model, add_keyword=False,
                              **self.known)
-            rate = frame.data.size / (time.perf_counter() - start) / 1e6
+            rate = frame.data.size / (time.process_time() - start) / 1e6
             self.predict_rate = max(self.predict_rate or 0.0, rate)
             results.append((result.data, result.uncertainty.array))
         return results
@@ -71,24 +91,28 @@ class Ours(Shipped):
     frames : list
         What to train on.
 
-    minutes : float
-        For how long.
+    seed : int
+        Of the training.
+
+    patch : int, optional
+        Pixels per side of a patch.
 
     **options
         Passed to `train_denoiser`.
     """
 
-    def __init__(self, label, frames, minutes, *, seed, patch=128,
-                 **options):
-        model = train_denoiser(frames, label, minutes=minutes, seed=seed,
-                               patch=patch, progress_bar=False, **options)
+    def __init__(self, label, frames, *, seed, patch=128, **options):
+        start = time.process_time()
+        model = train_denoiser(frames, label, seed=seed, patch=patch,
+                               progress_bar=False, **options)
+        spent = time.process_time() - start
         super().__init__(label, model, **{
             name: options[name] for name in KNOWN if name in options})
         facts = model.metadata['training']
         self.minutes = facts['minutes']
         self.n_steps = facts['n_steps']
         self.train_rate = (self.n_steps * facts['n_patches'] * patch**2
-                           / max(self.minutes, 0.1) / 60e6)
+                           / spent / 1e6)
 
 
 class Theirs:
@@ -232,8 +256,8 @@ def train_all(options, frames, to_predict, *, patch=128, names=None,
                           for index in range(0, len(frames), 2)]
                 if len(groups[-1]) < 2:
                     continue
-            method = Ours(label, groups, options.minutes, seed=options.seed,
-                          patch=patch, **known)
+            method = Ours(label, groups, seed=options.seed, patch=patch,
+                          **length_of(options), **known)
         note(f'{label}: {method.n_steps} steps in {method.minutes:.1f} '
              f'minutes, {time.perf_counter() - start:.0f} s in all')
         yield method

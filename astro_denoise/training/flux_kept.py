@@ -105,7 +105,7 @@ def _recorrupted(network, batch, generator, n_at_once=8):
             for planes in (first, denoised, second)]
 
 
-def measure_flux_kept(network, batch, fwhm, *, seed=0):
+def measure_flux_kept(network, batch, fwhm, *, seed=0, truth=None):
     """
     Measure the flux that a denoiser keeps, without a truth.
 
@@ -131,6 +131,10 @@ def measure_flux_kept(network, batch, fwhm, *, seed=0):
 
     seed : int, optional
         Of the noise that is added.
+
+    truth : 3D `~numpy.ndarray`, optional
+        The patches without noise, in units of the noise of the blank sky,
+        to compare with: the flux of the same sources that is kept of it.
 
     Returns
     -------
@@ -158,6 +162,8 @@ def measure_flux_kept(network, batch, fwhm, *, seed=0):
     sums = np.zeros((len(BINS) - 1, 6, len(valid)))
     for _ in range(_N_REPEATS):
         first, denoised, second = _recorrupted(network, batch, generator)
+        if truth is not None:
+            first = truth / np.hypot(1.0, _TAU)
         significance = seen(second, matched) * _TAU / noise[1]
         tops = inside & (significance == maximum_filter(
             significance, (1, side, side)))
@@ -169,7 +175,7 @@ def measure_flux_kept(network, batch, fwhm, *, seed=0):
         for index, values in enumerate((
                 seen(denoised, aperture)[places] / found, raw / found,
                 raw / noise[0][places] / found, 1.0 / found, found**0,
-                (noise[0][places] / found)**2)):
+                (noise[0][places] / found)**2 * (truth is None))):
             np.add.at(sums, (number, index, patch), values)
     return [_row(each, seed) for each in sums]
 

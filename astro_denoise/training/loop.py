@@ -4,6 +4,7 @@ One training loop for every method.
 """
 
 import logging
+import math
 import signal
 import time
 
@@ -11,7 +12,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .interrupts import deferred_interrupts
-from .options import Run
+from .options import Descent, Run
 from .progress import BestWeights, RunningMeans
 
 __all__ = ['train']
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(model, make_batch, loss_function, schedule, run=None, *,
-          configuration=None, evaluate=None):
+          configuration=None, evaluate=None, descent=None):
     """
     Train a network, with checkpoints from which the same result follows.
 
@@ -31,7 +32,8 @@ def train(model, make_batch, loss_function, schedule, run=None, *,
 
     make_batch : callable
         ``make_batch([seed, step])`` returns a dict of arrays; called in
-        the order of the steps, on which alone it may depend.
+        the order of the steps, on which alone it may depend, or, in epochs,
+        on those since the last row of the log as well.
 
     loss_function : callable
         ``loss_function(model, batch, step, dtype)`` returns the loss
@@ -51,12 +53,16 @@ def train(model, make_batch, loss_function, schedule, run=None, *,
         ``evaluate(averaged)`` returns a dict of numbers for the log, of
         which ``score`` is the lower the better. Called for each row of
         the log and at the end; the weights of the lowest score are the
-        result.
+        result, if there are scores.
+
+    descent : `~astro_denoise.training.options.Descent`, optional
+        How the gradient is followed.
 
     Returns
     -------
     averaged : `torch.nn.Module`
-        A copy of the model with the running mean of its weights.
+        A copy of the model with the running mean of its weights, or, where
+        no mean is taken, the model itself.
 
     log : list of dict
         Means of the logged numbers.
@@ -76,12 +82,12 @@ def train(model, make_batch, loss_function, schedule, run=None, *,
     """
     run = run or Run()
     processes, checkpoint = run.processes, run.checkpoint
-    training = _Training(model, schedule, run)
+    training = _Training(model, schedule, run, descent or Descent())
     configuration = {**(configuration or {}), **schedule.configuration,
                      'seed': run.seed}
     training.load(checkpoint.read(configuration, run.runtime.device))
     network = processes.together(model)
-    due = time.monotonic() + checkpoint.pause(first=True)
+    training.wait(first=True)
     with training.progress_bar() as bar, deferred_interrupts() as interrupts:
         spent = training.spent()
         while not training.is_over(spent):
@@ -97,13 +103,13 @@ def train(model, make_batch, loss_function, schedule, run=None, *,
                                     refresh=False)
             bar.update(training.progress() - bar.n)
             interrupts.number = processes.agree(interrupts.number)
-            if interrupts.number:
+            if training.is_due or (interrupts.number
+                                   and training.can_be_saved):
                 training.save(configuration)
+                training.wait()
+            if interrupts.number:
                 training.stop(interrupts, evaluate)
                 break
-            if time.monotonic() > due:
-                training.save(configuration)
-                due = time.monotonic() + checkpoint.pause()
         else:
             training.save(configuration)
     return training.result(), training.log
@@ -132,28 +138,63 @@ class _Training:
 
     run : `~astro_denoise.training.options.Run`
         Seed, devices and checkpoint.
+
+    descent : `~astro_denoise.training.options.Descent`
+        How the gradient is followed.
     """
 
-    def __init__(self, model, schedule, run):
+    def __init__(self, model, schedule, run, descent):
         self.schedule = schedule
         self.run = run
+        self.descent = descent
         self.model = model.to(device=run.runtime.device,
                               memory_format=torch.channels_last).train()
-        self.averaged = AveragedModel(
-            model, multi_avg_fn=_moving_average(schedule)).eval()
-        self.averaged.update_parameters(model)  # the first one is a copy
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=schedule.learning_rate, weight_decay=1e-4,
-            betas=(0.9, 0.98))
+        self.averaged = None
+        if descent.averages:
+            self.averaged = AveragedModel(
+                model, multi_avg_fn=_moving_average(schedule)).eval()
+            self.averaged.update_parameters(model)  # the first is a copy
+        self.optimizer = descent.optimizer(model, schedule.learning_rate)
+        self._peaks = [group['lr'] for group in self.optimizer.param_groups]
         self.step, self.log, self.means = 0, [], RunningMeans()
         self.best, self.stopped = BestWeights(schedule.patience), False
         self._seconds_before, self._started = 0.0, time.monotonic()
+        self._due = math.inf
+
+    @property
+    def _parts(self):
+        """What a checkpoint holds of weights and their optimizer."""
+        names = ['model', 'optimizer']
+        return names if self.averaged is None else [*names, 'averaged']
+
+    @property
+    def _trained(self):
+        """The network whose weights are the result."""
+        return (self.model if self.averaged is None
+                else self.averaged.module)
+
+    def wait(self, *, first=False):
+        """Note the time of the next checkpoint."""
+        self._due = (time.monotonic()
+                     + self.run.checkpoint.pause(first=first))
+
+    @property
+    def can_be_saved(self):
+        """True where a training can go on from."""
+        return (not self.descent.in_epochs
+                or self.step % self.schedule.log_every == 0)
+
+    @property
+    def is_due(self):
+        """True where a checkpoint is to be written."""
+        return self.can_be_saved and (self.descent.in_epochs
+                                      or time.monotonic() > self._due)
 
     def load(self, state):
         """Go on from the state in a checkpoint, if there is one."""
         if state is None:
             return
-        for name in ('model', 'averaged', 'optimizer'):
+        for name in self._parts:
             getattr(self, name).load_state_dict(state[name])
         self.step, self.log = state['step'], state['log']
         self.means = RunningMeans(**state['means'])
@@ -167,7 +208,7 @@ class _Training:
         if self.run.processes.rank == 0:
             self.run.checkpoint.write(configuration, {
                 **{name: getattr(self, name).state_dict()
-                   for name in ('model', 'averaged', 'optimizer')},
+                   for name in self._parts},
                 'step': self.step, 'log': self.log,
                 'means': self.means.state(), 'best': self.best.state(),
                 'stopped': self.stopped, 'seconds': self._seconds()})
@@ -203,27 +244,36 @@ class _Training:
 
     def take_step(self, network, batch, loss_function, spent):
         """Follow the gradient of a batch, if it is finite."""
-        for group in self.optimizer.param_groups:
-            group['lr'] = self.schedule.rate(self.step, spent)
+        for group, peak in zip(self.optimizer.param_groups, self._peaks,
+                               strict=True):
+            group['lr'] = self.schedule.rate(self.step, spent, peak)
         loss, numbers = loss_function(network, batch, self.step,
                                       self.run.runtime.dtype)
         self.optimizer.zero_grad(set_to_none=True)
         self.run.processes.weighted(loss, batch).backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if torch.isfinite(norm):
+        found = {'loss': float(loss.detach())}
+        largest, norm = self.descent.largest_norm, 0.0
+        if largest is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(),
+                                                  largest)
+            found['gradient'] = float(norm)
+        if math.isfinite(norm):
             self.optimizer.step()
-        self.averaged.update_parameters(self.model)
-        self.means.add({'loss': float(loss.detach()),
-                        'gradient': float(norm), **numbers})
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        self.means.add({**found, **numbers},
+                       len(next(iter(batch.values()))))
         self.step += 1
 
     def write_row(self, evaluate):
         """Add a row to the log, judge the weights, give what to show."""
         row = {'step': self.step, **self.means.row()}
         if evaluate is not None and self.run.processes.rank == 0:
-            numbers = evaluate(self.averaged.module)
+            numbers = evaluate(self._trained.eval())
+            self.model.train()
             row |= {'minutes': self._seconds() / 60.0, **numbers}
-            self.best.judge(numbers['score'], self.averaged.module)
+            if 'score' in numbers:
+                self.best.judge(numbers['score'], self._trained)
         self.stopped = self.run.processes.agree(self.best.exhausted)
         self.log.append(row)
         self.means = RunningMeans()
@@ -249,5 +299,5 @@ class _Training:
 
     def result(self):
         """Give the mean of the weights, those of the best score."""
-        self.best.restore(self.averaged.module)
-        return self.averaged.module
+        self.best.restore(self._trained)
+        return self._trained.eval()

@@ -4,6 +4,7 @@ Options of a training that travel together.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -12,7 +13,7 @@ from ..inference.devices import Runtime
 from .checkpoints import Checkpoint
 from .distributed import Processes
 
-__all__ = ['Run', 'Schedule', 'cosine_fall']
+__all__ = ['Descent', 'Run', 'Schedule', 'cosine_fall', 'adam_w']
 
 
 def cosine_fall(progress):
@@ -88,7 +89,7 @@ class Schedule:
         """
         return self if n_steps is None else replace(self, n_steps=n_steps)
 
-    def rate(self, step, spent=0.0):
+    def rate(self, step, spent=0.0, peak=None):
         """
         Compute the learning rate: a linear rise, then half a cosine.
 
@@ -101,16 +102,20 @@ class Schedule:
             Share of the time that has gone. Steps or time set the pace,
             whichever is ahead.
 
+        peak : float, optional
+            Peak of the rate for some of the weights; ``learning_rate`` by
+            default.
+
         Returns
         -------
         rate : float
             The learning rate.
         """
+        peak = self.learning_rate if peak is None else peak
         if step < self.warmup:
-            return self.learning_rate * (step + 1) / self.warmup
+            return peak * (step + 1) / self.warmup
         progress = (step - self.warmup) / max(self.n_steps - self.warmup, 1)
-        return self.learning_rate * cosine_fall(
-            min(max(progress, spent), 1.0))
+        return peak * cosine_fall(min(max(progress, spent), 1.0))
 
     def decay(self, n_steps):
         """
@@ -134,6 +139,56 @@ class Schedule:
         return {'n_steps': self.n_steps, 'warmup': self.warmup,
                 'learning_rate': self.learning_rate,
                 'ema_decay': self.ema_decay}
+
+
+def adam_w(model, learning_rate):
+    """
+    Make the optimizer of most trainings.
+
+    Parameters
+    ----------
+    model : `torch.nn.Module`
+        The network.
+
+    learning_rate : float
+        Peak of the learning rate.
+
+    Returns
+    -------
+    optimizer : `torch.optim.Optimizer`
+        AdamW.
+    """
+    return torch.optim.AdamW(model.parameters(), lr=learning_rate,
+                             weight_decay=1e-4, betas=(0.9, 0.98))
+
+
+@dataclass(frozen=True)
+class Descent:
+    """
+    How a training follows the gradient.
+
+    Parameters
+    ----------
+    optimizer : callable, optional
+        ``optimizer(model, learning_rate)`` makes the optimizer.
+
+    largest_norm : float or `None`, optional
+        Gradients of a larger norm are scaled down to it, and those that are
+        not finite left out; `None` follows all as they are.
+
+    averages : bool, optional
+        Whether the running mean of the weights is the result, else the
+        last weights are.
+
+    in_epochs : bool, optional
+        Whether batches follow from one another between two rows of the log:
+        checkpoints are then written with the rows.
+    """
+
+    optimizer: Callable = adam_w
+    largest_norm: float | None = 1.0
+    averages: bool = True
+    in_epochs: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,16 @@
 Training in epochs over a fixed set of images.
 """
 
-import logging
-import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ..options import Run
-from ..progress import BestWeights, RunningMeans
+from ..loop import train
+from ..options import Descent, Run, Schedule
+from ..progress import RunningMeans
 
 __all__ = ['train_epochs']
-
-logger = logging.getLogger(__name__)
-
 
 def train_epochs(model, training, validation, loss_function, run=None, *,
                  epochs, batch_size, learning_rate=1e-3, patience=None,
@@ -23,8 +20,9 @@ def train_epochs(model, training, validation, loss_function, run=None, *,
     """
     Train a network over and over on the same images.
 
-    Adam with a constant learning rate. A checkpoint is written after
-    each epoch, from which the same result follows.
+    Adam with a constant learning rate, in the loop of
+    `~astro_denoise.training.loop.train`. A checkpoint is written after each
+    epoch, from which the same result follows.
 
     Parameters
     ----------
@@ -81,122 +79,144 @@ def train_epochs(model, training, validation, loss_function, run=None, *,
 
     OSError
         If the checkpoint cannot be read or written.
-    """
-    from tqdm import tqdm
 
+    KeyboardInterrupt
+        If a signal came: the checkpoint is that of the last whole epoch.
+    """
     run = run or Run()
-    configuration = {**(configuration or {}), 'seed': run.seed,
-                     'batch_size': batch_size,
-                     'learning_rate': learning_rate}
-    worker = _Worker(model, loss_function, run, corrupt, learning_rate)
-    log, best = [], BestWeights(patience)
-    state = run.checkpoint.read(configuration, run.runtime.device)
-    if state is not None:
-        worker.load(state)
-        best.load(state['best'])
-        log = state['log']
-    bar = tqdm(range(len(log), epochs), initial=len(log), total=epochs,
-               disable=not run.progress_bar, desc='epochs')
-    for epoch in bar:
-        if best.exhausted:
-            break
-        started = time.monotonic()
-        row = {'epoch': epoch + 1,
-               **worker.train(_batches(*training, batch_size, [run.seed,
-                                                               epoch]),
-                              epoch),
-               **worker.validate(_batches(*validation, batch_size)),
-               'seconds': time.monotonic() - started}
-        row['kept'] = patience is None or best.judge(row['validation_loss'],
-                                                     model)
-        if row['kept']:
-            log = [{**earlier, 'kept': False} for earlier in log]
-        log.append(row)
-        bar.set_postfix({'loss': f'{row["validation_loss"]:.4g}'},
-                        refresh=False)
-        logger.info('%s', row)
-        run.checkpoint.write(configuration, {
-            **worker.state(), 'best': best.state(), 'log': log})
-    best.restore(model)
-    return model.eval(), log
+    images = _Images(training, validation, batch_size)
+    fit = _Fit(images, loss_function, run, corrupt, patience)
+    device = run.runtime.device
+    with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+        model, rows = train(
+            model, fit.batch, fit.loss,
+            _ConstantRate(epochs * images.n_batches, learning_rate,
+                          patience=patience, log_every=images.n_batches),
+            run, evaluate=fit.evaluate,
+            configuration={**(configuration or {}),
+                           'batch_size': batch_size},
+            descent=Descent(_adam, largest_norm=None, averages=False,
+                            in_epochs=True))
+    return model, _log(rows, images.n_batches, patience)
 
 
-def _batches(images, targets, batch_size, seed=None):
-    """Give pairs of batches, shuffled if there is a seed."""
-    order = np.arange(len(images))
-    if seed is not None:
-        order = np.random.default_rng(seed).permutation(len(images))
-    for rows in torch.from_numpy(order).split(batch_size):
-        yield images[rows], targets[rows]
+def _adam(model, learning_rate):
+    return torch.optim.Adam(model.parameters(), lr=learning_rate)
 
 
-class _Worker:
+class _ConstantRate(Schedule):
+    """A constant learning rate, on which more epochs may follow."""
+
+    def rate(self, step, spent=0.0, peak=None):
+        """Give the learning rate."""
+        return self.learning_rate
+
+    @property
+    def configuration(self):
+        """Options that the weights depend on, for a checkpoint."""
+        return {'learning_rate': self.learning_rate}
+
+
+def _log(rows, n_batches, patience):
+    """Give a row per epoch, of training and validation."""
+    kept = len(rows) - 1
+    if patience is not None:
+        kept = int(np.argmin([row['validation_loss'] for row in rows]))
+    log, minutes = [], 0.0
+    for number, row in enumerate(rows):
+        numbers = {name: value for name, value in row.items()
+                   if name not in ('step', 'minutes', 'score')}
+        validation = {name: numbers.pop(name) for name in list(numbers)
+                      if name.startswith('validation_')}
+        log.append({
+            'epoch': row['step'] // n_batches,
+            **{f'train_{name}': value for name, value in numbers.items()},
+            **validation, 'seconds': 60.0 * (row['minutes'] - minutes),
+            'kept': number == kept})
+        minutes = row['minutes']
+    return log
+
+
+@dataclass(frozen=True)
+class _Images:
     """
-    A network, its optimizer, and what is done in an epoch.
+    Images and targets for training and validation, and how many at once.
     """
 
-    def __init__(self, model, loss_function, run, corrupt, learning_rate):
-        self.device = run.runtime.device
-        self.model = model.to(device=self.device,
-                              memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(model.parameters(),
-                                          lr=learning_rate)
+    training: tuple
+    validation: tuple
+    batch_size: int
+
+    @property
+    def n_batches(self):
+        """Batches of an epoch."""
+        return -(-len(self.training[0]) // self.batch_size)
+
+    def shuffled(self, seed):
+        """Give the rows of the batches of an epoch."""
+        order = np.random.default_rng(seed).permutation(
+            len(self.training[0]))
+        return torch.from_numpy(order).split(self.batch_size)
+
+
+class _Fit:
+    """
+    What a step and a score of a training in epochs are.
+    """
+
+    def __init__(self, images, loss_function, run, corrupt, patience):
+        self.images = images
         self.loss_function = loss_function
-        self.corrupt = corrupt
         self.run = run
+        self.corrupt = corrupt
+        self.judged = patience is not None
+        self._rows = self._generator = None
 
-    def state(self):
-        """Give what a checkpoint keeps."""
-        return {'model': self.model.state_dict(),
-                'optimizer': self.optimizer.state_dict()}
-
-    def load(self, state):
-        """Go on from a checkpoint."""
-        self.model.load_state_dict(state['model'])
-        self.optimizer.load_state_dict(state['optimizer'])
-
-    def _generator(self, number):
+    def _seeded(self, number):
         seed = np.random.SeedSequence([self.run.seed, number])
-        return torch.Generator(self.device).manual_seed(
+        return torch.Generator(self.run.runtime.device).manual_seed(
             int(seed.generate_state(1)[0]))
 
-    def _losses(self, batches, generator):
-        """Compute the loss of each batch, its numbers, and its size."""
-        for images, targets in batches:
-            images = images.to(self.device)
-            if self.corrupt is not None:
-                images = self.corrupt(images, generator)
-            images = images.contiguous(memory_format=torch.channels_last)
-            fast = self.run.runtime.dtype == torch.bfloat16
-            with torch.autocast(self.device.type, dtype=torch.bfloat16,
-                                enabled=fast):
-                output = self.model(images)
-            loss, numbers = self.loss_function(output.float(),
-                                               targets.to(self.device))
-            yield loss, {name: float(value.detach()) for name, value
-                         in {'loss': loss, **numbers}.items()}, len(images)
+    def batch(self, seed):
+        """Take the images of a step; each epoch has an order of its own."""
+        seed, step = seed
+        epoch, number = divmod(step, self.images.n_batches)
+        if number == 0:
+            self._rows = self.images.shuffled([seed, epoch])
+            self._generator = self._seeded(epoch + 1)
+            torch.manual_seed(self._generator.initial_seed())  # dropout
+        return dict(zip(('images', 'targets'), (
+            plane[self._rows[number]].numpy()
+            for plane in self.images.training), strict=True))
 
-    def train(self, batches, epoch):
-        """Take a step for each batch."""
-        means = RunningMeans()
-        self.model.train()
-        generator = self._generator(epoch + 1)
-        with torch.random.fork_rng([self.device] if self.device.type == 'cuda'
-                                   else []):
-            torch.manual_seed(generator.initial_seed())  # dropout
-            for loss, numbers, size in self._losses(batches, generator):
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                self.optimizer.step()
-                means.add(numbers, size)
-        return {f'train_{name}': mean for name, mean in means.row().items()}
+    def loss(self, model, batch, step, dtype):
+        """Compute the loss of a batch, and its numbers."""
+        return self._loss(model, batch['images'], batch['targets'],
+                          self._generator)
+
+    def _loss(self, model, images, targets, generator):
+        if self.corrupt is not None:
+            images = self.corrupt(images, generator)
+        images = images.contiguous(memory_format=torch.channels_last)
+        runtime = self.run.runtime
+        with torch.autocast(runtime.device.type, dtype=torch.bfloat16,
+                            enabled=runtime.dtype == torch.bfloat16):
+            output = model(images)
+        loss, numbers = self.loss_function(output.float(), targets)
+        return loss, {name: float(value.detach())
+                      for name, value in numbers.items()}
 
     @torch.no_grad()
-    def validate(self, batches):
+    def evaluate(self, model):
         """Compute the means of the numbers, always on the same images."""
-        means = RunningMeans()
-        self.model.eval()
-        for _, numbers, size in self._losses(batches, self._generator(0)):
-            means.add(numbers, size)
-        return {f'validation_{name}': mean
-                for name, mean in means.row().items()}
+        means, generator = RunningMeans(), self._seeded(0)
+        device = self.run.runtime.device
+        for images, targets in zip(*(
+                plane.split(self.images.batch_size)
+                for plane in self.images.validation), strict=True):
+            loss, numbers = self._loss(model, images.to(device),
+                                       targets.to(device), generator)
+            means.add({'loss': float(loss), **numbers}, len(images))
+        row = {f'validation_{name}': mean
+               for name, mean in means.row().items()}
+        return {**row, 'score': row['validation_loss']} if self.judged else row

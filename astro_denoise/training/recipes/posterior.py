@@ -4,23 +4,21 @@ Training posteriors of the parameters of images of the Galactic Center.
 """
 
 import hashlib
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
+from ...inference.devices import Runtime
 from ...simulation.galactic_center import GalacticCenterSimulator
+from ..checkpoints import Checkpoint
 from ..loop import train
-from ..options import Run, cosine_fall
-from ..progress import RunningMeans
+from ..options import Descent, Run, Schedule, cosine_fall
 from .held_out import VALIDATION_SEED, held_out_images
 
 __all__ = ['Features', 'calibrate_posterior', 'draw_features',
            'fold_whitening', 'posterior_loss', 'principal_components',
            'train_head', 'train_posterior']
-
-logger = logging.getLogger(__name__)
 
 # Images whose features are kept in one file, and drawn at once.
 _CHUNK, _DRAWN = 2000, 50
@@ -249,18 +247,77 @@ def fold_whitening(layer, entry, mean, whitening):
     layer.bias.copy_(entry.bias - weight @ mean)
 
 
-def _optimizer(correction, flow, learning_rate, weight_decay, n_steps):
-    """Make an optimizer and its schedule; the flow is trained already."""
-    for module in (correction, flow):
-        module.requires_grad_()
-    optimizer = torch.optim.AdamW([
-        {'params': correction.parameters()},
-        {'params': flow.parameters(), 'lr': 0.3 * learning_rate}],
-        lr=learning_rate, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: cosine_fall(step / n_steps)
-        * min(1.0, (step + 1) / _WARMUP))
-    return optimizer, schedule
+class _RisingCosine(Schedule):
+    """Half a cosine from the beginning on, times a linear rise."""
+
+    def rate(self, step, spent=0.0, peak=None):
+        """Compute the learning rate."""
+        return peak * (cosine_fall(step / self.n_steps)
+                       * min(1.0, (step + 1) / self.warmup))
+
+
+class _Head:
+    """
+    Steps of `train_head`: features in epochs, and their loss.
+    """
+
+    def __init__(self, network, drawn, inputs, n_training, batch_size, rng):
+        self.network = network
+        self.drawn = drawn
+        self.inputs = inputs
+        self.n_training = n_training
+        self.batch_size = batch_size
+        self.rng = rng
+        self._order = None
+
+    @property
+    def n_batches(self):
+        """Batches of an epoch."""
+        return self.n_training // self.batch_size
+
+    def _parameters(self, rows):
+        """Make integers continuous."""
+        values = self.drawn.parameters[rows].clone()
+        values[:, self.network.integer] += torch.rand(
+            (len(values), int(self.network.integer.sum())),
+            generator=self.rng)
+        return values
+
+    def batch(self, seed):
+        """Take the images of a step."""
+        number = seed[1] % self.n_batches
+        if number == 0:
+            self._order = torch.randperm(self.n_training, generator=self.rng)
+        rows = self._order[number * self.batch_size:][:self.batch_size]
+        return {'rows': rows.numpy(),
+                'parameters': self._parameters(rows).numpy()}
+
+    def loss(self, model, batch, step, dtype):
+        """Compute the negative log posterior of the true parameters."""
+        rows = batch['rows']
+        context = self.drawn.contexts[rows] + model['correction'](
+            self.inputs[rows])
+        return -self.network.log_prob(batch['parameters'], context).mean(), {}
+
+    @torch.no_grad()
+    def evaluate(self, model):
+        """Compute the loss of the images for validation."""
+        rows = torch.arange(self.n_training, len(self.inputs))
+        loss, _ = self.loss(model, {'rows': rows, 'parameters':
+                                    self._parameters(rows)}, 0, None)
+        return {'validation': float(loss)}
+
+
+def _adam_w(learning_rate, weight_decay):
+    """Make the optimizer of `train_head`: the flow is trained already."""
+    def optimizer(model, _):
+        return torch.optim.AdamW([
+            {'params': model['correction'].parameters()},
+            {'params': model['flow'].parameters(),
+             'lr': 0.3 * learning_rate}],
+            lr=learning_rate, weight_decay=weight_decay)
+
+    return optimizer
 
 
 def train_head(network, drawn, run=None, *, epochs=4, n_components=768,
@@ -304,8 +361,6 @@ def train_head(network, drawn, run=None, *, epochs=4, n_components=768,
     log : list of dict
         Loss of each epoch, and of the validation images.
     """
-    from tqdm import tqdm
-
     run = run or Run()
     n_training = len(drawn.features) - n_validation
     mean, vectors, scale = principal_components(drawn.features[:n_training],
@@ -314,45 +369,26 @@ def train_head(network, drawn, run=None, *, epochs=4, n_components=768,
     inputs = torch.cat([torch.cat([(part.float() - mean) @ whitening
                                    for part in drawn.features.split(8000)]),
                         drawn.contexts], 1)
-    rng = torch.Generator().manual_seed(run.seed)
     first, *others = network.correction
     with torch.random.fork_rng([]):
         torch.manual_seed(run.seed)
         entry = nn.Linear(inputs.shape[1], first.out_features)
-    correction = nn.Sequential(entry, *others)
-    n_batches = n_training // batch_size
-    optimizer, schedule = _optimizer(correction, network.flow, learning_rate,
-                                     weight_decay, epochs * n_batches)
-
-    def loss_of(rows):
-        values = drawn.parameters[rows].clone()
-        values[:, network.integer] += torch.rand(
-            (len(values), int(network.integer.sum())), generator=rng)
-        context = drawn.contexts[rows] + correction(inputs[rows])
-        return -network.log_prob(values, context).mean()
-
-    log = []
-    for epoch in tqdm(range(epochs), disable=not run.progress_bar,
-                      desc='head'):
-        order = torch.randperm(n_training, generator=rng)
-        means = RunningMeans()
-        for rows in order.split(batch_size)[:n_batches]:
-            loss = loss_of(rows)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_([*correction.parameters(),
-                                      *network.flow.parameters()], 5.0)
-            optimizer.step()
-            schedule.step()
-            means.add({'loss': float(loss.detach())})
-        with torch.no_grad():
-            validation = float(loss_of(torch.arange(
-                n_training, len(drawn.features))))
-        log.append({'step': (epoch + 1) * n_batches, **means.row(),
-                    'validation': validation})
-        logger.info('epoch %d: %s', epoch + 1, log[-1])
+    head = _Head(network, drawn, inputs, n_training, batch_size,
+                 torch.Generator().manual_seed(run.seed))
+    model = nn.ModuleDict({'correction': nn.Sequential(entry, *others),
+                           'flow': network.flow}).requires_grad_()
+    _, rows = train(
+        model, head.batch, head.loss,
+        _RisingCosine(epochs * head.n_batches, learning_rate, warmup=_WARMUP,
+                      log_every=head.n_batches),
+        replace(run, runtime=Runtime(torch.device('cpu')),
+                checkpoint=Checkpoint()),
+        evaluate=head.evaluate,
+        descent=Descent(_adam_w(learning_rate, weight_decay),
+                        largest_norm=5.0, averages=False, in_epochs=True))
     fold_whitening(first, entry, mean, whitening)
-    return log
+    return [{name: row[name] for name in ('step', 'loss', 'validation')}
+            for row in rows]
 
 
 @torch.no_grad()

@@ -3,6 +3,9 @@
 Tests of training in epochs.
 """
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +82,27 @@ def test_resumed(tmp_path):
                     {'batch_size': 8}):
         with pytest.raises(ValueError, match='was written for'):
             fit(checkpoint=path, **{'configuration': {'a': 1}, **options})
+
+
+def test_a_signal_within_an_epoch(tmp_path):
+    path = tmp_path / 'epochs.pt'
+    straight, straight_log = fit(patience=3)
+    steps = []
+
+    def interrupted(output, targets):
+        steps.append(1)
+        if len(steps) == 15:  # four of training, two of validation an epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return squared_loss(output, targets)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_epochs(network(), (X[:64], Y[:64]), (X[64:], Y[64:]),
+                     interrupted, Run(seed=2, checkpoint=Checkpoint(path)),
+                     epochs=6, batch_size=16, learning_rate=0.05, patience=3)
+    assert len(steps) == 15
+    resumed, log = fit(checkpoint=path, patience=3)
+    assert_same(resumed, straight)
+    assert without_time(log) == without_time(straight_log)
 
 
 def test_patience_outlasts_a_resume(tmp_path):
