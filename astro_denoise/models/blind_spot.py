@@ -57,16 +57,20 @@ class BlindSpotDenoiser(nn.Module):
     noise_mixture : sequence of tuple of float, optional
         Weight, mean and standard deviation of the Gaussians that make
         up the noise of a pixel, in units of its sigma.
+
+    calibration_scale : float, optional
+        As of a `~astro_denoise.models.denoiser.CCDDenoiser`.
     """
 
     def __init__(self, widths=(8, 16, 48, 96), n_components=0,
                  top_skip=True, blur_pool=False,
-                 noise_mixture=((1.0, 0.0, 1.0),)):
+                 noise_mixture=((1.0, 0.0, 1.0),), calibration_scale=1.0):
         super().__init__()
         self.config = {'widths': list(widths), 'n_components': n_components,
                        'top_skip': top_skip, 'blur_pool': blur_pool,
                        'noise_mixture': [list(part)
-                                         for part in noise_mixture]}
+                                         for part in noise_mixture],
+                       'calibration_scale': calibration_scale}
         self.encoders = nn.ModuleList()
         n_in = 2
         for level, width in enumerate(widths):
@@ -89,7 +93,7 @@ class BlindSpotDenoiser(nn.Module):
                 self.head.bias[2 * n_components:] = -torch.arange(
                     1.0, n_components + 1.0)
         # Correction of the logarithm of the variance, see CCDDenoiser.
-        self.calibration_scale = 1.0
+        self.calibration_scale = calibration_scale
         self.register_buffer('calibration', torch.zeros(
             len(calibration_knots(self.calibration_scale))))
 

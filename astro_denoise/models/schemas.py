@@ -109,7 +109,8 @@ _SCHEMAS = {
     'ExpectedCounts': ('denoise', {'widths': _WIDTHS}),
     'BlindSpotDenoiser': ('denoise', {
         'widths': _WIDTHS, 'n_components': _integer(0, 64),
-        'top_skip': _BOOL, 'blur_pool': _BOOL, 'noise_mixture': _MIXTURE}),
+        'top_skip': _BOOL, 'blur_pool': _BOOL, 'noise_mixture': _MIXTURE,
+        'calibration_scale': _number(1e-6, 1e6, optional=True)}),
     'CCDDenoiser': ('denoise', {
         'widths': _WIDTHS, 'kernel_fwhms': _FWHMS,
         'lone_pixels': _Field(_BOOL.words, _BOOL.fits, optional=True),

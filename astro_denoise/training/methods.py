@@ -440,7 +440,11 @@ def fitting_kernels(network, frames, psf_fwhm=None):
 
 
 _MASKING = ('masked_fraction', 'radius')
-_LEVELS = (8, 16, 48, 96)
+_SMALL = {'widths': (8, 16, 48, 96)}
+
+# Where skies tell the errors, those of what is found faintly are told from
+# those of blank sky, of which less than a twentieth of the noise is left.
+_CALIBRATED = {**_SMALL, 'calibration_scale': 0.05}
 
 METHODS = {
     'gr2r': FluxKeeping(
@@ -448,22 +452,22 @@ METHODS = {
         ('recorruption',), bias_weight=3.0),
     'r2r': FromScratch(
         'recorrupted pairs, from scratch: pulls faint flux down',
-        1.5e-3, ('recorruption',), network={'widths': _LEVELS}),
+        1.5e-3, ('recorruption',), network={**_CALIBRATED}),
     'noise2void': BlindSpots(
         'Noise2Void: pulls faint flux down', 1.5e-3, _MASKING,
-        network={'widths': _LEVELS}),
+        network={**_CALIBRATED}),
     'n2v2': BlindSpots(
         'N2V2, Noise2Void without checkerboard: pulls faint flux down',
         1.5e-3, _MASKING, median=True,
-        network={'widths': _LEVELS, 'top_skip': False, 'blur_pool': True}),
+        network={**_CALIBRATED, 'top_skip': False, 'blur_pool': True}),
     'pn2v': BlindSpots(
         'probabilistic Noise2Void: pulls faint flux down',
         1.5e-3, (*_MASKING, 'noise_model'),
-        network={'widths': _LEVELS, 'n_components': 3, 'blur_pool': True}),
+        network={**_CALIBRATED, 'n_components': 3, 'blur_pool': True}),
     'struct_n2v': BlindSpots(
         'structN2V, for noise that neighboring pixels share: pulls faint '
         'flux down', 1.5e-3, ('masked_fraction',), structured=True,
-        network={'widths': _LEVELS}),
+        network={**_SMALL}),
     # The weight is that of ccd for 'supervised'; against a noisy target an
     # error counts less, by the noise of the target.
     'noise2noise': FluxKeeping(

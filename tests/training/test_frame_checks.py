@@ -16,14 +16,17 @@ from astro_denoise.exceptions import (
     NoDataWarning,
     NoiseEstimateWarning,
     ProcessedFrameWarning,
+    TrainingScoreWarning,
     UnusualImageWarning,
 )
+from astro_denoise.training import datasets, denoiser
 from astro_denoise.training.frame_checks import (
     check_groups,
     filter_of,
     warn_of_frames,
 )
 from astro_denoise.training.frame_store import FrameFolder, open_images
+from astro_denoise.training.methods import METHODS
 
 SHAPE = (160, 160)
 
@@ -62,6 +65,30 @@ def warn(folder, method='gr2r', **options):
 
 def shifted_frame(*shift):
     return make_frame(3, shifted(make_sky(), shift, mode='nearest'))
+
+
+def bordered_frame():
+    frame = make_frame()
+    frame.data[:30] = 0.0
+    return frame
+
+
+def resampled_frame():
+    rng = np.random.default_rng(1)
+    noise = 7.0 * rng.standard_normal((SHAPE[0] + 1, SHAPE[1]))
+    return CCDData(make_sky() + 0.5 * (noise[1:] + noise[:-1]), unit='adu')
+
+
+def undersampled_frame():
+    rng = np.random.default_rng(2)
+    frame = rng.standard_normal(SHAPE) * 5.0 + 100.0
+    frame[rng.random(SHAPE) < 0.03] += 300.0
+    return frame
+
+
+def color_cube():
+    return np.stack([make_frame(number, make_sky(0.4 * number)).data
+                     for number in range(3)])
 
 
 @pytest.mark.parametrize(('second', 'message'), [
@@ -104,9 +131,7 @@ def test_exposures_of_other_colors(tmp_path):
 
 
 def test_color_cube(tmp_path):
-    planes = [make_frame(number, make_sky(0.4 * number)).data
-              for number in range(3)]
-    (category, message), = warn(read(tmp_path, np.stack(planes)))
+    (category, message), = warn(read(tmp_path, color_cube()))
     assert category is UnusualImageWarning
     assert 'colors of a picture' in message
 
@@ -133,9 +158,7 @@ def test_constant_frame(tmp_path, options):
 
 
 def test_border_without_data(tmp_path):
-    frame = make_frame()
-    frame.data[:30] = 0.0
-    folder = read(tmp_path, frame)
+    folder = read(tmp_path, bordered_frame())
     assert np.isnan(folder.frames[0].signal[:30]).all()
     assert np.isfinite(folder.frames[0].signal[32:]).mean() > 0.99
     (category, message), = warn(folder)
@@ -183,25 +206,76 @@ def test_filter_of_a_header():
     assert filter_of({}) is None
 
 
-@pytest.mark.parametrize(('images', 'method', 'message'), [
-    ([make_frame(1), shifted_frame(10, 0)], 'noise2noise', 'is shifted by'),
-    ([make_frame(1), make_frame(1)], 'noise2noise', 'the same exposure'),
-    ([np.full(SHAPE, 7.0)], 'noise2void', 'it has no noise')])
-def test_training_refuses(images, method, message):
-    with pytest.raises(ValueError, match=message):
-        train_denoiser(images, method, patch=32, epochs=1, seed=1,
-                       progress_bar=False)
+GREEN, RED = ({'meta': {'FILTER': name}} for name in 'gr')
+
+# Of what a survey may hand in by mistake: images, method and options, and
+# the error or warning in which each ends.
+WRONG = {
+    'shifted exposures': (
+        lambda: [make_frame(1), shifted_frame(10, 0)], 'noise2noise', {},
+        ValueError, 'is shifted by'),
+    'exposures of two fields': (
+        lambda: [make_frame(1), make_frame(2, make_sky(seed=8))],
+        'noise2noise', {}, ValueError, 'must show the same sky'),
+    'an exposure twice': (
+        lambda: [make_frame(1), make_frame(1)], 'noise2noise', {},
+        ValueError, 'the same exposure'),
+    'exposures of two filters': (
+        lambda: [make_frame(1, **GREEN), make_frame(2, **RED)],
+        'noise2noise', {}, ValueError, 'must have one filter'),
+    'a constant frame': (
+        lambda: [np.full(SHAPE, 7.0)], 'noise2void', {},
+        ValueError, 'it has no noise'),
+    'a picture': (
+        lambda: np.moveaxis(color_cube(), 0, -1), 'noise2void', {},
+        ValueError, 'channels on the last axis'),
+    'planes of a picture': (
+        color_cube, 'noise2void', {}, UnusualImageWarning, 'colors of a'),
+    'frames of two filters': (
+        lambda: [make_frame(1, **GREEN), make_frame(2, **RED)],
+        'noise2void', {}, UnusualImageWarning, 'several filters'),
+    'a border of zeros': (
+        bordered_frame, 'noise2void', {}, NoDataWarning, '0 is no measur'),
+    'a gain 60 times wrong': (
+        make_frame, 'noise2void', {'gain': 60.0, 'read_noise': 1.0},
+        NoiseEstimateWarning, 'gain'),
+    'correlated noise': (
+        resampled_frame, 'noise2void', {}, CorrelatedNoiseWarning,
+        'autocorrelation up to 0.4'),
+    'undersampled stars': (
+        undersampled_frame, 'noise2void', {}, TrainingScoreWarning,
+        'worse than the frame'),
+    'noise that is stated too large': (
+        lambda: make_frame(
+            uncertainty=StdDevUncertainty(np.full(SHAPE, 7.0))),
+        'noise2void', {}, TrainingScoreWarning, 'no squared error can be'),
+    'too short a training': (
+        lambda: [make_frame(1), make_frame(2)], 'n2v2', {},
+        TrainingScoreWarning, 'worse than the frame|not better than')}
+
+
+@pytest.mark.parametrize('what', WRONG)
+def test_what_is_wrong_is_not_accepted_in_silence(monkeypatch, what):
+    images, method, options, kind, message = WRONG[what]
+    monkeypatch.setattr(denoiser, 'EPOCH', 4)
+    monkeypatch.setattr(datasets, '_N_SKIES', 1)
+    monkeypatch.setattr(datasets, '_FEWEST_BATCHES', 1)
+    monkeypatch.setitem(METHODS[method].network
+                        if method != 'noise2noise' else {}, 'widths', (6, 8))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        ends = (pytest.raises if issubclass(kind, Exception)
+                and not issubclass(kind, Warning) else pytest.warns)
+        with ends(kind, match=message):
+            train_denoiser(images(), method, patch=32, n_patches=2, epochs=1,
+                           seed=1, progress_bar=False, **options)
 
 
 @pytest.mark.parametrize(('method', 'blind', 'words'), [
     ('noise2void', True, "'noise2void' predicts a pixel from its neighbors"),
     ('gr2r', False, "'gr2r' takes the noise of neighbors for independent")])
 def test_correlated_noise(tmp_path, method, blind, words):
-    rng = np.random.default_rng(1)
-    noise = 7.0 * rng.standard_normal((SHAPE[0] + 1, SHAPE[1]))
-    resampled = CCDData(make_sky() + 0.5 * (noise[1:] + noise[:-1]),
-                        unit='adu')
-    folder = read(tmp_path, [resampled, make_frame()])
+    folder = read(tmp_path, [resampled_frame(), make_frame()])
     (category, message), = warn(folder, method, blind=blind)
     assert category is CorrelatedNoiseWarning
     assert 'autocorrelation up to 0.4' in message
