@@ -128,9 +128,9 @@ def even_seeing(number):
     return low + (high - low) * ((0.5 + 0.6180339887 * number) % 1.0)
 
 
-def photometry_field(size, seed, *, psf_fwhm=None):
+def photometry_field(size, seed, *, psf_fwhm=None, n_exposures=2):
     """
-    A clean pair of exposures with sources of all bins, far apart.
+    Clean exposures, a pair by default, with sources of all bins, far apart.
 
     Parameters
     ----------
@@ -142,6 +142,9 @@ def photometry_field(size, seed, *, psf_fwhm=None):
 
     psf_fwhm : float, optional
         Seeing in arcsec; drawn without.
+
+    n_exposures : int, optional
+        Number of exposures.
 
     Returns
     -------
@@ -168,8 +171,8 @@ def photometry_field(size, seed, *, psf_fwhm=None):
     variance = (sigma * gain)**2
     _set_fluxes(catalog, apertures, unit, variance)
 
-    exposures, _, truth = simulator.exposures(2, seed=rng, catalog=catalog,
-                                              return_truth=True)
+    exposures, _, truth = simulator.exposures(
+        n_exposures, seed=rng, catalog=catalog, return_truth=True)
     sources = apertures
     sources['ref_id'] = np.arange(1, len(catalog) + 1)
     sources['aperture_x'] = catalog['x_centroid']

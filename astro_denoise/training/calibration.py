@@ -34,10 +34,10 @@ _LARGEST = 1.5
 _EMPTY = 0.97
 
 
-def _exposures(scenes, n_batches, seed):
+def _exposures(scenes, n_batches, seed, like):
     """Draw batches of 16 exposures of skies, as tensors."""
     sampler = ExposureSampler(scenes, patch=128, n_clean=16, n_copies=1,
-                              as_drawn=True)
+                              as_drawn=True, like=like)
     for number in range(n_batches):
         batch = sampler.batch([*seed, number])
         yield {name: torch.from_numpy(plane)
@@ -51,13 +51,13 @@ def _weighted_quantile(values, weights, share):
 
 
 @torch.inference_mode()
-def _measured(network, scenes, n_batches, seed):
+def _measured(network, scenes, n_batches, seed, like):
     """
     Measure the signal found in pixels, the true one, the absolute pull,
     and which of them are blank sky far from sources.
     """
     parts = []
-    for batch in _exposures(scenes, n_batches, [seed, 1]):
+    for batch in _exposures(scenes, n_batches, [seed, 1], like):
         noise, log_variance = network(batch['x'], batch['log_sigma'],
                                       batch['valid'], batch['context'])
         denoised = batch['x'] - noise
@@ -79,7 +79,7 @@ def _measured(network, scenes, n_batches, seed):
 
 
 def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
-                          n_iterations=8):
+                          n_iterations=8, like=()):
     """
     Scale predicted errors so that 68 per cent of pulls lie within 1.
 
@@ -111,10 +111,15 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
 
     n_iterations : int, optional
         The factors of neighboring knots depend on each other.
+
+    like : sequence of `~astro_denoise.training.exposures.Conditions`, \
+            optional
+        Conditions of the exposures; any by default.
     """
     network.eval()
     network.calibration.zero_()
-    found, true, pulls, blank = _measured(network, scenes, n_batches, seed)
+    found, true, pulls, blank = _measured(network, scenes, n_batches, seed,
+                                           like)
     keeps_signal = bool(network.config.get('kernel_fwhms'))
     if keeps_signal:
         signals, faint = true, np.zeros(len(true), bool)
@@ -161,7 +166,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
 
 
 @torch.inference_mode()
-def level_pattern(network, scenes, *, n_batches=8, seed=0):
+def level_pattern(network, scenes, *, n_batches=8, seed=0, like=()):
     """
     Take from a network the pattern that it sees in blank sky.
 
@@ -183,10 +188,14 @@ def level_pattern(network, scenes, *, n_batches=8, seed=0):
 
     seed : int, optional
         Of the exposures.
+
+    like : sequence of `~astro_denoise.training.exposures.Conditions`, \
+            optional
+        As for `calibrate_uncertainty`.
     """
     network.eval()
     total, count = torch.zeros(4), torch.zeros(4)
-    for batch in _exposures(scenes, n_batches, [seed, 2]):
+    for batch in _exposures(scenes, n_batches, [seed, 2], like):
         answer = network.trunk(
             network.features(batch['x'], batch['log_sigma'], batch['valid']),
             batch['context'], network.dtypes(torch.float32))

@@ -11,7 +11,7 @@ import numpy as np
 from ..models.denoiser import CCDDenoiser
 from .batches import PatchSampler
 from .calibration import calibrate_uncertainty, level_pattern
-from .exposures import ExposureSampler
+from .exposures import Conditions, ExposureSampler
 from .flux_kept import measure_flux_kept
 from .frame_checks import check_groups
 from .methods import N_COPIES
@@ -165,8 +165,8 @@ class SurveyFrames:
         """
         Make the errors of a network as large as they say.
 
-        On simulated skies of the seeing of the frames: the truth tells more
-        than the noise that is left.
+        On simulated skies of the seeing of the frames, exposed as these
+        were: the truth tells more than the noise that is left.
 
         Parameters
         ----------
@@ -180,12 +180,13 @@ class SurveyFrames:
         skies = draw_survey_scenes(
             min(_SKIES_OF_BATCH * n_batches, _N_SKIES), seed=self._seed,
             size=2 * _CALIBRATION_PATCH, psf_fwhm=self._psf_fwhm)
+        like = [Conditions.of_frame(frame.noise) for frame in self.frames]
         network.cpu()
         if isinstance(network, CCDDenoiser):
-            level_pattern(network, skies, seed=self._seed,
+            level_pattern(network, skies, seed=self._seed, like=like,
                           n_batches=min(n_batches, 8))
         calibrate_uncertainty(network, skies, n_batches=n_batches,
-                              seed=self._seed)
+                              seed=self._seed, like=like)
 
     def calibrate_from_noise(self, network, to_tensors):
         """

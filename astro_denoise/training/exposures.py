@@ -12,13 +12,58 @@ from ..noise.photon_map import photon_noise_map
 from ..simulation.artefacts import cosmic_rays, saturate
 from .scenes import Scene
 
-__all__ = ['ExposureSampler']
+__all__ = ['Conditions', 'ExposureSampler']
 
 # Error of the background that is made from a frame's boxes of 64 pixels, in
 # sigmas of a pixel: more than their noise makes, since no sky is flat.
 _BACKGROUND_ERROR = 0.02
 
 _LEAST_VARIANCE = 0.03  # electrons squared
+_MANY_PHOTONS = 1e5
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """
+    Conditions under which frames were exposed, to expose skies alike.
+
+    Such exposures have no defects: in frames these are masked, or signal.
+
+    Parameters
+    ----------
+    sky, read_noise : float
+        In electrons.
+
+    background_error : float, optional
+        Of the background that is subtracted, in sigmas of a pixel.
+    """
+
+    sky: float
+    read_noise: float
+    background_error: float = 0.008
+
+    @classmethod
+    def of_frame(cls, noise):
+        """
+        Find those of a frame.
+
+        Parameters
+        ----------
+        noise : dict
+            ``gain``, ``read_noise`` and ``level``, as from
+            `~astro_denoise.noise.Measurement.describe`.
+
+        Returns
+        -------
+        conditions : `Conditions`
+            Without a gain, photons in such numbers that their noise is
+            Gaussian.
+        """
+        if not noise['gain']:
+            return cls(_MANY_PHOTONS, 0.0)
+        variance = (noise['level'] * noise['gain'])**2
+        read_noise = min(noise['read_noise'] or 0.0, 0.99 * variance**0.5)
+        return cls(variance - read_noise**2, read_noise)
 
 
 @dataclass
@@ -105,6 +150,12 @@ class _Defects:
     masked: np.ndarray
 
     @classmethod
+    def none(cls, size):
+        """Leave a patch without defects."""
+        nowhere = np.zeros((size, size), bool)
+        return cls(nowhere.astype(np.float32), nowhere, np.inf, nowhere)
+
+    @classmethod
     def draw(cls, rng, size, brightness):
         """Draw the defects of a patch; most patches have none."""
         level = brightness.level
@@ -169,11 +220,15 @@ class ExposureSampler:
         Leave the brightness of skies as it is, and know the level of the
         background as well as a frame gives it: to measure on, not to
         train.
+
+    like : sequence of `Conditions`, optional
+        Expose under one of these, and not under any.
     """
 
     def __init__(self, scenes, *, patch=128, n_clean=4, n_copies=4,
-                 empty_share=0.3, as_drawn=False):
+                 empty_share=0.3, as_drawn=False, like=()):
         self.as_drawn = as_drawn
+        self.like = like
         self.scenes = scenes
         self.patch = patch
         self.n_clean = n_clean
@@ -213,7 +268,14 @@ class ExposureSampler:
         brightness = _Brightness.draw(
             rng, empty=rng.random() < self.empty_share,
             as_drawn=self.as_drawn)
-        defects = _Defects.draw(rng, self.patch, brightness)
+        error = _BACKGROUND_ERROR
+        if self.like:
+            found = self.like[rng.integers(len(self.like))]
+            brightness.sky, brightness.read_noise, error = (
+                found.sky, found.read_noise, found.background_error)
+            defects = _Defects.none(self.patch)
+        else:
+            defects = _Defects.draw(rng, self.patch, brightness)
         electrons, true, variance = self._expose(rng, cut, brightness,
                                                  defects)
         valid = ~defects.masked
@@ -221,7 +283,7 @@ class ExposureSampler:
         sigma = self._noise_map(rng, electrons, variance, valid,
                                 brightness.read_noise)
         background = np.float32(
-            brightness.sky + level * self._background_error(rng))
+            brightness.sky + level * self._background_error(rng, error))
         planes = {'x': (electrons - background) / sigma,
                   'log_sigma': np.log(sigma / np.float32(level)),
                   'truth': (true - background) / sigma,
@@ -263,7 +325,7 @@ class ExposureSampler:
 
     def _noise_map(self, rng, electrons, variance, valid, read_noise):
         """Give the true noise, or that made from the frame, a little off."""
-        if rng.random() < 0.4:
+        if not self.like and rng.random() < 0.4:
             sigma = np.sqrt(np.maximum(variance, _LEAST_VARIANCE))
         else:
             sigma = np.stack([photon_noise_map(plane, valid, 1.0, read_noise)
@@ -278,10 +340,10 @@ class ExposureSampler:
             context[:] = psf_context(fwhm)
         return context
 
-    def _background_error(self, rng):
+    def _background_error(self, rng, known):
         """Draw an error in sigmas: small, sometimes a gradient."""
         if self.as_drawn:
-            return _BACKGROUND_ERROR * rng.standard_normal()
+            return known * rng.standard_normal()
         error = 0.1 * rng.standard_normal()
         if rng.random() < 0.2:
             y, x = np.mgrid[-1:1:self.patch * 1j, -1:1:self.patch * 1j]
