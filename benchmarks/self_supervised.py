@@ -16,13 +16,13 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     1024² pixels, everything included, and of ours in seconds of the
     processor; of CAREamics tiled as it is by default), and in bins of the
     signal-to-noise ratio the columns of ``denoise_quality.py``.
-
-    A second table compares what a trained model says of itself with the
-    truth, on crowded frames that it was not trained on: sigma68 of the
-    pulls of pixels of blank sky, of a true signal of 0.5-2 sigmas, and
-    above 3; the flux that it keeps, measured without a truth (``kept``) and
-    with it, of the same sources, in four bins of their signal-to-noise
-    ratio; and their difference in units of the error that is stated.
+``stated``
+    What a trained model says of itself, beside the truth, on crowded frames
+    that it was not trained on: sigma68 of the pulls of pixels of blank sky,
+    of a true signal of 0.5-2 sigmas, and above 3; the flux that it keeps,
+    measured without a truth (``kept``) and with it, of the same sources, in
+    four bins of their signal-to-noise ratio; and their difference in units
+    of the error that is stated.
 ``real``
     Trained on real frames. Truth is not known: ``error`` is the root of the
     squared difference from another exposure less the noise of that, in
@@ -203,10 +203,7 @@ def simulated(options, scale):
         A row per method and bin.
     """
     size = scale['size']
-    train_fields = [survey_field(size, [options.seed, 1, number],
-                                 n_exposures=2)
-                    for number in range(scale['n_train'] // 2)]
-    frames = [frame for field in train_fields for frame in field.exposures]
+    frames = _training_frames(options, scale)
     tests = [survey_field(size, [options.seed, 2, number])
              for number in range(scale['n_test'])]
     raw = RawPhotometry([
@@ -220,11 +217,8 @@ def simulated(options, scale):
     tested = [frame for field in tests for frame in field.exposures]
     print(f'simulated: {len(frames)} frames of {size}², {_length(options)}\n'
           f'{SIMULATED.head}', flush=True)
-    rows, stated = [], []
+    rows = []
     free = [Free('identity'), Free('gaussian', best_width(tests, (1, 256)))]
-    skies = [survey_field(size, [options.seed, 8, number],
-                          density=STATED_DENSITY)
-             for number in range(scale['n_stated'])]
     for method in chain(free, train_all(
             options, frames, tested + fluxed + blank, **KNOWN)):
         numbers = pixel_errors(_lookup(method, tested), tests, (1, 256))
@@ -239,13 +233,51 @@ def simulated(options, scale):
             print(SIMULATED.line(row, n_first=6, blank=index > 0))
         print(flush=True)
         rows += found
-        if isinstance(method, Ours):
-            stated += _stated(method, skies)
-    print(f'what they say of themselves\n{STATED.head}')
-    for index, row in enumerate(stated):
-        print(STATED.line(row, n_first=3, blank=index % 4 > 0)
-              + '\n' * (index % 4 == 3))
-    return rows + stated
+    return rows
+
+
+def _training_frames(options, scale):
+    """Exposures of survey fields, two of each."""
+    fields = [survey_field(scale['size'], [options.seed, 1, number],
+                           n_exposures=2)
+              for number in range(scale['n_train'] // 2)]
+    return [frame for field in fields for frame in field.exposures]
+
+
+def stated(options, scale):
+    """
+    The part ``stated``.
+
+    Parameters
+    ----------
+    options : `argparse.Namespace`
+        See `main`.
+
+    scale : dict
+        ``FULL`` or ``QUICK``.
+
+    Returns
+    -------
+    rows : list of dict
+        A row per method and bin.
+    """
+    size = scale['size']
+    fields = [survey_field(size, [options.seed, 8, number],
+                           density=STATED_DENSITY)
+              for number in range(scale['n_stated'])]
+    print(f'\nwhat models say of themselves, {_length(options)}\n'
+          f'{STATED.head}', flush=True)
+    rows = []
+    for method in train_all(
+            options, _training_frames(options, scale), [], names=[
+                name for name in options.methods if name not in THEIRS],
+            **KNOWN):
+        found = _stated(method, fields)
+        for index, row in enumerate(found):
+            print(STATED.line(row, n_first=3, blank=index > 0))
+        print(flush=True)
+        rows += found
+    return rows
 
 
 def _stated(method, fields):
@@ -621,8 +653,8 @@ def _half_pixel(plane):
     return (plane[:, 1:] + plane[:, :-1]) / 2
 
 
-PARTS = {'simulated': simulated, 'real': real, 'gr2r': fine_tuning,
-         'nan': with_nan, 'resampled': resampled}
+PARTS = {'simulated': simulated, 'stated': stated, 'real': real,
+         'gr2r': fine_tuning, 'nan': with_nan, 'resampled': resampled}
 
 
 def main():

@@ -6,14 +6,19 @@ Patches of a survey's own frames, prepared for a network to learn from.
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
+from scipy.ndimage import gaussian_filter
 
 from ..models.denoiser import psf_context
 
-__all__ = ['BatchPlan', 'PatchSampler', 'blind_areas', 'blind_spots', 'pair',
-           'recorrupted', 'standardized']
+__all__ = ['BatchPlan', 'PatchSampler', 'blind_areas', 'blind_spots',
+           'emphasized', 'pair', 'recorrupted', 'standardized']
 
 _HELD_OUT = 0.1  # share of the frames, or of the rows of a single one
 _LEAST_VALID = 0.2  # share of a patch
+
+# Significance beyond which a source counts no more.
+_SIGNIFICANT = 3.0
 
 
 @dataclass(frozen=True)
@@ -294,6 +299,62 @@ def recorrupted(tau):
         batch['target'] = (y - noise / np.float32(tau)) * unit * valid
         batch['target_variance'] = np.full_like(y, 1.0 / tau**2)
         batch['weight'] = valid
+        return batch
+
+    return prepare
+
+
+def emphasized(tau, emphasis, fwhm):
+    """
+    Make batches of recorrupted pairs in which sources count more.
+
+    What is left of a frame beside the first of `recorrupted` is split once
+    more, into two of independent noise. Each is a target; its pixels count
+    by how significant a source is there in the other: the weight is
+    ``1 + emphasis * s``, with s the significance of a Gaussian of the width of
+    the point-spread function, between -3 and 3. It knows nothing of the noise
+    of input and target, and is 1 on average where the sky is blank.
+
+    Parameters
+    ----------
+    tau : float
+        As for `recorrupted`.
+
+    emphasis : float
+        How much more sources count.
+
+    fwhm : float
+        Of the point-spread function in pixels.
+
+    Returns
+    -------
+    prepare : callable
+        For `PatchSampler`; its batch has two channels of ``target`` and
+        ``weight``.
+    """
+    width = fwhm * gaussian_fwhm_to_sigma
+    reach = int(4.0 * width + 1.0)
+    kernel = np.zeros((2 * reach + 1,) * 2)
+    kernel[reach, reach] = 1.0
+    norm = np.linalg.norm(gaussian_filter(kernel, width))
+    scatter = np.float32(np.hypot(1.0, 1.0 / tau))
+
+    def prepare(maps, rng):
+        batch = standardized(maps)
+        y, valid = batch['x'], batch['valid']
+        first, second = rng.standard_normal((2, *y.shape), np.float32)
+        unit = np.float32(1.0 / np.hypot(1.0, tau))
+        batch['x'] = (y + np.float32(tau) * first) * unit * valid
+        rest = y - first / np.float32(tau)
+        halves = [(rest + sign * scatter * second) * valid
+                  for sign in (np.float32(1.0), np.float32(-1.0))]
+        found = [gaussian_filter(half, (0, 0, width, width))
+                 / np.float32(norm * scatter * np.sqrt(2.0))
+                 for half in halves]
+        batch['target'] = np.concatenate(halves, 1) * unit
+        batch['weight'] = valid * (1.0 + np.float32(emphasis) * np.clip(
+            np.concatenate(found[::-1], 1), -_SIGNIFICANT, _SIGNIFICANT))
+        batch['target_variance'] = np.full_like(y, 2.0 / tau**2)
         return batch
 
     return prepare

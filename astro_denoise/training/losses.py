@@ -211,7 +211,8 @@ def squared_loss(model, batch, step, dtype):
     """
     Square the difference to a noisy target, on all pixels.
 
-    Beyond five times the noise of the target, it counts linearly.
+    Beyond five times the noise of the target, it counts linearly. Of several
+    targets, and weights with them, each counts.
 
     Parameters
     ----------
@@ -219,7 +220,8 @@ def squared_loss(model, batch, step, dtype):
         The network.
 
     batch : dict of `torch.Tensor`
-        With ``target``, its ``target_variance`` and ``weight``.
+        With ``target``, its ``target_variance`` and ``weight``, which may
+        be negative.
 
     step : int
         Not used.
@@ -242,7 +244,7 @@ def squared_loss(model, batch, step, dtype):
     squared = 2.0 * F.huber_loss(pull, torch.zeros_like(pull), delta=5.0,
                                  reduction='none')
     weight = batch['weight']
-    return (squared * weight).sum() / weight.sum(), {}
+    return (squared * weight).sum() / weight.abs().sum(), {}
 
 
 def noisy_target_loss(n_copies, bias_weight):

@@ -13,7 +13,13 @@ import torch
 from ..models.blind_spot import BlindSpotDenoiser
 from ..models.denoiser import CCDDenoiser
 from ..models.registry import load_model
-from .batches import blind_areas, blind_spots, pair, recorrupted
+from .batches import (
+    blind_areas,
+    blind_spots,
+    emphasized,
+    pair,
+    recorrupted,
+)
 from .losses import (
     blind_spot_loss,
     noisy_target_loss,
@@ -21,6 +27,7 @@ from .losses import (
     supervised_loss,
 )
 from .noise_mixture import fit_noise_mixture
+from .registration import ANY_FWHM
 from .restoration import design_kernels
 
 __all__ = ['METHODS', 'Method', 'MethodOptions', 'fitting_kernels',
@@ -302,6 +309,32 @@ class FromScratch(Method):
 
 
 @dataclass(frozen=True)
+class Emphasized(FromScratch):
+    """
+    Recorrupted pairs in which sources count more.
+
+    The least error of all pixels takes faint sources for noise. With these
+    weights more of their flux is kept, for some more noise.
+
+    Parameters
+    ----------
+    emphasis : float, optional
+        See `~astro_denoise.training.batches.emphasized`.
+    """
+
+    emphasis: float = 3.0
+
+    def settings(self, options):
+        """Choose the options that matter; see `Method.settings`."""
+        return {**super().settings(options), 'emphasis': self.emphasis}
+
+    def prepare(self, frames, options):
+        """Choose what is done to patches; see `Method.prepare`."""
+        return emphasized(options.recorruption, self.emphasis,
+                          _seeing(frames, options.psf_fwhm) or ANY_FWHM)
+
+
+@dataclass(frozen=True)
 class BlindSpots(FromScratch):
     """
     Predict pixels, or areas of correlated ones, from their surroundings.
@@ -402,6 +435,13 @@ def _lags(correlation):
     return min(max(int(last), 1), _MOST_LAGS)
 
 
+def _seeing(frames, psf_fwhm):
+    """Give the width of the point-spread function, measured or known."""
+    found = [frame.fwhm for frame in frames if frame.fwhm is not None]
+    return (float(np.median(found)) if psf_fwhm is None and found
+            else psf_fwhm)
+
+
 def fitting_kernels(network, frames, psf_fwhm=None):
     """
     Give a network restoring kernels of the widths that frames need.
@@ -424,9 +464,7 @@ def fitting_kernels(network, frames, psf_fwhm=None):
         weights with others.
     """
     known = network.config['kernel_fwhms']
-    found = [frame.fwhm for frame in frames if frame.fwhm is not None]
-    if psf_fwhm is None and found:
-        psf_fwhm = float(np.median(found))
+    psf_fwhm = _seeing(frames, psf_fwhm)
     if not known or psf_fwhm is None or known[0] <= psf_fwhm <= known[-1]:
         return network
     fwhms = tuple(float(f'{psf_fwhm * factor:.4g}') for factor in _AROUND)
@@ -450,7 +488,7 @@ METHODS = {
     'gr2r': FluxKeeping(
         'ccd, trained further on frames of a survey', 3e-4,
         ('recorruption',), bias_weight=3.0),
-    'r2r': FromScratch(
+    'r2r': Emphasized(
         'recorrupted pairs, from scratch: pulls faint flux down',
         1.5e-3, ('recorruption',), network={**_CALIBRATED}),
     'noise2void': BlindSpots(

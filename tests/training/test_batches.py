@@ -13,6 +13,7 @@ from astro_denoise.training.batches import (
     PatchSampler,
     blind_areas,
     blind_spots,
+    emphasized,
     pair,
     recorrupted,
     standardized,
@@ -116,6 +117,38 @@ def test_recorrupted_pairs_share_no_noise():
     maps['signal'] = 0.0 * maps['signal'] + 1e6
     batch = recorrupted(0.5)(maps, np.random.default_rng(3))
     assert_allclose(batch['x'], batch['target'], rtol=1e-4)
+
+
+def test_emphasis_knows_nothing_of_the_noise():
+    maps = make_maps(512)
+    maps['signal'] = maps['signal'] * np.exp(0.25)
+    batch = emphasized(0.5, 4.0, 3.0)(maps, np.random.default_rng(3))
+    x, (one, two), (weight, other) = (
+        batch[name][0] for name in ('x', 'target', 'weight'))
+    assert_allclose(x.var(), 1.0, rtol=0.02)
+    for target in (one, two):
+        assert_allclose(target.var(), 8.0, rtol=0.02)
+        assert abs(np.mean(x * target)) < 0.04
+    assert_allclose(batch['target_variance'], 8.0)
+    assert abs(np.mean(one * two)) < 0.1
+    assert_allclose([weight.mean(), other.mean()], 1.0, atol=0.25)
+    assert_allclose(weight.std(), 4.0, rtol=0.05)
+    # Neither target is pulled by its own weight.
+    assert abs(np.mean(weight * one)) < 0.15
+    assert abs(np.mean(other * two)) < 0.15
+    assert np.mean(weight * two) > 1.0
+
+
+def test_sources_count_more():
+    y, x = np.mgrid[:64, :64]
+    maps = make_maps()
+    maps['signal'] = (maps['signal'] * np.exp(0.25) + 200.0 * np.exp(
+        -((x - 32)**2 + (y - 32)**2) / 3.2)).astype(np.float32)
+    maps['signal'][40, 32] = np.nan
+    weight = emphasized(0.5, 4.0, 3.0)(
+        maps, np.random.default_rng(3))['weight'][0]
+    assert_allclose(weight[:, 32, 32], 13.0)
+    assert_allclose(weight[:, 40, 32], 0.0)
 
 
 def test_batch_depends_on_the_seed_alone():
