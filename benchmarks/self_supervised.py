@@ -17,12 +17,12 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     processor; of CAREamics tiled as it is by default), and in bins of the
     signal-to-noise ratio the columns of ``denoise_quality.py``.
 ``stated``
-    What a trained model says of itself, beside the truth, on crowded frames
-    that it was not trained on: sigma68 of the pulls of pixels of blank sky,
-    of a true signal of 0.5-2 sigmas, and above 3; the flux that it keeps,
-    measured without a truth (``kept``) and with it, of the same sources, in
-    four bins of their signal-to-noise ratio; and their difference in units
-    of the error that is stated.
+    What a trained model says of itself, beside the truth, on frames that it
+    was not trained on: sigma68 of the pulls of pixels of blank sky, of a
+    true signal of 0.5-2 sigmas, and above 3; on crowded frames, the flux
+    that it keeps, measured without a truth (``kept``) and with it, of the
+    same sources, in four bins of their signal-to-noise ratio; and their
+    difference in units of the error that is stated.
 ``real``
     Trained on real frames. Truth is not known: ``error`` is the root of the
     squared difference from another exposure less the noise of that, in
@@ -114,9 +114,9 @@ SEED = 20150212_55  # used by no other script and no training
 # Training frames, test frames and photometry fields of 1024² pixels, and
 # planes of pure noise.
 FULL = {'n_train': 4, 'n_test': 2, 'n_photometry': 8, 'size': 1024,
-        'n_noise': 8, 'n_steps': 2000, 'n_stated': 4}
+        'n_noise': 8, 'n_steps': 2000, 'n_stated': 2}
 QUICK = {'n_train': 2, 'n_test': 1, 'n_photometry': 2, 'size': 512,
-         'n_noise': 2, 'n_steps': 100, 'n_stated': 2}
+         'n_noise': 2, 'n_steps': 100, 'n_stated': 1}
 
 # The frame for gr2r: a seeing of 11 pixels and a read noise of 40
 # electrons under a sky of half an electron; ccd knows 1.4-8.5 pixels,
@@ -124,8 +124,8 @@ QUICK = {'n_train': 2, 'n_test': 1, 'n_photometry': 2, 'size': 512,
 OUTSIDE = {'psf_fwhm': 11.0 * 0.263, 'read_noise': 40.0,
            'sky_rate': 0.5 / 110.0, 'dark_rate': 0.0}
 
-# Sources per 10^6 pixels where a model is asked about itself, four times those
-# of a survey: each bin needs some.
+# Sources per 10^6 pixels where flux that is kept is compared with the truth,
+# four times those of a survey: each bin needs some.
 STATED_DENSITY = 600
 
 # Of the Gaussian beside the networks on real frames, in pixels.
@@ -262,9 +262,10 @@ def stated(options, scale):
         A row per method and bin.
     """
     size = scale['size']
-    fields = [survey_field(size, [options.seed, 8, number],
-                           density=STATED_DENSITY)
-              for number in range(scale['n_stated'])]
+    fields, crowded = (
+        [survey_field(size, [options.seed, part, number], **density)
+         for number in range(scale['n_stated'])]
+        for part, density in ((8, {}), (9, {'density': STATED_DENSITY})))
     print(f'\nwhat models say of themselves, {_length(options)}\n'
           f'{STATED.head}', flush=True)
     rows = []
@@ -272,7 +273,7 @@ def stated(options, scale):
             options, _training_frames(options, scale), [], names=[
                 name for name in options.methods if name not in THEIRS],
             **KNOWN):
-        found = _stated(method, fields)
+        found = _stated(method, fields, crowded)
         for index, row in enumerate(found):
             print(STATED.line(row, n_first=3, blank=index > 0))
         print(flush=True)
@@ -280,12 +281,10 @@ def stated(options, scale):
     return rows
 
 
-def _stated(method, fields):
+def _stated(method, fields, crowded):
     """
     What a trained model says of itself, beside the truth.
     """
-    frames = [frame for field in fields for frame in field.exposures]
-    truths = [truth for field in fields for truth in field.truth]
     signals, pulls = [], []
     for field in fields:
         for frame, truth, (found, error) in zip(
@@ -299,7 +298,9 @@ def _stated(method, fields):
         ('blank', signals < 0.05),
         ('faint', (signals > 0.5) & (signals < 2.0)),
         ('bright', signals > 3.0))}
-    batch, true, fwhm = _cut(frames, truths)
+    batch, true, fwhm = _cut(
+        [frame for field in crowded for frame in field.exposures],
+        [truth for field in crowded for truth in field.truth])
     network = method.model.network.eval()
     return [{'part': 'stated', 'method': method.label, **numbers,
              'raw_snr': one.snr, 'number': one.number, 'kept': one.kept,

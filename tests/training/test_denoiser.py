@@ -157,7 +157,7 @@ def test_a_short_training_is_calibrated_for_a_short_time(monkeypatch, images,
     lengths = []
     monkeypatch.setattr(datasets, '_FEWEST_BATCHES', 3)
     monkeypatch.setattr(datasets, 'calibrate_uncertainty',
-                        lambda network, skies, *, n_batches, seed:
+                        lambda network, skies, *, n_batches, **options:
                         lengths.append(n_batches))
     monkeypatch.setattr(datasets, 'level_pattern', lambda *args, **opts: None)
     if images == 'skies':
@@ -165,7 +165,8 @@ def test_a_short_training_is_calibrated_for_a_short_time(monkeypatch, images,
     else:
         data = datasets.SurveyFrames(
             types.SimpleNamespace(hash='', frames=[types.SimpleNamespace(
-                shape=(300, 300), fwhm=3.0)]), None, BatchPlan(),
+                shape=(300, 300), fwhm=3.0,
+                noise={'gain': None})]), None, BatchPlan(),
             pairs=False, with_skies=False)
     for number in (data.n_pixels, 1e5, 1e7, 2.62e7, 1e9):
         data.n_pixels = number

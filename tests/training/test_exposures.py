@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from astro_denoise.training.exposures import ExposureSampler
+from astro_denoise.training.exposures import Conditions, ExposureSampler
 from astro_denoise.training.scenes import Scene, draw_scenes
 
 
@@ -83,6 +83,32 @@ def test_level_of_the_sky_is_the_unit_of_the_noise_map(scenes):
     batch = batches(scenes, n=20, empty_share=1.0)
     assert_allclose(np.median(batch['log_sigma'][batch['valid'] > 0]), 0.0,
                     atol=0.02)
+
+
+def test_skies_are_exposed_as_frames_were(scenes):
+    like = [Conditions(400.0, 3.0, 0.0)]
+    batch = batches(scenes, as_drawn=True, empty_share=1.0, like=like)
+    assert batch['valid'].all()
+    assert not batch['truth'].any()
+    assert_allclose(batch['x'].std(), 1.0, rtol=0.05)
+    # Skewed as Poisson noise of so many electrons is.
+    noise = batch['x'] * np.exp(batch['log_sigma'])
+    assert_allclose((noise**3).mean(), 400.0 / 409.0**1.5, rtol=0.3)
+
+
+def test_conditions_of_frames():
+    found = Conditions.of_frame({'gain': 2.0, 'read_noise': 6.0,
+                                 'level': 5.0})
+    assert (found.sky, found.read_noise) == (64.0, 6.0)
+    # Whatever the header says, the noise is that of the frame.
+    found = Conditions.of_frame({'gain': 1.0, 'read_noise': 9.0,
+                                 'level': 5.0})
+    assert found.read_noise < 5.0
+    assert_allclose(found.sky + found.read_noise**2, 25.0)
+    unknown = Conditions.of_frame({'gain': None, 'read_noise': None,
+                                   'level': 5.0})
+    assert unknown.read_noise == 0.0
+    assert unknown.sky > 1e4
 
 
 def test_share_of_empty_patches():
