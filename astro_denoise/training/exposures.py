@@ -18,6 +18,10 @@ __all__ = ['Conditions', 'ExposureSampler']
 # sigmas of a pixel: more than their noise makes, since no sky is flat.
 _BACKGROUND_ERROR = 0.02
 
+# The same for `Conditions`: what makes pulls of blank sky about 1 in simulated
+# frames of a survey, whose background has an error of 0.013.
+_ERROR_IN_FRAMES = 0.01
+
 _LEAST_VARIANCE = 0.03  # electrons squared
 _MANY_PHOTONS = 1e5
 
@@ -40,7 +44,7 @@ class Conditions:
 
     sky: float
     read_noise: float
-    background_error: float = 0.008
+    background_error: float = _ERROR_IN_FRAMES
 
     @classmethod
     def of_frame(cls, noise):
