@@ -10,7 +10,8 @@ exposures, as ``r2r`` does, with the same small network but for its first
 and last layer. The mean of what it gives is compared with what is made of
 the mean of the exposures: nothing, ``ccd``, ``r2r`` and ``gr2r`` trained on
 such means. All see equally many steps. Columns are those of
-``self_supervised.py``; errors are in noise of the sky of the mean.
+``self_supervised.py``; errors are in noise of the sky of the mean, and bins
+of the signal-to-noise ratio those of one exposure.
 """
 
 import argparse
@@ -57,7 +58,10 @@ def mean_field(field, number):
     field : `~fields.Field`
         Its exposures have the gain and read noise of means.
     """
-    exposures, truth = [], []
+    exposures, truth, sources = [], [], field.sources
+    if sources is not None:
+        sources = sources.copy()
+        sources['floor'] /= number**0.5
     for first in range(0, len(field.exposures), number):
         parts = field.exposures[first:first + number]
         header = parts[0].header.copy()
@@ -68,7 +72,7 @@ def mean_field(field, number):
             mask=np.any([part.mask for part in parts], axis=0), meta=header))
         truth.append(np.mean(field.truth[first:first + number], axis=0))
     return Field(exposures, truth, field.sky, field.sigma / number**0.5,
-                 field.sources)
+                 sources)
 
 
 def _standardized(field, first, number):
