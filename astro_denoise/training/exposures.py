@@ -18,8 +18,9 @@ __all__ = ['Conditions', 'ExposureSampler']
 # sigmas of a pixel: more than their noise makes, since no sky is flat.
 _BACKGROUND_ERROR = 0.02
 
-# The same for `Conditions`: what makes pulls of blank sky about 1 in simulated
-# frames of a survey, whose background has an error of 0.013.
+# The same for `Conditions`: chosen so that the pulls of blank sky of one model
+# are about 1 in simulated frames of a survey, whose background has an error of
+# 0.013.
 _ERROR_IN_FRAMES = 0.01
 
 _LEAST_VARIANCE = 0.03  # electrons squared
