@@ -114,7 +114,7 @@ def _row_text(row):
 
 
 def run_demo(output='.', *, model='ccd', overwrite=False,
-             progress_bar=False):
+             progress_bar=False, quiet=False):
     """
     Denoise the example frames and measure what became of them.
 
@@ -136,10 +136,13 @@ def run_demo(output='.', *, model='ccd', overwrite=False,
     progress_bar : bool, optional
         Whether to show a progress bar.
 
+    quiet : bool, optional
+        Whether to print nothing.
+
     Returns
     -------
     report : `DemoReport`
-        What was printed.
+        What is printed.
 
     Raises
     ------
@@ -195,7 +198,8 @@ def run_demo(output='.', *, model='ccd', overwrite=False,
         model=model.name, shape=raw[0].shape, noise_before=before,
         noise_after=after, table=_compare(raw, denoised, noise, catalog),
         seconds=seconds, paths=[*paths, picture])
-    print(report)
+    if not quiet:
+        print(report)
     return report
 
 

@@ -10,8 +10,8 @@ from .common import (
     add_overwrite,
     check_outputs,
     table_outputs,
-    tell,
-    write_table,
+    tell_result,
+    write_table_and_figure,
 )
 
 __all__ = ['add_check']
@@ -36,7 +36,8 @@ def add_check(commands):
     add('--raw-errors', action='store_true',
         help='take the errors of the raw fluxes')
     add('--unflagged', action='store_true', help='only rows with flag 0')
-    add('-o', '--output', metavar='OUT', help='the report, .ecsv')
+    add('-o', '--output', metavar='OUT',
+        help='the report, .ecsv, .csv, .fits or .parquet')
     add('--plot', metavar='PLOT', help='its figures, .png')
     add('--by', default='ref_id', metavar='NAME',
         help='column of the galaxies (default: ref_id)')
@@ -79,8 +80,9 @@ def _run_check(options):
         tables=options.tables, raw=options.raw,
         raw_errors=options.raw_errors, unflagged=options.unflagged,
         seed=options.seed)
-    write_table(options, report.table, options.plot and report.plot())
-    tell(report)
+    write_table_and_figure(options, report.table,
+                           options.plot and report.plot())
+    tell_result(options, report)
     return 0
 
 

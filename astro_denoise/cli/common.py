@@ -4,7 +4,9 @@ Options and checks that commands share.
 """
 
 import argparse
+import os
 import sys
+import textwrap
 
 from ..io.output import (
     COMPRESSED,
@@ -13,12 +15,19 @@ from ..io.output import (
     check_output,
     check_replaces_none,
 )
+from ..io.table_files import (
+    TABLE_ENDINGS,
+    check_table_output,
+    write_table,
+)
 
 __all__ = ['NAME', 'USER_ERRORS', 'add_command', 'add_device', 'add_hdu',
            'add_ignore_flags', 'add_model', 'add_overwrite', 'add_progress',
-           'check_outputs', 'describe_error', 'hdu_place', 'new_parser',
-           'number_or_keyword', 'print_error', 'printable', 'shows_progress',
-           'table_outputs', 'tell', 'write_table']
+           'check_outputs', 'counted', 'describe_error', 'hdu_place',
+           'name_rare_options', 'new_parser', 'number_or_keyword',
+           'print_error', 'printable', 'shows_progress', 'table_outputs',
+           'tell', 'tell_more',
+           'tell_result', 'write_figure', 'write_table_and_figure']
 
 
 NAME = 'astro-denoise'
@@ -45,17 +54,37 @@ def add_command(commands, name, run, *, summary, example, usage):
     parser = new_parser(
         commands.add_parser, name, help=summary[0].lower() + summary[1:-1],
         description=summary, usage=f'{NAME} {name} {usage}'.rstrip(),
-        example=f'{NAME} {name} {example}'.rstrip())
-    parser.set_defaults(run=run)
+        example=f'{NAME} {name} {example}'.rstrip(), add_help=False)
+    # Not shown: who reads the help has found it.
+    parser.add_argument('-h', '--help', action='help',
+                        help=argparse.SUPPRESS)
+    parser.set_defaults(run=run, parser=parser, check=lambda options: None)
     return parser
 
 
 def add_overwrite(parser):
     """
-    Add the option that replaces outputs.
+    Add what every command that writes has: --overwrite, --quiet, --verbose.
     """
-    parser.add_argument('--overwrite', action='store_true',
-                        help='replace outputs that exist')
+    add = parser.add_argument
+    add('--overwrite', action='store_true', help='replace outputs that exist')
+    add('-q', '--quiet', dest='verbosity', action='store_const', const=-1,
+        default=0, help='no line on success (-v, --verbose: more lines)')
+    add('-v', '--verbose', dest='verbosity', action='store_const', const=1,
+        help=argparse.SUPPRESS)
+
+
+def name_rare_options(parser):
+    """
+    Name in the description the options that the help has no room for.
+    """
+    rare = [action.option_strings[-1] for action in parser._actions
+            if action.help == argparse.SUPPRESS and action.option_strings
+            and not {'--help', '--verbose'}.intersection(
+                action.option_strings)]
+    parser.description = textwrap.fill(
+        f'{parser.description} Also (see the manual): {", ".join(rare)}.',
+        79, break_on_hyphens=False, break_long_words=False)
 
 
 def add_progress(parser):
@@ -82,7 +111,7 @@ def add_ignore_flags(parser, *, shown=True):
     """
     parser.add_argument(
         '--ignore-flags', default='auto', metavar='FLAGS',
-        help=('flags of masks that are good, such as 4,8 or DETECTED'
+        help=('good flags of masks, such as 4,8 or DETECTED'
               if shown else argparse.SUPPRESS))
 
 
@@ -100,29 +129,39 @@ def add_model(parser, default):
     """
     parser.add_argument(
         '--model', default=default, metavar='NAME',
-        help=f'name or .safetensors file (default: {default})')
+        help=f'name or file of weights (default: {default})')
 
 
 def check_outputs(options, outputs, inputs):
     """
     Refuse bad outputs, of which some may not be wanted, before any work.
 
-    None may be one of the files that are read.
+    None may be one of the files that are read, or one of the others.
     """
+    names = {}
     for name, path, endings in outputs:
-        if path is not None:
+        if path is None:
+            continue
+        if endings is TABLE_ENDINGS:
+            check_table_output(path, overwrite=options.overwrite, name=name)
+        else:
             check_output(path, overwrite=options.overwrite, name=name,
                          endings=endings,
                          packed=COMPRESSED if endings is FITS_ENDINGS else ())
-            check_replaces_none(path, inputs, name=name)
+        check_replaces_none(path, inputs, name=name)
+        other = names.setdefault(os.path.realpath(path), name)
+        if other != name:
+            msg = (f'{name} must be another file than {other}, got '
+                   f'{str(path)!r} for both')
+            raise ValueError(msg)
 
 
 def shows_progress(options):
     """
-    Decide on the progress bar: by default, on a terminal.
+    Decide on the progress bar: by default, on a terminal and not if quiet.
     """
-    return (sys.stderr.isatty() if options.progress is None
-            else options.progress)
+    return (sys.stderr.isatty() and options.verbosity >= 0
+            if options.progress is None else options.progress)
 
 
 def number_or_keyword(text):
@@ -191,6 +230,29 @@ def tell(text, *, file=None):
         encoding), file=file)
 
 
+def tell_result(options, text):
+    """
+    Print the line that says what a command did, unless it is to be quiet.
+    """
+    if options.verbosity >= 0:
+        tell(text)
+
+
+def tell_more(options, text):
+    """
+    Print what only those want to know who asked for more.
+    """
+    if options.verbosity > 0:
+        tell(text)
+
+
+def counted(number, noun):
+    """
+    Write a number of things: '1 image', '2 images'.
+    """
+    return f'{number} {noun}{"s"[:number != 1]}'
+
+
 def print_error(message):
     """
     Print an error on the standard error, in one line.
@@ -201,19 +263,24 @@ def print_error(message):
 
 def table_outputs(options):
     """List the outputs of a table for `check_outputs`."""
-    return (('-o', options.output, ('.ecsv',)),
+    return (('-o', options.output, TABLE_ENDINGS),
             ('--plot', options.plot, ('.png',)))
 
 
-def write_table(options, table, figure):
+def write_table_and_figure(options, table, figure):
     """
     Write a table and its figure where they are wanted.
     """
     if options.output:
-        with atomic_output(options.output,
-                           overwrite=options.overwrite) as temporary:
-            table.write(temporary, format='ascii.ecsv')
+        write_table(table, options.output, overwrite=options.overwrite)
     if options.plot:
-        with atomic_output(options.plot,
-                           overwrite=options.overwrite) as temporary:
-            figure.savefig(temporary, format='png', dpi=150)
+        write_figure(options, figure)
+
+
+def write_figure(options, figure):
+    """
+    Write the figure that --plot names.
+    """
+    with atomic_output(options.plot,
+                       overwrite=options.overwrite) as temporary:
+        figure.savefig(temporary, format='png', dpi=150)

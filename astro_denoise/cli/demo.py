@@ -35,5 +35,6 @@ def _run_demo(options):
 
     run_demo(options.output, model=options.model,
              overwrite=options.overwrite,
-             progress_bar=shows_progress(options))
+             progress_bar=shows_progress(options),
+             quiet=options.verbosity < 0)
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import astro_denoise
 
+from ..frames.kernel_card import KERNEL_CARD
 from ..io.output import check_replaces_none, remove_leftovers
 from .common import (
     USER_ERRORS,
@@ -19,11 +20,15 @@ from .common import (
     add_model,
     add_overwrite,
     add_progress,
+    counted,
     describe_error,
+    name_rare_options,
     number_or_keyword,
     print_error,
     shows_progress,
     tell,
+    tell_more,
+    tell_result,
 )
 
 __all__ = ['add_denoise']
@@ -35,13 +40,16 @@ def add_denoise(commands):
     """
     parser = add_command(
         commands, 'denoise', _run_denoise,
-        summary='Denoise FITS files.', usage='IN... -o OUT [options]',
+        summary='Denoise FITS files.',
+        usage='IN... (-o OUT | --suffix TEXT) [options]',
         example='*.fits -o denoised/ --gain GAIN --read-noise RDNOISE')
     add = parser.add_argument
     # The usage line and the summary say what it is, and save a screen line.
     add('inputs', nargs='+', metavar='IN', help=argparse.SUPPRESS)
-    add('-o', '--output', required=True, metavar='OUT',
+    add('-o', '--output', metavar='OUT',
         help='a file, or a folder for several inputs')
+    add('--suffix', metavar='TEXT',
+        help='added to the names; without -o, beside the inputs')
     add_model(parser, 'ccd')
     add('--gain', type=number_or_keyword, metavar='VALUE',
         help='electron/adu, or the header keyword')
@@ -49,19 +57,16 @@ def add_denoise(commands):
         help='electron, or the header keyword')
     add('--uncertainty', metavar='FILE', help='FITS file of the noise')
     add('--uncertainty-type', choices=('auto', 'std', 'var', 'ivar'),
-        default='auto', metavar='TYPE',
-        help='auto, std, var or ivar (default: auto)')
+        default='auto', metavar='TYPE', help=argparse.SUPPRESS)
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
     add('--catalog', metavar='FILE', help='table of known sources')
     add_hdu(parser, 'only this one')
     add_device(parser)
+    add('--workers', type=int, metavar='N', help='processes that share frames')
+    add('--scheduler', metavar='ADDRESS', help=argparse.SUPPRESS)
     add('--precision', choices=('auto', 'float32', 'bfloat16',
                                  'bfloat16-mixed'),
-        default='auto', metavar='TYPE',
-        help='auto, float32, bfloat16 or bfloat16-mixed (default: auto)')
-    add('--workers', type=int, metavar='N', help='processes that share frames')
-    add('--scheduler', metavar='ADDRESS', help='a dask cluster does the work')
-    # In the manual only: the help would not fit a screen.
+        default='auto', metavar='TYPE', help=argparse.SUPPRESS)
     add('--no-companions', action='store_true', help=argparse.SUPPRESS)
     add('--ignore-checksum', action='store_true', help=argparse.SUPPRESS)
     add_ignore_flags(parser, shown=False)
@@ -72,6 +77,15 @@ def add_denoise(commands):
     add('--retries', type=int, default=3, help=argparse.SUPPRESS)
     add_overwrite(parser)
     add_progress(parser)
+    name_rare_options(parser)
+    parser.set_defaults(check=_check)
+
+
+def _check(options):
+    if options.output is None and not options.suffix:
+        options.parser.error(
+            '-o OUT or --suffix TEXT is required; --suffix _denoised writes '
+            'files beside the inputs')
 
 
 def _run_denoise(options):
@@ -87,23 +101,45 @@ def _run_denoise(options):
         'psf': options.psf, 'average': options.average,
         'device': options.device, 'precision': options.precision,
         'overwrite': options.overwrite}
+    if options.output is None:
+        return _run_beside(options, common)
     if options.output.endswith(os.sep) or Path(options.output).is_dir():
-        return _run_many(options, common)
+        return _run_many(options, common, options.inputs, options.output)
     if len(options.inputs) > 1:
         msg = (f'-o {options.output}: several inputs need a folder; end its '
                f'name in {os.sep} to have it made')
         raise ValueError(msg)
-    if options.workers is not None or options.scheduler is not None:
-        msg = (f'-o {options.output}: --workers and --scheduler need a '
-               f'folder')
-        raise ValueError(msg)
-    return _run_one(options, common)
+    for name in ('workers', 'scheduler', 'suffix'):
+        if getattr(options, name) is not None:
+            msg = f'-o {options.output}: --{name} needs a folder'
+            raise ValueError(msg)
+    return _run_one(options, common, options.output)
 
 
-def _run_one(options, common):
+def _run_beside(options, common):
+    """
+    Write each output beside its input, under a name with the suffix.
+    """
+    from ..pipeline.many_files import with_suffix
+
+    if len(options.inputs) == 1 and options.workers is None and (
+            options.scheduler is None):
+        path, = options.inputs
+        return _run_one(options, common,
+                        str(with_suffix(path, options.suffix)))
+    folders = {}
+    for path in options.inputs:
+        folders.setdefault(Path(path).parent, []).append(path)
+    # All of them, whatever becomes of the first.
+    statuses = [_run_many(options, common, paths, f'{folder}{os.sep}')
+                for folder, paths in folders.items()]
+    return max(statuses)
+
+
+def _run_one(options, common, output):
     from ..pipeline.one_file import check_denoised, denoise_file
 
-    output = Path(options.output)
+    output = Path(output)
     path, = options.inputs
     try:
         check_denoised(path, output, overwrite=options.overwrite, name='-o')
@@ -124,31 +160,66 @@ def _run_one(options, common):
             reason = f'{path}: {reason}'
         print_error(reason)
         return 1
-    if options.uncertainty and options.uncertainty_type == 'auto':
-        _print_kinds(options.uncertainty, output)
+    _tell_output(options, output)
     return 0
 
 
-def _print_kinds(uncertainty, output):
-    """Say what the numbers of an uncertainty were taken for."""
+def _tell_output(options, output):
+    """
+    Say what was denoised, and in more lines what its header logs.
+    """
     from astropy.io import fits
 
+    if options.verbosity < 0:
+        return
     with fits.open(output) as hdus:
-        kinds = {hdu.header['DNUNCERT']: None for hdu in hdus
-                 if 'DNUNCERT' in hdu.header}
-    tell(f'{uncertainty}: taken for {", ".join(kinds)}')
+        headers = {f'HDU {number} {hdu.name}'.rstrip(): hdu.header
+                   for number, hdu in enumerate(hdus)
+                   if 'DNMODEL' in hdu.header}
+    first = next(iter(headers.values()), {})
+    noise = dict.fromkeys(_noise_text(header) for header in headers.values())
+    tell(f'{output}: {counted(len(headers), "image")} denoised with '
+         f'{first.get("DNMODEL", options.model)}, noise '
+         f'{" or ".join(noise) or "unknown"}')
+    for place, header in headers.items():
+        for card in header.cards:
+            if card.keyword.startswith('DN') and card.keyword != KERNEL_CARD:
+                about = f' ({card.comment})' if card.comment else ''
+                tell_more(options, f'  {place}: {card.keyword} = '
+                          f'{card.value}{about}')
 
 
-def _run_many(options, common):
+def _noise_text(header):
+    """Where the noise of an image came from, and what it was taken for."""
+    kind = header.get('DNUNCERT')
+    origin = header.get('DNNOISE', 'not needed')
+    return f'from {kind}' if kind else {
+        'gain': 'from the gain', 'estimated': 'estimated from the image',
+    }.get(origin, origin)
+
+
+def _run_many(options, common, inputs, folder):
     from ..pipeline.many_files import denoise_files
 
-    def tell(row):
+    def on_finished(row):
         if row.status == 'failed':
             print_error(row.message)
+        elif row.attempts == 0:
+            tell_more(options, f'{row.input}: done before')
+        else:
+            tell_more(options, f'{row.input}: {row.seconds:.1f} s')
 
     status = denoise_files(
-        options.inputs, options.output, model=options.model,
-        workers=options.workers, scheduler=options.scheduler,
-        retries=options.retries, progress_bar=shows_progress(options),
-        on_finished=tell, **common)
-    return int('failed' in status['status'])
+        inputs, folder, model=options.model, workers=options.workers,
+        scheduler=options.scheduler, retries=options.retries,
+        suffix=options.suffix or '', progress_bar=shows_progress(options),
+        on_finished=on_finished, **common)
+    n_failed = int((status['status'] == 'failed').sum())
+    n_before = int((status['attempts'] == 0).sum()) if len(status) else 0
+    text = f'{folder}: {counted(len(status) - n_failed, "frame")} denoised'
+    if n_before:
+        text += f', {n_before} of them before'
+    if n_failed:
+        text += f', {n_failed} failed'
+    tell_result(options, text)
+    return int(n_failed > 0)

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from ..io.output import FITS_ENDINGS, atomic_output
+from ..io.table_files import TABLE_ENDINGS, write_table
 from .common import (
     add_command,
     add_device,
@@ -16,8 +17,10 @@ from .common import (
     add_overwrite,
     add_progress,
     check_outputs,
+    counted,
     shows_progress,
-    tell,
+    tell_more,
+    tell_result,
 )
 
 __all__ = ['add_estimate']
@@ -30,12 +33,12 @@ def add_estimate(commands):
     parser = add_command(
         commands, 'estimate', _run_estimate,
         summary='Estimate what images of the Galactic Center are made of.',
-        usage='IN... -o OUT.ecsv [options]',
+        usage='IN... -o OUT [options]',
         example='counts.fits -o parameters.ecsv --seed 1')
     add = parser.add_argument
     add('inputs', nargs='+', metavar='IN', help=argparse.SUPPRESS)
     add('-o', '--output', required=True, metavar='OUT',
-        help='the parameters, a row for each image, .ecsv')
+        help='a row an image: .ecsv, .csv, .fits or .parquet')
     add('--samples', metavar='FILE', help='samples of the posterior, .fits')
     add_model(parser, 'galactic-center')
     add('--n-samples', type=int, default=2000, metavar='N',
@@ -60,7 +63,7 @@ def _run_estimate(options):
     from ..exceptions import UnusualImageWarning
     from ..io.fits_images import read_image
 
-    check_outputs(options, (('-o', options.output, ('.ecsv',)),
+    check_outputs(options, (('-o', options.output, TABLE_ENDINGS),
                             ('--samples', options.samples, FITS_ENDINGS)),
                   options.inputs)
     model = load_model(options.model, task='estimate')
@@ -87,9 +90,7 @@ def _run_estimate(options):
         result.add_column(path, name='file', index=0)
         tables.append(result)
     table = vstack(tables, metadata_conflicts='silent')
-    with atomic_output(options.output,
-                       overwrite=options.overwrite) as temporary:
-        table.write(temporary, format='ascii.ecsv')
+    write_table(table, options.output, overwrite=options.overwrite)
     if options.samples is not None:
         header = fits.Header()
         for number, name in enumerate(PARAMETER_NAMES, 1):
@@ -102,5 +103,18 @@ def _run_estimate(options):
     if 'ood_flag' in table.colnames:
         flagged = (f', {np.sum(table["ood_flag"])} of them unlike the '
                    f'training set')
-    tell(f'{options.output}: {len(table)} images{flagged}')
+    tell_result(options, f'{options.output}: '
+                f'{counted(len(table), "image")}{flagged}')
+    for row in table:
+        tell_more(options, f'{row["file"]}, image {row["image"]}: '
+                  + ', '.join(_interval(row, name)
+                              for name in PARAMETER_NAMES))
     return 0
+
+
+def _interval(row, name):
+    """The median of a parameter with its central 68 per cent."""
+    if f'{name}_q16' not in row.colnames:
+        return f'{name} {row[name]:.4g}'
+    low, high = (row[f'{name}_q{end}'] for end in (16, 84))
+    return f'{name} {row[name]:.4g} ({low:.4g} to {high:.4g})'

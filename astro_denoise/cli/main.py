@@ -61,7 +61,11 @@ def main(args=None):
     0
     """
     try:
-        options = _parser().parse_args(args)
+        options, unknown = _parser().parse_known_args(args)
+        if unknown:
+            options.parser.error(
+                f'unrecognized arguments: {" ".join(unknown)}')
+        options.check(options)
     except SystemExit as stop:  # --help, --version, or a wrong argument
         return stop.code or 0
     with _stopped_by_signal(), _printable_messages():
@@ -87,7 +91,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser():
     parser = new_parser(
-        _Parser, prog=NAME,
+        _Parser, prog=NAME, usage=f'{NAME} COMMAND ... [options]',
         description=('Denoise astronomical images without losing flux.\n'
                      'Exit status: 0 all is well, 1 an error, 2 a wrong '
                      'command line, 130 Ctrl-C.'),
@@ -95,8 +99,9 @@ def _parser():
     parser.add_argument(
         '--version', action='version',
         version=f'%(prog)s {astro_denoise.__version__}')
-    commands = parser.add_subparsers(title='commands', metavar='COMMAND',
-                                     required=True)
+    # So wide that no name of a command needs a line of its own.
+    commands = parser.add_subparsers(title='commands', required=True,
+                                     metavar='one of these:', prog=NAME)
     for add in (add_denoise, add_segment, add_estimate, add_photometry,
                 add_check, add_demo, add_models, add_simulate, add_train):
         add(commands)

@@ -12,10 +12,12 @@ from .common import (
     add_ignore_flags,
     add_overwrite,
     check_outputs,
+    name_rare_options,
     number_or_keyword,
     table_outputs,
-    tell,
-    write_table,
+    tell_more,
+    tell_result,
+    write_table_and_figure,
 )
 
 __all__ = ['add_photometry']
@@ -28,13 +30,13 @@ def add_photometry(commands):
     parser = add_command(
         commands, 'photometry', _run_photometry,
         summary='Measure the fluxes of a catalog in FITS frames.',
-        usage='FRAME... CATALOG -o OUT.ecsv [options]',
+        usage='FRAME... CATALOG -o OUT [options]',
         example='*.fits catalog.ecsv -o fluxes.ecsv --gain GAIN')
     add = parser.add_argument
     add('frames', nargs='+', metavar='FRAME', help=argparse.SUPPRESS)
     add('catalog', metavar='CATALOG', help=argparse.SUPPRESS)
     add('-o', '--output', required=True, metavar='OUT',
-        help='the fluxes, .ecsv')
+        help='the fluxes, .ecsv, .csv, .fits or .parquet')
     add('--method', choices=('aperture', 'forced'), default='aperture',
         metavar='NAME', help='aperture, or forced: all sources at once')
     add('--radius', type=float, metavar='R',
@@ -49,11 +51,9 @@ def add_photometry(commands):
                        ('zp-error', 'its error')):
         add(f'--{name}', type=number_or_keyword, metavar='VALUE',
             help=f'{what}, or the header keyword')
-    add('--image-id', metavar='KEY',
-        help='header keyword (default: the name of the file)')
+    add('--image-id', metavar='KEY', help=argparse.SUPPRESS)
     add('--uncertainty', metavar='FILE', help='FITS file of the noise')
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
-    # In the manual only: the help would not fit a screen.
     add('--psf', default='fit', help=argparse.SUPPRESS)
     add('--theta-sign', type=int, choices=(1, -1), default=1,
         help=argparse.SUPPRESS)
@@ -66,10 +66,10 @@ def add_photometry(commands):
     add('--r-out', type=float, default=45.0, metavar='R',
         help='of the annulus, in pixels (default: 45)')
     add_overwrite(parser)
+    name_rare_options(parser)
 
 
 def _run_photometry(options):
-    import numpy as np
     from astropy.table import vstack
 
     from ..photometry.tables import read_table
@@ -87,17 +87,25 @@ def _run_photometry(options):
             raise ValueError(msg) from error
         _check_frame(path, table, tables)
         tables.append(table)
+        tell_more(options, f'{path}: {_counts(table)}')
         if options.plot and figure is None:
             figure = _plot(frame, table, options)
     table = vstack(tables, metadata_conflicts='silent')
     table.meta.update(
         catalog=options.catalog, frames=options.frames, gain=options.gain,
         theta_sign=options.theta_sign)
-    write_table(options, table, figure)
-    missing = np.sum(~np.isfinite(table['flux']))
-    tell(f'{options.output}: {len(table)} fluxes, {missing} of them NaN, '
-         f'{np.sum(table["flag"] != 0)} flagged')
+    write_table_and_figure(options, table, figure)
+    tell_result(options, f'{options.output}: {_counts(table)}')
     return 0
+
+
+def _counts(table):
+    """How many fluxes there are, and how many of them are doubtful."""
+    import numpy as np
+
+    return (f'{len(table)} fluxes, '
+            f'{np.sum(~np.isfinite(table["flux"]))} of them NaN, '
+            f'{np.sum(table["flag"] != 0)} flagged')
 
 
 def _check_frame(path, table, others):

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from ..io.output import FITS_ENDINGS, atomic_output
+from ..io.table_files import TABLE_ENDINGS, flat_table, write_table
 from .common import (
     add_command,
     add_device,
@@ -16,9 +17,13 @@ from .common import (
     add_overwrite,
     add_progress,
     check_outputs,
+    counted,
+    name_rare_options,
     number_or_keyword,
     shows_progress,
-    tell,
+    tell_more,
+    tell_result,
+    write_figure,
 )
 
 __all__ = ['add_segment']
@@ -37,12 +42,12 @@ def add_segment(commands):
     add('input', metavar='IN', help=argparse.SUPPRESS)
     add('-o', '--output', required=True, metavar='OUT',
         help='probability, segmentation and catalog, .fits')
-    add('--catalog', metavar='FILE', help='the catalog, .ecsv')
-    add('--plot', metavar='PLOT', help='map with sources, .png')
+    add('--catalog', metavar='FILE',
+        help='the catalog: .ecsv, .csv, .fits or .parquet')
+    add('--plot', metavar='PLOT', help='the image with its sources, .png')
     add_model(parser, 'galactic-center')
     add('--threshold', type=float, metavar='P',
         help='probability (default: the one of the model)')
-    # In the manual only: the help would not fit a screen.
     for name in ('--purity', '--min-separation'):
         add(name, type=float, help=argparse.SUPPRESS)
     for name in ('--gain', '--read-noise'):
@@ -55,6 +60,7 @@ def add_segment(commands):
     add_device(parser)
     add_overwrite(parser)
     add_progress(parser)
+    name_rare_options(parser)
 
 
 def _run_segment(options):
@@ -64,7 +70,7 @@ def _run_segment(options):
     from ..io.fits_images import read_image
 
     check_outputs(options, (('-o', options.output, FITS_ENDINGS),
-                            ('--catalog', options.catalog, ('.ecsv',)),
+                            ('--catalog', options.catalog, TABLE_ENDINGS),
                             ('--plot', options.plot, ('.png',))),
                   (options.input, options.mask))
     image = read_image(Path(options.input), hdu=options.hdu,
@@ -88,35 +94,24 @@ def _run_segment(options):
         fits.PrimaryHDU(sources.probability.data, header)])
     hdus.append(fits.ImageHDU(sources.segmentation.data, header,
                               name='SEGMENTATION'))
-    hdus.append(fits.BinTableHDU(_flat(sources.catalog), name='CATALOG'))
+    catalog = flat_table(sources.catalog)
+    catalog.meta = {}
+    hdus.append(fits.BinTableHDU(catalog, name='CATALOG'))
     if options.catalog:
-        with atomic_output(options.catalog,
-                           overwrite=options.overwrite) as temporary:
-            sources.catalog.write(temporary, format='ascii.ecsv')
+        write_table(sources.catalog, options.catalog,
+                    overwrite=options.overwrite)
     with atomic_output(options.output,
                        overwrite=options.overwrite) as temporary:
         hdus.writeto(temporary)
     if options.plot:
-        with atomic_output(options.plot,
-                           overwrite=options.overwrite) as temporary:
-            sources.plot().figure.savefig(temporary, format='png',
-                                          dpi=150)
-    tell(f'{options.output}: {len(sources.catalog)} sources')
+        write_figure(options, sources.plot(image=image).figure)
+    tell_result(options, f'{options.output}: '
+                f'{counted(len(sources.catalog), "source")}')
+    tell_more(options, f'model {header["MODEL"]}, pixels of sources have a '
+              f'probability above {sources.threshold:.4g}; the image is that '
+              f'of {options.input}, {image.data.shape[1]} x '
+              f'{image.data.shape[0]} pixels')
     return 0
-
-
-def _flat(catalog):
-    """A catalog that FITS can hold: sky positions as two columns."""
-    from astropy.table import QTable
-
-    table = QTable()
-    for name in catalog.colnames:
-        if name == 'sky_centroid':
-            sky = catalog[name].icrs
-            table['ra'], table['dec'] = sky.ra, sky.dec
-        else:
-            table[name] = catalog[name]
-    return table
 
 
 def _without_warning(function, *args, **options):

@@ -5,7 +5,13 @@ The command ``astro-denoise simulate``.
 
 
 from ..io.output import atomic_output, check_output, make_folder
-from .common import add_command, add_overwrite, tell
+from .common import (
+    add_command,
+    add_overwrite,
+    counted,
+    tell_more,
+    tell_result,
+)
 
 __all__ = ['add_simulate']
 
@@ -54,8 +60,6 @@ def _run_simulate(options):
         msg = f'--n must be at least 1, got {options.n}'
         raise ValueError(msg)
     if options.sky == 'galactic-center':
-        from .simulate import _simulate_galactic_center
-
         if given:
             option = f'--{next(iter(given))}'.replace('_', '-')
             msg = f'{option} is not for --sky galactic-center'
@@ -75,13 +79,18 @@ def _run_simulate(options):
     for exposure, path in zip(exposures, paths, strict=True):
         with atomic_output(path, overwrite=options.overwrite) as temporary:
             exposure.to_hdu().writeto(temporary)
-        tell(path)
+        tell_more(options, path)
     _add_apertures(catalog, exposures)
     catalog.meta.update(table_meta(), seed=options.seed, **given)
     with atomic_output(catalog_path,
                        overwrite=options.overwrite) as temporary:
         catalog.write(temporary, format='ascii.ecsv')
-    tell(catalog_path)
+    tell_more(options, catalog_path)
+    ny, nx = exposures[0].shape
+    tell_result(options, f'{options.output}: '
+                f'{counted(options.n, "exposure")} of {nx} x {ny} pixels, '
+                f'and {catalog_path.name} with '
+                f'{counted(len(catalog), "source")}')
     return 0
 
 
@@ -128,9 +137,12 @@ def _simulate_galactic_center(options):
         hdus.append(fits.ImageHDU(plane, header, name=f'FLUX_{name}'.upper()))
     with atomic_output(paths[0], overwrite=options.overwrite) as temporary:
         hdus.writeto(temporary)
-    tell(paths[0])
+    tell_more(options, paths[0])
     parameters.meta.update(table_meta())
     with atomic_output(paths[1], overwrite=options.overwrite) as temporary:
         parameters.write(temporary, format='ascii.ecsv')
-    tell(paths[1])
+    tell_more(options, paths[1])
+    tell_result(options, f'{options.output}: '
+                f'{counted(options.n, "image")} of the Galactic Center in '
+                f'{paths[0].name}, and {paths[1].name}')
     return 0

@@ -5,7 +5,6 @@ The command ``astro-denoise train``.
 
 import argparse
 import os
-import textwrap
 from pathlib import Path
 
 from ..training.method_names import METHOD_NAMES
@@ -16,9 +15,11 @@ from .common import (
     add_progress,
     check_outputs,
     hdu_place,
+    name_rare_options,
     number_or_keyword,
     shows_progress,
-    tell,
+    tell_more,
+    tell_result,
 )
 
 __all__ = ['add_train']
@@ -61,9 +62,7 @@ def add_train(commands):
     _add_rare(add)
     add_overwrite(parser)
     add_progress(parser)
-    parser.description = textwrap.fill(
-        f'{parser.description} Also: '
-        f'{", ".join(_RARE)}.', 79, break_on_hyphens=False)
+    name_rare_options(parser)
 
 
 _RARE = {
@@ -94,15 +93,17 @@ def _run_train(options):
         torch.set_num_threads(options.threads)
     run = _train_on_frames if options.recipe is None else _train_recipe
     model = run(options, output, *beside)
-    if _is_first():
-        tell(output)
-        if options.recipe is None:
-            from ..training.flux_kept import flux_kept_text
-            from ..training.judgement import score_text
+    if not _is_first():
+        return 0
+    if options.recipe is not None:
+        tell_result(options, f'{output}: {options.recipe}')
+        return 0
+    from ..training.flux_kept import flux_kept_text
+    from ..training.judgement import score_text
 
-            figures = model.metadata['figures']
-            tell(score_text(figures['squared_errors']))
-            tell(flux_kept_text(figures['flux_kept']))
+    figures = model.metadata['figures']
+    tell_result(options, f'{output}: {flux_kept_text(figures["flux_kept"])}')
+    tell_more(options, score_text(figures['squared_errors']))
     return 0
 
 

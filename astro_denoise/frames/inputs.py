@@ -3,7 +3,6 @@
 Readers: a frame as the user gave it, checked at once, read window by window.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import numpy as np
 from astropy.nddata import NDData, NDUncertainty
 from astropy.utils.masked import Masked
 
+from .files_for_arrays import refuse_files
 from .memory_maps import release
 
 __all__ = ['Frame', 'FrameReader', 'PlaneReader', 'empty_axes', 'open_frame',
@@ -438,6 +438,7 @@ def plain_parts(data):
         mask, data = data.mask, data.data
     if isinstance(data, u.Quantity):
         return data.value, mask, data.unit
+    refuse_files(data, 'data', kind='data')
     if isinstance(data, list | tuple) and any(
             len(getattr(each, 'shape', ())) > 1 for each in data):
         msg = (f'data must be one frame or a stack, got a '
@@ -449,8 +450,6 @@ def plain_parts(data):
     if not (isinstance(data, list | tuple) or hasattr(data, '__array__')):
         msg = ('data must be CCDData, NDData, Quantity or an array, got '
                f'{type(data).__name__} {data!r:.60}')
-        if isinstance(data, str | os.PathLike):
-            msg += ": read it with CCDData.read(path, unit='adu')"
         raise TypeError(msg)
     try:
         return np.asarray(data), mask, unit
@@ -460,6 +459,7 @@ def plain_parts(data):
 
 
 def _checked_mask(mask, shape):
+    refuse_files(mask, 'mask')
     mask = np.asarray(mask)
     if mask.dtype.kind not in 'biu':
         msg = f'mask must have a bool or integer type, got {mask.dtype}'
@@ -474,6 +474,7 @@ def _checked_uncertainty(uncertainty, shape, unit):
     """
     Array, power and factor that give a standard deviation.
     """
+    refuse_files(uncertainty, 'uncertainty')
     power = 1
     if isinstance(uncertainty, NDUncertainty):
         powers = {'std': 1, 'var': 0.5, 'ivar': -0.5}

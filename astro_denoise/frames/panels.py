@@ -13,6 +13,7 @@ import numpy as np
 from astropy.nddata import NDData
 
 from ..exceptions import needs_extra
+from .files_for_arrays import refuse_files
 
 __all__ = ['BAD_COLOR', 'add_legend', 'axes_for', 'colormap', 'figure_for',
            'label_axes', 'plane_of', 'stretch_of']
@@ -121,6 +122,7 @@ def plane_of(data, name):
     """
     Return a plane as floats, NaN where masked or not finite.
     """
+    refuse_files(data, name, kind='data')
     values = data.data if isinstance(data, NDData) else data
     values = getattr(values, 'value', values)
     values = np.ma.filled(np.ma.asarray(values).astype(float), np.nan)

@@ -8,4 +8,5 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'fits_images': ['read_image'],
     'output': ['atomic_output', 'check_output'],
+    'table_files': ['write_table'],
 })

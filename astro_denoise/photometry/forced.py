@@ -3,6 +3,7 @@
 Forced photometry: the fluxes of all sources of a catalog at once.
 """
 
+import os
 from dataclasses import dataclass
 from enum import IntFlag
 
@@ -256,11 +257,12 @@ def checked_psf(psf):
         From `~astro_denoise.photometry.psf_models.open_psf`; `None` for
         one that is to be fitted.
     """
-    if not isinstance(psf, str):
+    if not isinstance(psf, str | os.PathLike):
         return open_psf(psf)
     if psf != 'fit':
         msg = ("psf must be 'fit', a photutils PSF model or an image, got "
-               f'{psf!r}')
+               f'{os.fspath(psf)!r}: read the image of a file with '
+               f'astropy.io.fits.getdata(path)')
         raise ValueError(msg)
     return None
 

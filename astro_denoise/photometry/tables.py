@@ -19,6 +19,7 @@ from photutils.aperture import (
 )
 
 from ..exceptions import needs_extra
+from ..frames.files_for_arrays import refuse_files
 from .calibration import _plain
 
 __all__ = ['read_table']
@@ -101,6 +102,7 @@ def as_table(data, name):
     """
     A QTable view of a table, mapping, structured array or DataFrame.
     """
+    refuse_files(data, name, kind='catalog')
     try:
         table = (QTable.from_pandas(data) if is_frame(data)
                  else QTable(data, copy=False))

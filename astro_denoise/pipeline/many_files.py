@@ -18,16 +18,22 @@ from pathlib import Path
 from astropy.table import Table
 
 from ..io.companions import is_companion
-from ..io.output import make_folder, remove_leftovers
+from ..io.output import (
+    COMPRESSED,
+    FITS_ENDINGS,
+    make_folder,
+    remove_leftovers,
+)
 from .cluster import connected, run_on_cluster
 from .status import OPTIONS_OF_FILES, StatusTable, hash_options
 from .task import CarriedModel, FrameTask, denoise_one
 
-__all__ = ['denoise_files', 'list_frames', 'output_names']
+__all__ = ['denoise_files', 'list_frames', 'output_names', 'with_suffix',
+           'without_outputs']
 
 
 def denoise_files(inputs, folder, *, model='ccd', workers=None,
-                  scheduler=None, retries=3, overwrite=False,
+                  scheduler=None, retries=3, suffix='', overwrite=False,
                   progress_bar=False, on_finished=None, **options):
     """
     Denoise many FITS files into a folder.
@@ -45,8 +51,8 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
         ``.weight.fits``, ``ood`` and ``oow`` of DECam) are left out.
 
     folder : str or path-like
-        For the outputs, which have the names of the inputs; it is made
-        where it is missing.
+        For the outputs, which have the names of the inputs and ``suffix``;
+        it is made where it is missing.
 
     model : str, path-like or model object, optional
         As for `astro_denoise.denoise`. Each worker loads it once.
@@ -63,6 +69,12 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
     retries : int, optional
         How often a frame is tried again whose workers died, or for
         which a file system was not there.
+
+    suffix : str, optional
+        Put before the ending of the names: with ``'_denoised'``,
+        ``a.fits`` becomes ``a_denoised.fits``. Inputs that are the output
+        of another input are then left out, so that the same pattern can be
+        given again.
 
     overwrite : bool, optional
         Whether to replace outputs made from something else.
@@ -126,9 +138,9 @@ def denoise_files(inputs, folder, *, model='ccd', workers=None,
         msg = ('workers and scheduler cannot both be given, got '
                f'{workers!r} and {scheduler!r}')
         raise ValueError(msg)
-    paths = list_frames(inputs)
+    paths = without_outputs(list_frames(inputs), suffix)
     given, folder = folder, Path(folder)
-    names = output_names(paths, folder)
+    names = output_names(paths, folder, suffix)
     _check_inputs_stay(paths, names, folder, options)
     hash_options(options)  # refuses what no output can be known by
     carried = CarriedModel(model, load_model(model, task='denoise').hash)
@@ -208,7 +220,65 @@ def list_frames(inputs):
     return frames
 
 
-def output_names(paths, folder):
+def with_suffix(path, suffix):
+    """
+    Put a suffix before the ending of the name of a file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    suffix : str
+        What to put there.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        Another name in the same folder.
+
+    Examples
+    --------
+    >>> from astro_denoise.pipeline.many_files import with_suffix
+    >>> print(with_suffix('m13.r.fits.gz', '_denoised'))
+    m13.r_denoised.fits.gz
+    """
+    if os.sep in suffix:
+        msg = f'suffix must be a part of a name, got {suffix!r}'
+        raise ValueError(msg)
+    path = Path(path)
+    stem, ending = path.name, ''
+    for endings in ((*COMPRESSED, '.fz'), FITS_ENDINGS):
+        part = Path(stem).suffix
+        if part.lower() in endings:
+            stem, ending = stem.removesuffix(part), part + ending
+    return path.with_name(f'{stem}{suffix}{ending}')
+
+
+def without_outputs(paths, suffix):
+    """
+    Leave out inputs that are the output of another one.
+
+    Parameters
+    ----------
+    paths : list of str
+        The inputs.
+
+    suffix : str
+        As for `denoise_files`.
+
+    Returns
+    -------
+    paths : list of str
+        The others.
+    """
+    if not suffix:
+        return paths
+    made = {str(with_suffix(path, suffix)) for path in paths}
+    return [path for path in paths if str(Path(path)) not in made]
+
+
+def output_names(paths, folder, suffix=''):
     """
     One name for each input.
 
@@ -219,6 +289,9 @@ def output_names(paths, folder):
 
     folder : path-like
         Where the outputs go, for messages.
+
+    suffix : str, optional
+        As for `denoise_files`.
 
     Returns
     -------
@@ -232,7 +305,7 @@ def output_names(paths, folder):
     """
     names = {}
     for path in paths:
-        name = Path(path).name
+        name = with_suffix(path, suffix).name
         if name in names:
             msg = (f'{names[name]} and {path} would both become '
                    f'{Path(folder) / name}')

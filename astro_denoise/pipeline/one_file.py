@@ -151,7 +151,7 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         bits of the mask that was given); with a ``catalog``, an extension
         ``CATMASK`` that is 1 in the footprints of its sources; and the log of
         `astro_denoise.denoise` in the header of each image. Weights stay
-        as they are.
+        as they are. What is new is compressed in tiles if the image is.
 
     Raises
     ------
@@ -400,13 +400,22 @@ class _DenoisedImage(FitsImage):
         Add a plane, or put it in the place of the one of its name.
         """
         name, version = self.image.companions(stem)[0]
-        new = fits.ImageHDU(values, fits.Header(cards), name=name,
-                            ver=version)
+        new = self._new_plane(values, name, version, cards)
         for index, old in enumerate(self.hdus):
             if (old.name, old.ver) == (name, version):
                 changed[index] = new
                 return
         added.append(new)
+
+    def _new_plane(self, values, name, version, cards=()):
+        """
+        An HDU that was not there, compressed in tiles if the image is.
+        """
+        header = fits.Header(cards)
+        if not isinstance(self.hdu, fits.CompImageHDU):
+            return fits.ImageHDU(values, header, name=name, ver=version)
+        header['EXTNAME'], header['EXTVER'] = name, version
+        return compressed(self.hdu, values, header, 'GZIP_2')
 
     def _new_noise(self, plane, sigma, bunit):
         """
@@ -447,8 +456,7 @@ class _DenoisedImage(FitsImage):
             kind = next(kind for kind in (np.uint8, np.int16, np.int32, int)
                         if np.all(bits == bits.astype(kind)))
             name, version = self.image.companions('MASK')[0]
-            added.append(fits.ImageHDU(bits.astype(kind), name=name,
-                                       ver=version))
+            added.append(self._new_plane(bits.astype(kind), name, version))
             return
         index = planes[0].index
         bits = np.array(self.values(self.hdus[index]))

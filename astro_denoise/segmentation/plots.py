@@ -7,28 +7,41 @@ new figure is made that is not known to pyplot.
 """
 
 import numpy as np
+from astropy.stats import mad_std
 
-from ..frames.panels import axes_for, colormap, label_axes, plane_of
+from ..frames.panels import (
+    axes_for,
+    colormap,
+    label_axes,
+    plane_of,
+    stretch_of,
+)
 from ..sky_maps.galactic_grid import celestial_wcs
 
 __all__ = ['plot_sources']
 
 
-def plot_sources(sources, *, smallest_snr=3.8, cmap='gray_r', ax=None):
+def plot_sources(sources, *, image=None, smallest_snr=3.8, cmap='gray_r',
+                 ax=None):
     """
-    Plot a probability map with the sources found in it.
+    Plot an image, or its probability map, with the sources found in it.
 
     Parameters
     ----------
     sources : `~astro_denoise.segmentation.PointSources`
         Result of `~astro_denoise.segment_point_sources`.
 
+    image : `~astropy.nddata.NDData`, `~astropy.units.Quantity` or 2D array, \
+            optional
+        The image that was searched. It is shown in the place of the
+        probability, linearly within its noise and logarithmically above.
+
     smallest_snr : float, optional
         Sources with at least this signal-to-noise ratio get a circle,
         larger for brighter ones.
 
     cmap : str or `~matplotlib.colors.Colormap`, optional
-        Color map of the probability. Masked pixels are orange.
+        Color map. Masked pixels are orange.
 
     ax : `~matplotlib.axes.Axes`, optional
         Axes to draw in, plain ones or with a WCS as ``projection``; the
@@ -40,6 +53,11 @@ def plot_sources(sources, *, smallest_snr=3.8, cmap='gray_r', ax=None):
     ax : `~matplotlib.axes.Axes`
         The axes, whose figure is ``ax.figure``.
 
+    Raises
+    ------
+    ValueError
+        If ``image`` has another shape than the probability.
+
     Examples
     --------
     >>> from astro_denoise import segment_point_sources
@@ -49,13 +67,22 @@ def plot_sources(sources, *, smallest_snr=3.8, cmap='gray_r', ax=None):
     'l'
     """
     values = plane_of(sources.probability, 'probability')
+    limits, label = {'vmin': 0, 'vmax': 1}, 'probability of a point source'
+    if image is not None:
+        shape, values = values.shape, plane_of(image, 'image')
+        if values.shape != shape:
+            msg = (f'image must have the shape of the probability {shape}, '
+                   f'got {values.shape}')
+            raise ValueError(msg)
+        unit = getattr(image, 'unit', None)
+        norm, _ = stretch_of(values, mad_std(values, ignore_nan=True), 99.7)
+        limits, label = {'norm': norm}, str(unit or 'pixel values')
     ny, nx = values.shape
     ax = axes_for(ax, 7.2, float(np.clip(6.0 * ny / nx, 2.5, 10.0)),
                   projection=celestial_wcs(sources.probability))
-    image = ax.imshow(values, origin='lower', vmin=0, vmax=1,
-                      interpolation='nearest', cmap=colormap(cmap))
-    ax.figure.colorbar(image, ax=ax, label='probability of a point source',
-                       shrink=0.9)
+    picture = ax.imshow(values, origin='lower', interpolation='nearest',
+                        cmap=colormap(cmap), **limits)
+    ax.figure.colorbar(picture, ax=ax, label=label, shrink=0.9)
     catalog = sources.catalog
     n = len(catalog)
     snr = np.asarray(catalog['snr'])

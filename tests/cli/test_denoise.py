@@ -90,7 +90,7 @@ def test_bad_option(night, capsys, options, message):
 def test_workers_need_a_folder(night, capsys, option):
     args = ['denoise', NAMES[0], '-o', 'out.fits', *option]
     assert main(args) == 1
-    assert 'need a folder' in capsys.readouterr().err
+    assert f'{option[0]} needs a folder' in capsys.readouterr().err
 
 
 def test_companions_can_be_left_out(night):
@@ -113,9 +113,12 @@ def test_kind_of_uncertainty_is_told(night, capsys):
     args = ['denoise', 'c.fits', '--model', 'half.safetensors',
             '--uncertainty', 'noise.fits', '-o']
     assert main([*args, 'auto.fits']) == 0
-    assert capsys.readouterr().out == 'noise.fits: taken for variances\n'
+    assert capsys.readouterr().out == (
+        'auto.fits: 1 image denoised with half, noise from variances\n')
     assert main([*args, 'std.fits', '--uncertainty-type', 'std']) == 0
-    assert capsys.readouterr().out == ''
+    assert capsys.readouterr().out == (
+        'std.fits: 1 image denoised with half, noise from standard '
+        'deviations\n')
     for name, level in (('auto', 5.0), ('std', 25.0)):
         header = fits.getheader(f'{name}.fits')
         assert header['DNSIGMA'] == pytest.approx(level)

@@ -217,15 +217,15 @@ def test_estimate(folder, capsys):
 @pytest.mark.parametrize(('command', 'message'), [
     ('segment fermi.fits -o out.txt', ".xz after it), got 'out.txt'"),
     ('segment fermi.fits -o out.fits.fz', "got 'out.fits.fz'"),
-    ('segment fermi.fits -o out.fits --catalog out.csv',
-     "--catalog must end in .ecsv, got 'out.csv'"),
+    ('segment fermi.fits -o out.fits --catalog out.txt',
+     '--catalog must end in .ecsv, .csv, .fits, .fit or .parquet, got '),
     ('segment fermi.fits -o out.fits --plot out.pdf',
      "--plot must end in .png, got 'out.pdf'"),
     ('segment no.fits -o out.fits', 'no.fits: No such file'),
     ('segment stack.fits -o out.fits', 'stack.fits: the image must have '),
     ('segment fermi.fits -o out.fits --threshold 2', 'threshold must be'),
     ('segment fermi.fits -o out.fits --model nothing', 'nothing'),
-    ('estimate fermi.fits -o out.fits', "-o must end in .ecsv, got 'out.fits"),
+    ('estimate fermi.fits -o out.npy', "or .parquet, got 'out.npy'"),
     ('estimate fermi.fits -o out.ecsv --samples out.npy',
      '--samples must end in .fits, .fit or .fts'),
     ('estimate flat.fits -o out.ecsv', 'flat.fits: image must have shape'),
@@ -241,7 +241,8 @@ def test_bad_commands(folder, capsys, command, message):
 def test_simulate(folder, capsys):
     printed = run('simulate -o sky --sky galactic-center --n 3 --seed 5',
                   capsys)
-    assert printed == 'sky/images.fits\nsky/parameters.ecsv\n'
+    assert printed == ('sky: 3 images of the Galactic Center in images.fits, '
+                       'and parameters.ecsv\n')
     images, parameters, sources = GalacticCenterSimulator().sample(3, seed=5)
     with fits.open('sky/images.fits') as hdus:
         assert_array_equal(hdus[0].data, images)

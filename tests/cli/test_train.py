@@ -104,11 +104,16 @@ def test_frames(tmp_path, capsys, trained):
         'progress_bar': False, 'log': tmp_path / 'survey.ecsv',
         'figure': tmp_path / 'survey.png'})]
     assert output.read_text() == 'False'
+    line = (f'{output}: flux kept: 0.98 ± 0.01 at S/N 40, 0.51 ± 0.04 at '
+            f'S/N 3.2')
+    assert capsys.readouterr().out.splitlines() == [line]
+    args = ['train', 'a.fits', '-o', str(output), '--overwrite']
+    assert main([*args, '--quiet']) == 0
+    assert capsys.readouterr().out == ''
+    assert main([*args, '--verbose']) == 0
     assert capsys.readouterr().out.splitlines() == [
-        str(output),
-        'squared error      all   blank   faint  bright',
-        'trained          0.051   0.020   0.400       -',
-        'flux kept: 0.98 ± 0.01 at S/N 40, 0.51 ± 0.04 at S/N 3.2']
+        line, 'squared error      all   blank   faint  bright',
+        'trained          0.051   0.020   0.400       -']
 
 
 def test_every_option_reaches_the_training(tmp_path, trained):

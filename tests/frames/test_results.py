@@ -422,7 +422,7 @@ class TestUncertainty:
         (2 * u.m, ValueError, 'uncertainty in m cannot be converted'),
         (StdDevUncertainty(std, unit='m'), ValueError, 'cannot be converted'),
         (UnknownUncertainty(std), TypeError, 'got UnknownUncertainty'),
-        ('high', TypeError, 'uncertainty must have an integer or floating'),
+        ('high', TypeError, "must be an array, got the path 'high': read it"),
         (1j, TypeError, 'uncertainty must have .*complex'),
         (True, TypeError, 'uncertainty must have .*bool'),
     ])

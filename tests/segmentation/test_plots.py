@@ -3,6 +3,7 @@
 Tests of the figures of sources.
 """
 
+import astropy.units as u
 import numpy as np
 import pytest
 from astropy.nddata import CCDData
@@ -40,6 +41,18 @@ def test_sources(probability):
     axes.figure.canvas.draw()
     all_of_them = sources(probability).plot(smallest_snr=0)
     assert len(all_of_them.collections[0].get_offsets()) == 3
+
+
+def test_sources_on_the_image(probability):
+    image = 100.0 + probability
+    axes = sources(probability).plot(image=image * u.adu)
+    np.testing.assert_array_equal(axes.images[0].get_array(), image)
+    assert axes.images[0].colorbar.ax.get_ylabel() == 'adu'
+    assert len(axes.collections[0].get_offsets()) == 2
+    axes.figure.canvas.draw()
+    with pytest.raises(ValueError, match=r'image must have the shape of the '
+                                         r'probability \(64, 64\), got '):
+        sources(probability).plot(image=image[1:])
 
 
 def test_sources_on_the_sky(probability):
