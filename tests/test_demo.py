@@ -49,22 +49,40 @@ def test_figures_are_measured(tmp_path, capsys):
     report = run_demo(tmp_path / 'new', model=share_model(0.2))
     assert names(tmp_path / 'new') == FILES
     assert [path.name for path in report.paths] == FILES
-    assert report.noise_after == pytest.approx(0.8 * report.noise_before,
-                                               rel=1e-3)
-    assert 60 < report.noise_before < 90
-    for row in report.table:
+    assert 60 < report.noise < 90
+    methods = ['frame', 'Gaussian filter', 'denoise', 'with a catalog']
+    assert list(report.table['method']) == [
+        name for name in methods for _ in range(2)]
+    frame, filtered, denoised, guided = (
+        report.table[report.table['method'] == name] for name in methods)
+    for row in frame:
         assert row['n'] > 40
-        assert row['flux_ratio'] == pytest.approx(0.8, abs=0.02)
+        assert (row['noise'], row['flux_kept'], row['response']) == (1, 1, 1)
+        # Errors of aligned frames without a gain are too small.
+        assert 0.45 < row['covered'] < 0.75
+    for row, raw in zip(denoised, frame, strict=True):
+        assert row['noise'] == pytest.approx(0.8, rel=1e-3)
+        assert row['flux_kept'] == pytest.approx(0.8, abs=0.02)
         assert row['response'] == pytest.approx(0.8, abs=0.02)
-        assert row['sigma68_denoised'] == pytest.approx(
-            0.8 * row['sigma68_raw'], rel=0.1)
+        assert row['scatter'] == pytest.approx(raw['scatter'], rel=0.1)
+    # A filter of 1.2 pixels has this noise, and takes flux.
+    assert filtered['noise'][0] == pytest.approx(
+        1 / (2 * np.sqrt(np.pi) * 1.2), abs=0.1)
+    assert np.all(filtered['flux_kept'] < 0.75)
+    assert np.all(guided['noise'] < 0.2)
     assert report.seconds > 0
 
     text = capsys.readouterr().out
     assert text == f'{report}\n'
-    assert f'{report.noise_before:.1f} -> {report.noise_after:.1f}' in text
+    for name in methods:
+        assert text.count(f'  {name} ') == 2
     assert max(len(line) for line in text.splitlines()
                if not line.startswith('wrote')) < 80
+
+
+def test_quiet(tmp_path, capsys):
+    run_demo(tmp_path, model=share_model(0.0), quiet=True)
+    assert capsys.readouterr().out == ''
 
 
 def test_files(tmp_path):

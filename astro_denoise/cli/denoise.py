@@ -190,7 +190,7 @@ def _tell_output(options, output):
 
 
 def _noise_text(header):
-    """Where the noise of an image came from, and what it was taken for."""
+    """Name the origin of the noise of an image."""
     kind = header.get('DNUNCERT')
     origin = header.get('DNNOISE', 'not needed')
     return f'from {kind}' if kind else {

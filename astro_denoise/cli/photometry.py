@@ -100,7 +100,7 @@ def _run_photometry(options):
 
 
 def _counts(table):
-    """How many fluxes there are, and how many of them are doubtful."""
+    """Count the fluxes, and those of them that are doubtful."""
     import numpy as np
 
     return (f'{len(table)} fluxes, '
