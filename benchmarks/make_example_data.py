@@ -7,6 +7,9 @@ The full frames are the test data of ProperImage (3-clause BSD; see
 ``aligned_eso085-030-005.fit``. Run as::
 
     python benchmarks/make_example_data.py FOLDER_OF_THE_FULL_FRAMES
+    python benchmarks/make_example_data.py --m51 M51.fits
+
+The second cuts the frame of M51 out of that of photutils-datasets.
 """
 
 import argparse
@@ -63,14 +66,43 @@ def crop_frame(source, target):
     hdu.writeto(target, overwrite=True, output_verify='exception')
 
 
+def crop_m51(source, target):
+    """
+    Write the inner part of the frame of M51, pixel values unchanged.
+
+    Parameters
+    ----------
+    source, target : path-like
+        The full frame, and the file to write.
+    """
+    with fits.open(source) as hdus:
+        data, original = hdus[0].data[100:420, 80:400].copy(), hdus[0].header
+    header = fits.Header()
+    header['BUNIT'] = ('adu', 'not in the original header')
+    header['OBJECT'] = 'm51  B  600s'
+    header['EXPTIME'] = (original['ITIME'], 'ITIME')
+    header['DATE-OBS'] = ('1987-04-05', 'DATE-OBS 05/04/87')
+    header['MJD-OBS'] = (Time('1987-04-05').mjd, 'from DATE-OBS')
+    header['ORIGFILE'] = (Path(source).name, 'file this was cut from')
+    header['CROPX0'] = (81, 'first column (of 512) of the crop')
+    header['CROPY0'] = (101, 'first row (of 512) of the crop')
+    header.add_comment('photutils-datasets, 3-clause BSD, Copyright (c) '
+                       'Photutils Developers')
+    fits.PrimaryHDU(data, header).writeto(target, overwrite=True)
+
+
 def main(args=None):
-    """Cut both frames."""
+    """Cut the frames."""
     parser = argparse.ArgumentParser(
         description='Cut the pair of example frames out of the full frames.')
-    parser.add_argument('folder', type=Path,
+    parser.add_argument('folder', type=Path, nargs='?',
                         help='folder that holds the full frames')
-    folder = parser.parse_args(args).folder
-    for name, source in SOURCES.items():
+    parser.add_argument('--m51', metavar='FILE', help='the frame of M51')
+    options = parser.parse_args(args)
+    folder = options.folder
+    if options.m51:
+        crop_m51(options.m51, get_example_path('m51.fits'))
+    for name, source in SOURCES.items() if folder else ():
         target = get_example_path(name)
         crop_frame(folder / source, target)
         print(f'{target.name}: {target.stat().st_size} bytes')

@@ -4,7 +4,7 @@ The example data that ship with the package.
 
 Two exposures of 60 s of the galaxy ESO 085-030, aligned to one another
 and cropped to 480 x 480 pixels: real data with all that real data
-bring. And the gamma rays that Fermi-LAT counted around the Galactic
+bring. A frame of M51, of which structure fills all. And the gamma rays that Fermi-LAT counted around the Galactic
 Center in 573 weeks. Sources and licenses are in ``licenses/README.rst``.
 """
 
@@ -12,11 +12,13 @@ from pathlib import Path
 
 from astropy.nddata import CCDData
 
-__all__ = ['get_example_path', 'load_example_pair', 'load_fermi_map']
+__all__ = ['get_example_path', 'load_example_pair', 'load_fermi_map',
+           'load_m51']
 
 _PAIR_NAMES = ('eso085_030_004.fits', 'eso085_030_005.fits')
 _FERMI_NAME = 'fermi_gc.fits'
-_EXAMPLE_NAMES = (*_PAIR_NAMES, _FERMI_NAME)
+_M51_NAME = 'm51.fits'
+_EXAMPLE_NAMES = (*_PAIR_NAMES, _FERMI_NAME, _M51_NAME)
 
 
 def get_example_path(name):
@@ -25,7 +27,8 @@ def get_example_path(name):
 
     Parameters
     ----------
-    name : {'eso085_030_004.fits', 'eso085_030_005.fits', 'fermi_gc.fits'}
+    name : {'eso085_030_004.fits', 'eso085_030_005.fits', 'fermi_gc.fits', \
+            'm51.fits'}
         The name of the file.
 
     Returns
@@ -98,3 +101,26 @@ def load_fermi_map():
     ((64, 64), 'ct', 1319)
     """
     return CCDData.read(get_example_path(_FERMI_NAME))
+
+
+def load_m51():
+    """
+    Load a frame of M51, of which a galaxy with much structure fills all.
+
+    600 s in B, taken in 1987; 320 x 320 pixels of 16-bit counts, with dead
+    rows and other faults of its time, and without gain, read noise and
+    world coordinates.
+
+    Returns
+    -------
+    frame : `~astropy.nddata.CCDData`
+        Counts in adu.
+
+    Examples
+    --------
+    >>> from astro_denoise.data import load_m51
+    >>> frame = load_m51()
+    >>> frame.shape, str(frame.unit)
+    ((320, 320), 'adu')
+    """
+    return CCDData.read(get_example_path(_M51_NAME))

@@ -11,6 +11,7 @@ from astro_denoise.data.examples import (
     get_example_path,
     load_example_pair,
     load_fermi_map,
+    load_m51,
 )
 from astro_denoise.sky_maps.galactic_grid import galactic_degrees
 
@@ -57,3 +58,14 @@ def test_pair():
     # The same sky twice, in two exposures.
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.9
     assert not np.array_equal(first, second)
+
+
+def test_m51():
+    frame = load_m51()
+    assert frame.shape == (320, 320)
+    assert frame.unit == 'adu'
+    assert frame.dtype.kind == 'i'
+    # Values and place of the original.
+    assert frame.data.max() == 19936
+    assert (frame.header['CROPX0'], frame.header['CROPY0']) == (81, 101)
+    assert get_example_path('m51.fits').stat().st_size < 250_000
