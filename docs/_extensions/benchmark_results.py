@@ -67,21 +67,156 @@ class Results(_ResultsDirective):
                 f'*prints it.*')
         first, last = 0, len(lines)
         if 'start' in self.options:
-            first = self.find(self.options['start'], lines, 0)
+            first = find_line(self, self.options['start'], lines, 0)
         if 'stop' in self.options:
-            last = self.find(self.options['stop'], lines, first + 1)
+            last = find_line(self, self.options['stop'], lines, first + 1)
         text = '\n'.join(lines[first:last]).rstrip()
-        return [*self.parse_text_to_nodes(f'``{command}`` printed:'),
-                nodes.literal_block(text, text, language='none',
-                                    classes=['results-output'])]
+        depth = self.env.docname.count('/') + 1
+        source = f'{"../" * depth}benchmarks/results/{self.arguments[0]}'
+        return [*self.parse_text_to_nodes(
+            f'``{command}`` printed (:download:`as a file <{source}>`):'),
+            nodes.literal_block(text, text, language='none',
+                                classes=['results-output'])]
 
-    def find(self, pattern, lines, first):
-        """The first line that matches."""
-        for number in range(first, len(lines)):
-            if re.search(pattern, lines[number]):
-                return number
-        msg = f'no line of {self.arguments[0]} matches {pattern!r}'
-        raise self.error(msg)
+
+class ResultsTable(_ResultsDirective):
+    """
+    A table of what a benchmark printed, with the output as a download.
+
+    The content is the caption: what is in the columns, and their units.
+    The options say where in the file the rows are (``start`` and ``stop``,
+    as for ``results``; the first line is that of the heads), and
+
+    ``command``
+        The command that prints them.
+    ``width``
+        Number of characters of the labels of the rows.
+    ``heads``
+        Heads of the columns, separated by ``|``, that of the label first.
+    ``columns``
+        Which cells after the label are shown: numbers from 0 on.
+    ``rows``
+        A regular expression that the labels of shown rows match.
+    ``rename``
+        Other labels, as in ``raw: the frame | ccd: denoise(frame)``; their
+        order is that of the rows, and others are left out.
+    ``ours``
+        A regular expression for the labels of rows in bold letters.
+    ``pivot``
+        Rows without a label belong to that above. Of these rows, the
+        number of the cell that names them (S/N, for instance) and of the
+        one that is shown: a column for each. In rows with a label they are
+        ``shift`` cells further on.
+    """
+
+    has_content = True
+    option_spec = dict.fromkeys(
+        ('command', 'start', 'stop', 'width', 'heads', 'columns', 'rows',
+         'rename', 'ours', 'pivot', 'shift'), directives.unchanged_required)
+
+    def run(self):
+        lines = self.lines()
+        command = self.options['command']
+        if not lines:
+            return self.parse_text_to_nodes(
+                f'*The table is not part of this build:* ``{command}`` '
+                f'*prints it.*')
+        groups = self.groups(lines)
+        names = self.renamed()
+        pattern = self.options.get('rows', '')
+        labels = [label for label in (names or groups)
+                  if label in groups and re.search(pattern, label)]
+        ours = self.options.get('ours', '(?!)')
+        heads = [head.strip() for head in self.options['heads'].split('|')]
+        columns = list(map(int, self.options['columns'].split()))
+        rows = []
+        for label in labels:
+            cells = [names.get(label, label)]
+            cells += [groups[label][0][number] for number in columns]
+            cells += self.pivoted(groups[label])
+            if re.search(ours, label):
+                cells = [f'**{cell}**' if '`' not in cell else cell
+                         for cell in cells]
+            rows.append(cells)
+        if rows and len({len(row) for row in (heads, *rows)}) > 1:
+            msg = (f'{self.arguments[0]}: {len(heads)} heads for rows of '
+                   f'{sorted({len(row) for row in rows})} cells')
+            raise self.error(msg)
+        caption = '\n'.join(self.content)
+        name = self.arguments[0]
+        depth = self.env.docname.count('/') + 1
+        source = f'{"../" * depth}benchmarks/results/{name}'
+        return [*self.parse_text_to_nodes(
+            f'{caption} (``{command}``; :download:`raw output <{source}>`)'),
+            *self.table(heads, rows)]
+
+    def groups(self, lines):
+        """The cells of the rows of each label, in their order."""
+        first, last = 0, len(lines)
+        if 'start' in self.options:
+            first = find_line(self, self.options['start'], lines, 0)
+        if 'stop' in self.options:
+            last = find_line(self, self.options['stop'], lines, first + 1)
+        groups, label = {}, None
+        for line in lines[first + 1:last]:
+            if not line.strip() or line.startswith('#'):
+                continue
+            found, cells = split_row(line, int(self.options['width']))
+            if found:
+                label = found
+                groups.setdefault(label, [])
+            if label is not None and cells:
+                groups[label].append(cells)
+        return {label: rows for label, rows in groups.items() if rows}
+
+    def renamed(self):
+        """New labels by the old ones."""
+        names = {}
+        for part in filter(None, self.options.get('rename', '').split('|')):
+            old, _, new = part.partition(':')
+            names[old.strip()] = new.strip()
+        return names
+
+    def pivoted(self, rows):
+        """The cells of the rows that are a column each."""
+        if 'pivot' not in self.options:
+            return []
+        value = int(self.options['pivot'])
+        shift = int(self.options.get('shift', 0))
+        return [rows[0][value + shift], *(row[value] for row in rows[1:])]
+
+
+def split_row(line, width):
+    """
+    Split a line of a benchmark into a label and cells.
+
+    Parameters
+    ----------
+    line : str
+        The line.
+
+    width : int
+        Number of characters of the label.
+
+    Returns
+    -------
+    label : str
+        Empty if the line begins with blanks.
+
+    cells : list of str
+        The others, between blanks; a value and its error are one.
+    """
+    return (' '.join(line[:width].split()),
+            re.findall(r'\S+ ± \S+|cannot tell|\S+', line[width:]))
+
+
+def find_line(directive, pattern, lines, first):
+    """The first line that matches; an error that names the file if none."""
+    for number in range(first, len(lines)):
+        if re.search(pattern, lines[number]):
+            return number
+    msg = f'no line of {directive.arguments[0]} matches {pattern!r}'
+    raise directive.error(msg)
 
 
 class ResponseTable(_ResultsDirective):
@@ -151,40 +286,9 @@ class CheckTable(_ResultsDirective):
         return self.table(header, rows)
 
 
-class GuidedTable(_ResultsDirective):
-    """
-    The first scenes of ``guided.txt``: noise of pixels and flux kept.
-    """
-
-    _NAMES = {  # noqa: RUF012
-        'raw': 'the frame as it is', 'Gaussian': 'Gaussian filter',
-        'ccd': '``denoise(frame)``',
-        'blend': '``denoise(frame, catalog=sources)``',
-        'model': "``denoise(frame, catalog=sources, guide='model', "
-                 "psf=psf)``",
-        'ccd-mmse': "``denoise(frame, 'ccd-mmse')``"}
-
-    def run(self):
-        lines = self.lines()
-        if not lines:
-            return []
-        bins = re.findall(r'S/N [\d.]+-[\d.]+', '\n'.join(lines[:4]))
-        found = {}
-        for line in lines:
-            name, *values = line.split() or ['']
-            if name in self._NAMES and name not in found:
-                found[name] = [values[0]] + [
-                    value for value in values[4::3] if value != '-']
-        n_bins = max(map(len, found.values())) - 1
-        header = ['', 'error per pixel',
-                  *(f'flux kept, {name}' for name in bins[:n_bins])]
-        return self.table(header, [[self._NAMES[name], *found[name]]
-                                   for name in self._NAMES if name in found])
-
-
 def setup(app):
     """Called by Sphinx."""
-    app.add_directive('guided-table', GuidedTable)
+    app.add_directive('results-table', ResultsTable)
     app.add_directive('results', Results)
     app.add_directive('response-table', ResponseTable)
     app.add_directive('check-table', CheckTable)
