@@ -39,7 +39,9 @@ class _ResultsDirective(SphinxDirective):
         lines = ['.. list-table::', '   :header-rows: 1',
                  '   :widths: auto', '']
         for row in (header, *rows):
-            lines += [f'   {"-" if number else "* -":>3} {cell}'
+            # A lone sign would begin a list.
+            lines += [f'   {"-" if number else "* -":>3} '
+                      f'{"–" if cell == "-" else cell}'
                       for number, cell in enumerate(row)]
         return self.parse_text_to_nodes('\n'.join(lines))
 

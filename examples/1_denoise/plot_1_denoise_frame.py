@@ -38,6 +38,8 @@ plt.show()
 # %%
 # A closer look at the faint sources around the galaxy.
 
+# sphinx_gallery_thumbnail_number = 2
+
 region = np.s_[300:420, 60:220]
 figure, axes = plt.subplots(2, 1, figsize=(8, 8.4), sharex=True, sharey=True,
                             layout='compressed')

@@ -69,10 +69,12 @@ print(f'{frame.mask.sum()} pixels masked, noise {mad_std(frame.data):.1f} '
       f'-> {mad_std(denoised.data):.1f} {denoised.unit}')
 
 # %%
-# The reduced frame and the denoised one. Masked pixels are orange.
+# A part of the reduced frame and of the denoised one. Masked pixels are
+# orange.
 
-plot_denoised(frame, denoised,
-              figure=plt.figure(figsize=(12.6, 4.2), layout='compressed'))
+part = np.s_[60:200, 60:240]
+plot_denoised(frame[part], denoised[part],
+              figure=plt.figure(figsize=(12.6, 4.6), layout='compressed'))
 plt.show()
 
 # %%

@@ -42,7 +42,7 @@ shipped = denoise(first)
 # %%
 # Noise2Void looks best, since it leaves no noise where it sees nothing.
 
-corner = (slice(240, 440), slice(20, 220))
+corner = (slice(300, 400), slice(120, 220))
 norm = simple_norm(first.data[corner], 'asinh', percent=99)
 figure, axes = plt.subplots(1, 3, figsize=(12, 4.4), layout='constrained')
 for ax, plane, title in zip(

@@ -136,10 +136,10 @@ for name, (radii, light) in fits.items():
 # %%
 # The raw frame wins: the smallest scatter, and all of the light. The radii of
 # the denoised frames are right within two errors, and scatter more, most with
-# ``ccd``, though its covariance went in. Both lose a seventh of the light of the
-# arcs: ``ccd`` keeps the flux of compact sources in apertures, and not the fine
-# structure of arcs. ``ccd-mmse`` has the smoothest image, in which the ring has
-# become two spots. Denoise to look for lenses; fit the raw pixels.
+# ``ccd``, though its covariance went in. Both lose a seventh of the light of
+# the arcs: ``ccd`` keeps the flux of compact sources in apertures, and not the
+# fine structure of arcs. ``ccd-mmse`` has the smoothest image, in which the
+# ring has become two spots. Denoise to look for lenses; fit the raw pixels.
 
 figure = plt.figure(figsize=(9, 5.2), layout='constrained')
 grid = figure.add_gridspec(2, 4, height_ratios=(1.2, 1))
