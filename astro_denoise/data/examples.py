@@ -5,7 +5,8 @@ The example data that ship with the package.
 Two exposures of 60 s of the galaxy ESO 085-030, aligned to one another
 and cropped to 480 x 480 pixels: real data with all that real data
 bring. A frame of M51, which the galaxy fills. And the gamma rays that
-Fermi-LAT counted around the Galactic Center in 573 weeks. Sources and licenses are in ``licenses/README.rst``.
+Fermi-LAT counted around the Galactic Center in 573 weeks. Sources and
+licenses are in ``licenses/README.rst``.
 """
 
 from pathlib import Path
