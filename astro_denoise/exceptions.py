@@ -4,6 +4,7 @@ Warnings and errors of the package.
 """
 
 import contextlib
+import warnings
 
 from astropy.utils.exceptions import AstropyUserWarning
 
@@ -114,3 +115,37 @@ def needs_extra(extra, purpose):
         msg = (f"{package} is needed {purpose}: pip install "
                f"'astro_denoise[{extra}]'")
         raise ModuleNotFoundError(msg, name=error.name) from error
+
+
+@contextlib.contextmanager
+def warnings_of(path):
+    """
+    Add the name of a file to what is warned of while it is worked on.
+
+    It stands at the end of the message, so that filters still match.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from astro_denoise.exceptions import NoDataWarning, warnings_of
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter('always')
+    ...     with warnings_of('m13.fits'):
+    ...         warnings.warn('nothing there', NoDataWarning)
+    >>> print(caught[0].message)
+    nothing there (m13.fits)
+    """
+    caught = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            yield
+    finally:
+        for each in caught:
+            warnings.warn(f'{each.message} ({path})', each.category,
+                          stacklevel=3)

@@ -60,7 +60,7 @@ def _run_estimate(options):
 
     from .. import estimate_parameters, load_model
     from ..estimation.core import PARAMETER_NAMES
-    from ..exceptions import UnusualImageWarning
+    from ..exceptions import UnusualImageWarning, warnings_of
     from ..io.fits_images import read_image
 
     check_outputs(options, (('-o', options.output, TABLE_ENDINGS),
@@ -72,7 +72,7 @@ def _run_estimate(options):
         image = read_image(Path(path), hdu=options.hdu,
                            good_bits=options.ignore_flags)
         try:
-            with warnings.catch_warnings():
+            with warnings_of(path), warnings.catch_warnings():
                 # Flagged in the table, and told below.
                 warnings.simplefilter('ignore', UnusualImageWarning)
                 result = estimate_parameters(
@@ -101,8 +101,10 @@ def _run_estimate(options):
                 temporary)
     flagged = ''
     if 'ood_flag' in table.colnames:
-        flagged = (f', {np.sum(table["ood_flag"])} of them unlike the '
-                   f'training set')
+        n_flagged = int(np.sum(table['ood_flag']))
+        flagged = f', {n_flagged} of them unlike the training set'
+        if n_flagged and options.model == 'galactic-center':
+            flagged += ' (--model galactic-sky allows for more)'
     tell_result(options, f'{options.output}: '
                 f'{counted(len(table), "image")}{flagged}')
     for row in table:

@@ -6,6 +6,7 @@ The commands ``astro-denoise photometry`` and ``astro-denoise check``.
 import argparse
 from pathlib import Path
 
+from ..exceptions import warnings_of
 from .common import (
     add_command,
     add_hdu,
@@ -81,7 +82,8 @@ def _run_photometry(options):
     tables, figure = [], None
     for path in options.frames:
         try:
-            frame, table = _measure(path, catalog, options)
+            with warnings_of(path):
+                frame, table = _measure(path, catalog, options)
         except (ValueError, TypeError) as error:
             msg = f'{path}: {error}'
             raise ValueError(msg) from error
@@ -135,7 +137,9 @@ def _measure(path, catalog, options):
                        good_bits=options.ignore_flags)
     table = (_forced if options.method == 'forced' else _in_apertures)(
         frame, catalog, options)
-    image_id = (Path(path).name if options.image_id is None else
+    # Raw and denoised fluxes of a frame have one name, whatever the files.
+    image_id = (frame.meta.get('DNFILE', Path(path).name)
+                if options.image_id is None else
                 _card(options.image_id, '--image-id', frame))
     table.add_column(image_id, name='image_id', index=1)
     for name, value in (('zp', options.zp), ('zp_error', options.zp_error)):

@@ -77,7 +77,9 @@ def _run_segment(options):
                        mask=options.mask, good_bits=options.ignore_flags)
     if image.data.ndim != 2:
         msg = (f'{options.input}: the image must have shape (ny, nx), got '
-               f'{image.data.shape}')
+               f'{image.data.shape}: write each image of a stack to a file of '
+               f'its own, or give the stack to segment_point_sources in '
+               f'Python')
         raise ValueError(msg)
     sources = _without_warning(
         segment_point_sources, image, options.model,

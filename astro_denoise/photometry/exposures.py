@@ -105,7 +105,10 @@ class Exposures:
         found = np.where(own[found] == wanted, found, -1)
         if np.all(found < 0):
             msg = (f'{name} has no galaxy and image_id in common with '
-                   'exposures')
+                   f'exposures: image_id is {self.image[0]!s:.80} there and '
+                   f'{other.image[0]!s:.80} here; measure both with names '
+                   f'that are the same, as from a header keyword '
+                   f'(--image-id)')
             raise ValueError(msg)
         return found
 

@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ..denoising.header_log import read_cards
-from ..exceptions import SkippedImageWarning
+from ..exceptions import SkippedImageWarning, warnings_of
 from ..io.companions import NOISE_KINDS
 from ..io.fits_files import (
     as_floats,
@@ -41,6 +41,8 @@ __all__ = ['denoise_file']
 
 # Cards of the input that break the standard are kept.
 _VERIFY = 'silentfix+ignore'
+
+_LONGEST_NAME = 60  # of a file, in a header
 
 
 def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
@@ -229,7 +231,8 @@ def denoise_file(path, output, *, model='ccd', hdu=None, mask=None,
         for number, image in enumerate(chosen):
             here = _DenoisedImage(path, hdus, image, number, len(chosen),
                                   described)
-            denoised = here.denoise(model, options)
+            with warnings_of(path):
+                denoised = here.denoise(model, options)
             denoised.header.update(cards or {})
             here.collect(denoised, changed, added)
             images.append(here)
@@ -348,6 +351,11 @@ class _DenoisedImage(FitsImage):
         if self.noise is not None and 'DNNOISE' in denoised.header:
             denoised.header['DNUNCERT'] = (
                 self.noise.describe(), 'what the uncertainty is taken for')
+        name = self.path.name
+        # What no card can hold is left out.
+        if 'DNMODEL' in denoised.header and name.isascii() and (
+                name.isprintable() and len(name) < _LONGEST_NAME):
+            denoised.header['DNFILE'] = (name, 'file that was denoised')
         return denoised
 
     def collect(self, denoised, changed, added):

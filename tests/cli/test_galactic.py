@@ -203,7 +203,8 @@ def test_estimate(folder, capsys):
     assert list(table['image']) == [0, 0, 1, 2]
     assert table['ood_flag'][0]
     assert printed == (f'out.ecsv: 4 images, {table["ood_flag"].sum()} of '
-                       f'them unlike the training set\n')
+                       f'them unlike the training set (--model galactic-sky '
+                       f'allows for more)\n')
     samples, header = fits.getdata('out.fits', header=True)
     assert samples.shape == (4, 50, 7)
     assert_allclose(table['a_dm'], np.median(samples[..., 0], 1), rtol=1e-6)

@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise.cli import main
 from astro_denoise.data.examples import get_example_path
+from astro_denoise.exceptions import CorrelatedNoiseWarning
 from astro_denoise.photometry import read_table
 from astro_denoise.pipeline.status import STATUS_NAME
 
@@ -77,7 +78,8 @@ COMMANDS = {
     'segment fermi.fits -o out.fits': (
         'out.fits: * sources', ['model galactic-center', 'fermi.fits']),
     'estimate fermi.fits -o out.ecsv --n-samples 20 --seed 1': (
-        'out.ecsv: 1 image, * of them unlike the training set',
+        ('out.ecsv: 1 image, 1 of them unlike the training set (--model '
+         'galactic-sky allows for more)'),
         ['fermi.fits, image 0: a_dm ', ' to ']),
     PHOTOMETRY: ('fluxes.ecsv: 10 fluxes, 0 of them NaN, * flagged',
                  ['a.fits: 5 fluxes', 'b.fits: 5 fluxes']),
@@ -217,6 +219,34 @@ def test_suffix_of_several_frames(folder, capsys):
     assert printed(f'denoise {" ".join(inputs)} --suffix _dn {MODEL}',
                    capsys) == './: 2 frames denoised, 2 of them before\n'
     assert not (folder / 'a_dn_dn.fits').exists()
+
+
+@pytest.mark.filterwarnings('ignore:the noise of neighboring')
+def test_fluxes_of_frames_with_a_suffix_are_compared(folder, capsys):
+    printed('denoise a.fits b.fits --suffix _dn -q', capsys)
+    for name, frames in (('raw', 'a.fits b.fits'),
+                         ('new', 'a_dn.fits b_dn.fits')):
+        printed(f'photometry {frames} catalog.ecsv -o {name}.csv', capsys)
+    assert list(read_table('new.csv')['image_id']) == [
+        'a.fits'] * 5 + ['b.fits'] * 5
+    assert ' R ' in printed('check new.csv --raw raw.csv --raw-errors '
+                                '--bins 1 --seed 1', capsys)
+    table = read_table('new.csv')
+    table['image_id'] = [f'x{name}' for name in table['image_id']]
+    table.write('other.csv')
+    assert main(['check', 'other.csv', '--raw', 'raw.csv']) == 1
+    assert 'image_id is a.fits there and xa.fits here' in (
+        capsys.readouterr().err)
+
+
+@pytest.mark.filterwarnings('default:the noise of neighboring')
+def test_warnings_name_the_file(folder, capsys):
+    with pytest.warns(CorrelatedNoiseWarning) as caught:
+        main(f'denoise a.fits b.fits -o out/ {MODEL}'.split())
+    message, = (str(each.message) for each in caught
+                if each.category is CorrelatedNoiseWarning)
+    assert message.startswith('the noise of neighboring')
+    assert message.endswith('a.fits)')
 
 
 @pytest.mark.parametrize(('options', 'status', 'message'), [
