@@ -1,8 +1,10 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Tests of the figures in the README: each is one that a benchmark printed.
+Tests of what the README and the pages state: figures are those that a
+benchmark printed, and hashes those of the models.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -33,3 +35,17 @@ def test_table(name):
     covered = 'none' if covered == '-' else f'{covered} %'
     assert re.split(r'\s{2,}', row[len(name):].strip()) == [
         noise, first, last, covered]
+
+
+def test_no_hash_is_stale():
+    hashes = json.loads((ROOT / 'astro_denoise' / 'models' / 'weights'
+                         / 'hashes.json').read_text()).values()
+    pages = [README, *(ROOT / 'docs').glob('*.rst'),
+             *(ROOT / 'docs' / 'development').glob('*.rst'),
+             *(ROOT / 'examples').glob('*/*.py')]
+    assert len(pages) > 30
+    for page in pages:
+        for found in re.findall(r'\b[0-9a-f]{7,64}\b', page.read_text(
+                encoding='utf-8')):
+            if re.search('[a-f]', found) and re.search('[0-9]', found):
+                assert any(each.startswith(found) for each in hashes), page
