@@ -18,7 +18,7 @@ version = '.'.join(release.split('.')[:2])
 
 sys.path.append(str(Path(__file__).parent / '_extensions'))
 extensions += ['sphinx_gallery.gen_gallery', 'benchmark_results', 'house',
-               'model_cards']
+               'model_cards', 'source_links']
 exclude_patterns.append('_inventories')
 nitpicky = True
 highlight_language = 'python3'

@@ -17,6 +17,9 @@ from sphinx.util.docutils import SphinxDirective
 # Value and error in the lines of denoise_quality.txt, from S/N on.
 _COLUMNS = {'response': slice(4, 6), 'scatter': slice(11, 13)}
 
+# Cells without a value, bold ones too.
+_NOTHING = {'-', 'nan', 'nan ± nan', '**nan**', '**nan ± nan**', '**-**'}
+
 _RESULTS = Path(__file__).parents[2] / 'benchmarks' / 'results'
 
 
@@ -41,7 +44,7 @@ class _ResultsDirective(SphinxDirective):
         for row in (header, *rows):
             # A lone sign would begin a list.
             lines += [f'   {"-" if number else "* -":>3} '
-                      f'{"–" if cell == "-" else cell}'
+                      f'{"–" if cell in _NOTHING else cell}'
                       for number, cell in enumerate(row)]
         return self.parse_text_to_nodes('\n'.join(lines))
 
