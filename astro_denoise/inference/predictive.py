@@ -10,17 +10,26 @@ import numpy as np
 import torch
 from scipy.stats import t
 
+from ..models.galactic_center import local_mean
 from ..simulation.galactic_center import GalacticCenterSimulator
+from ..simulation.legacy_sky import N_PIXELS, PIXEL_SCALE
 
 __all__ = ['Predicted', 'check_images', 'check_posterior', 'predict_images',
-           'predictive_p_value']
+           'predictive_p_value', 'structure']
 
 _SQRT2 = math.sqrt(2.0)
 
-# Images that are simulated for a check, and how well the logarithm of their
-# counts is known at best.
+# Images that are simulated for a check, and how well the logarithms of their
+# counts and of their structure are known at best.
 _N_PREDICTED = 16
-_TOTAL_ERROR = 0.05
+_LEAST_ERROR = 0.05
+
+# Galactic latitudes in degrees: the plane is below the first, and above the
+# second little of it is left. Pixels of each that must be seen.
+_PLANE, _HIGH, _N_SEEN = 3.0, 8.0, 60
+
+# Least excess of the variance over that of photons that is told from chance.
+_LEAST_EXCESS = 0.02
 
 
 @dataclass
@@ -119,6 +128,53 @@ def predictive_p_value(statistics, predicted):
     return 0.5 * math.erfc(above / _SQRT2) if np.isfinite(above) else 0.0
 
 
+def structure(counts, valid=None):
+    """
+    Measure what tells a sky with a Galaxy from a flat one.
+
+    Parameters
+    ----------
+    counts : `torch.Tensor`
+        Shape (n, 64, 64), Galactic latitude growing along y.
+
+    valid : `torch.Tensor`, optional
+        Same shape, 1 for pixels that count and 0 for others.
+
+    Returns
+    -------
+    structure : `torch.Tensor`
+        Shape (n, 2): logarithms of the excess of the Galactic plane over
+        high latitudes, in units of the mean of the image, and of the
+        excess of the variance of neighboring pixels over that of photons.
+        An excess is at least as large as chance makes it, so that there
+        is a number for a flat image too. NaN where too few pixels are
+        seen.
+    """
+    valid = torch.ones_like(counts) if valid is None else valid
+    latitude = PIXEL_SCALE * (torch.arange(
+        N_PIXELS, device=counts.device) - (N_PIXELS - 1) / 2).abs()[:, None]
+    bands = [((latitude < _PLANE) * valid), ((latitude > _HIGH) * valid),
+             valid]
+    numbers = [band.sum((1, 2)) for band in bands]
+    plane, high, mean = (
+        (counts * band).sum((1, 2)) / number.clamp_min(1.0)
+        for band, number in zip(bands, numbers, strict=True))
+    chance = torch.sqrt(sum(
+        (level + 0.01) / number.clamp_min(1.0) for level, number
+        in zip((plane, high), numbers[:2], strict=True)))
+    excess = torch.log(torch.maximum(plane - high, chance) / (mean + 0.01))
+    seen = torch.minimum(*numbers[:2]) >= _N_SEEN
+    image, good = (counts * valid)[:, None], valid[:, None]
+    near = local_mean(image, good, 3)
+    # A ninth of the pixel itself is in the mean.
+    variance = 9.0 / 8.0 * ((image - near).square() * good).sum((1, 2, 3)) / (
+        (near * good).sum((1, 2, 3)) + 1e-3)
+    scatter = torch.log((variance - 1.0).clamp_min(_LEAST_EXCESS))
+    return torch.stack([torch.where(seen, excess, math.nan),
+                        torch.where(numbers[2] >= _N_SEEN, scatter,
+                                    math.nan)], 1)
+
+
 @torch.inference_mode()
 def check_posterior(network, image, context, seed, rng, *, valid=None):
     """
@@ -147,8 +203,8 @@ def check_posterior(network, image, context, seed, rng, *, valid=None):
     Returns
     -------
     p_value : float
-        As of `predictive_p_value`, or that of the total counts if it is
-        less; 0 if samples are not finite.
+        As of `predictive_p_value`, or that of the total counts or of the
+        `structure` if one is less; 0 if samples are not finite.
     """
     samples = network.sampled(context, _N_PREDICTED, rng)[0]
     if not torch.isfinite(samples).all():
@@ -160,25 +216,30 @@ def check_posterior(network, image, context, seed, rng, *, valid=None):
         options = {'valid': valid}
         others = {'valid': valid.expand(len(samples), -1, -1)}
     weights = 1.0 if valid is None else valid
+    total, totals = (((counts * weights).sum((1, 2)).clamp_min(0.5).log())
+                     for counts in (image, predicted))
     return min(
         predictive_p_value(network.statistics(image, **options)[0],
                            network.statistics(predicted, **others)),
-        _p_value_of_totals(float((image * weights).sum()),
-                           (predicted * weights).sum((1, 2))))
+        *_p_values_of_logarithms(
+            torch.cat([total[:, None], structure(image, **options)], 1)[0],
+            torch.cat([totals[:, None], structure(predicted, **others)], 1)))
 
 
-def _p_value_of_totals(total, predicted):
+def _p_values_of_logarithms(found, predicted):
     """
-    Compare the counts of an image with those predicted for it.
+    Compare numbers of an image, (k,), with those predicted for it, (n, k).
 
-    Their logarithms are compared by Student's t: the statistics may have
-    no scale, and nearly empty images none of their scatter.
+    Each by Student's t: the statistics may have no scale, nearly empty
+    images none of their scatter, and flat ones are within it. What is not
+    seen has the p-value 1.
     """
-    logs = predicted.double().clamp_min(0.5).log()
-    n = len(logs)
-    error = math.hypot(float(logs.std()), _TOTAL_ERROR) * math.sqrt(1 + 1 / n)
-    distance = abs(math.log(max(total, 0.5)) - float(logs.mean())) / error
-    return float(2 * t.sf(distance, n - 1))
+    n = len(predicted)
+    error = torch.hypot(predicted.std(0), torch.tensor(
+        _LEAST_ERROR, device=found.device)) * math.sqrt(1 + 1 / n)
+    distance = ((found - predicted.mean(0)) / error).abs()
+    p_values = 2 * t.sf(distance.double().cpu().numpy(), n - 1)
+    return np.where(np.isnan(p_values), 1.0, p_values).tolist()
 
 
 @torch.inference_mode()

@@ -15,6 +15,7 @@ from astro_denoise.inference.predictive import (
     check_images,
     predict_images,
     predictive_p_value,
+    structure,
 )
 from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
 
@@ -50,6 +51,40 @@ def test_predicted_images_have_the_parameters():
     np.testing.assert_allclose(drawn.expected[3], x, rtol=1e-5)
     pulls = (drawn.images - drawn.expected) / drawn.expected.sqrt()
     assert float(pulls.std()) == pytest.approx(1, abs=0.02)
+
+
+def test_structure_of_a_flat_image_is_that_of_chance():
+    rng = np.random.default_rng(4)
+    x = np.abs(np.arange(64) - 31.5)[:, None]
+    level = np.stack([np.full((64, 64), 30.0),
+                      10 + 40 * np.exp(-x / 8) * np.ones(64)])
+    counts = torch.from_numpy(rng.poisson(level).astype(np.float32))
+    sources = counts[1].clone()
+    sources[rng.integers(64, size=300), rng.integers(64, size=300)] += 40
+    flat, smooth, clumpy = structure(torch.stack([*counts, sources]))
+    # 1 per cent of the mean is the error of the difference.
+    assert float(flat[0]) < math.log(0.03)
+    in_plane = np.exp(-x / 8)[(x < 3 / 0.46875)].mean()
+    off_plane = np.exp(-x / 8)[(x > 8 / 0.46875)].mean()
+    assert float(smooth[0]) == pytest.approx(math.log(
+        40 * (in_plane - off_plane) / level[1].mean()), abs=0.03)
+    assert float(flat[1]) < math.log(0.06) < math.log(0.5) < float(clumpy[1])
+    # What is masked does not matter; too little is not judged.
+    valid = torch.ones(2, 64, 64)
+    valid[0, 28:36] = 0
+    valid[1, 20:44] = 0
+    junk = torch.where(valid > 0, counts[1], 1e4)
+    masked = structure(junk, valid)
+    assert float(masked[0, 0]) == pytest.approx(float(smooth[0]), abs=0.2)
+    assert math.isnan(float(masked[1, 0]))
+    assert torch.isfinite(masked[:, 1]).all()
+
+
+def test_flat_images_are_not_reproduced():
+    posterior = load_model('galactic-center', task='estimate').network
+    flat = np.random.default_rng(904).poisson(30.0, (5, 64, 64))
+    p_values = check_images(posterior, flat, device=torch.device('cpu'))[1]
+    assert (p_values < 1e-4).all()
 
 
 def test_images_that_a_posterior_does_not_know():
