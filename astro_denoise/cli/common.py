@@ -25,9 +25,9 @@ __all__ = ['NAME', 'USER_ERRORS', 'add_command', 'add_device', 'add_hdu',
            'add_ignore_flags', 'add_model', 'add_overwrite', 'add_progress',
            'check_outputs', 'counted', 'describe_error', 'hdu_place',
            'name_rare_options', 'new_parser', 'number_or_keyword',
-           'print_error', 'printable', 'shows_progress', 'table_outputs',
-           'tell', 'tell_more',
-           'tell_result', 'write_figure', 'write_table_and_figure']
+           'print_error', 'printable', 'read_sky', 'shows_progress',
+           'table_outputs', 'tell', 'tell_more', 'tell_result',
+           'write_figure', 'write_table_and_figure']
 
 
 NAME = 'astro-denoise'
@@ -259,6 +259,36 @@ def print_error(message):
     """
     tell(f'{NAME}: error: {printable(message, lines=False)}',
          file=sys.stderr)
+
+
+def read_sky(path, *, hdu=None, seed=None, mask=None, good_bits='auto'):
+    """
+    Read an image, or a HEALPix map as an image on the grid of the models.
+
+    Counts of a map are placed one by one within their pixels, which keeps
+    their noise, unless they are no integers.
+    """
+    import numpy as np
+
+    from ..io.fits_images import read_image
+
+    try:
+        return read_image(path, hdu=hdu, mask=mask, good_bits=good_bits)
+    except ValueError:
+        from ..sky_maps.healpix_files import find_healpix, read_healpix
+
+        if find_healpix(path, hdu=hdu) is None:
+            raise
+        if mask is not None:
+            msg = f'--mask is for images, and {path} holds a HEALPix map'
+            raise ValueError(msg) from None
+    sky = read_healpix(path, hdu=hdu)
+    whole = not (np.nan_to_num(sky.counts) % 1).any()
+    try:
+        return sky.to_image(seed=(seed or 0) if whole else None)
+    except ValueError as error:
+        msg = f'{path}: {error}'
+        raise ValueError(msg) from error
 
 
 def table_outputs(options):

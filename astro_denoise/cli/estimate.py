@@ -18,6 +18,7 @@ from .common import (
     add_progress,
     check_outputs,
     counted,
+    read_sky,
     shows_progress,
     tell_more,
     tell_result,
@@ -61,7 +62,6 @@ def _run_estimate(options):
     from .. import estimate_parameters, load_model
     from ..estimation.core import PARAMETER_NAMES
     from ..exceptions import UnusualImageWarning, warnings_of
-    from ..io.fits_images import read_image
 
     check_outputs(options, (('-o', options.output, TABLE_ENDINGS),
                             ('--samples', options.samples, FITS_ENDINGS)),
@@ -69,8 +69,8 @@ def _run_estimate(options):
     model = load_model(options.model, task='estimate')
     tables, samples = [], []
     for path in options.inputs:
-        image = read_image(Path(path), hdu=options.hdu,
-                           good_bits=options.ignore_flags)
+        image = read_sky(Path(path), hdu=options.hdu, seed=options.seed,
+                         good_bits=options.ignore_flags)
         try:
             with warnings_of(path), warnings.catch_warnings():
                 # Flagged in the table, and told below.

@@ -20,6 +20,7 @@ from .common import (
     counted,
     name_rare_options,
     number_or_keyword,
+    read_sky,
     shows_progress,
     tell_more,
     tell_result,
@@ -67,14 +68,13 @@ def _run_segment(options):
     from astropy.io import fits
 
     from .. import segment_point_sources
-    from ..io.fits_images import read_image
 
     check_outputs(options, (('-o', options.output, FITS_ENDINGS),
                             ('--catalog', options.catalog, TABLE_ENDINGS),
                             ('--plot', options.plot, ('.png',))),
                   (options.input, options.mask))
-    image = read_image(Path(options.input), hdu=options.hdu,
-                       mask=options.mask, good_bits=options.ignore_flags)
+    image = read_sky(Path(options.input), hdu=options.hdu,
+                     mask=options.mask, good_bits=options.ignore_flags)
     if image.data.ndim != 2:
         msg = (f'{options.input}: the image must have shape (ny, nx), got '
                f'{image.data.shape}: write each image of a stack to a file of '

@@ -7,4 +7,5 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'healpix': ['healpix_to_image'],
+    'healpix_files': ['HealpixMap', 'read_healpix'],
 })

@@ -22,6 +22,13 @@ _FINE = 8
 _PER_PIXEL = 4
 # Counts that are placed at once.
 _CHUNK = 2**20
+# Largest nside whose pixels are found cell by cell. Those of larger ones are
+# much smaller than pixels of the grid: they are found as parts of coarser
+# ones, and their counts are put at some places in each, so many per axis and
+# coarser pixel.
+_LARGEST_FINE = 1024
+_COARSE = 128
+_PLACES = 32
 # Half the width of the Galactic plane in degrees, and how much brighter it
 # may be in the other ordering of a HEALPix map.
 _PLANE = 2.5
@@ -68,8 +75,9 @@ def healpix_to_image(counts, *, nested=False, frame='galactic', seed=None):
     ValueError
         If the length is that of no such map, counts are negative, all
         zero or do not cover the field, are no integers where ``seed`` is
-        given, or the Galactic plane is where it should be only in the
-        other ordering, which tells that ``nested`` is wrong.
+        given, or the Galactic plane is where it should be only in another
+        ordering or frame, which tells that ``nested`` or ``frame`` is
+        wrong.
 
     TypeError
         If the counts are neither integers nor floating-point numbers.
@@ -100,12 +108,8 @@ def healpix_to_image(counts, *, nested=False, frame='galactic', seed=None):
         msg = (f'counts must be integers to be placed one by one with '
                f'seed={seed!r}, got {counts[pixel]:g} in pixel {pixel}')
         raise ValueError(msg)
-    _check_ordering(counts, healpix)
-    resolution = healpix.pixel_resolution.to_value(u.deg)
-    number = _pixel_numbers(healpix, max(_FINE, math.ceil(
-        _PER_PIXEL * 2 * FIELD / SHAPE[0] / resolution)))
-    image = (_spread(counts, healpix, number) if seed is None else
-             _placed(counts, healpix, number, np.random.default_rng(seed)))
+    _check_reading(counts, healpix)
+    image = _on_grid(counts, healpix, seed)
     if not np.isfinite(image).all():
         msg = (f'counts must cover the whole field around the Galactic '
                f'Center, got {np.isfinite(image).mean():.0%} of it')
@@ -114,6 +118,23 @@ def healpix_to_image(counts, *, nested=False, frame='galactic', seed=None):
         msg = 'counts must not be 0 in the whole field of the model'
         raise ValueError(msg)
     return CCDData(image, unit=u.count, wcs=grid_wcs())
+
+
+def _on_grid(counts, healpix, seed):
+    """
+    Return the grid with the counts; NaN where they are not known.
+    """
+    rng = None if seed is None else np.random.default_rng(seed)
+    if healpix.nside > _LARGEST_FINE:
+        return _scattered(counts, healpix, rng)
+    resolution = healpix.pixel_resolution.to_value(u.deg)
+    number = _pixel_numbers(healpix, max(_FINE, math.ceil(
+        _PER_PIXEL * 2 * FIELD / SHAPE[0] / resolution)))
+    if rng is None:
+        return _spread(counts, healpix, number)
+    image = _placed(counts, healpix, np.unique(number), rng)
+    image[np.isnan(counts)[number].any((1, 3))] = np.nan
+    return image
 
 
 def _healpix(counts, nested, frame):
@@ -183,29 +204,83 @@ def _spread(counts, healpix, number):
     return (counts[number] * area / whole[number]).sum((1, 3))
 
 
-def _placed(counts, healpix, number, rng):
+def _placed(counts, healpix, pixels, rng):
     """
     Return the grid with each count at a random place within its pixel.
     """
-    pixels = np.unique(number)
     pixels = np.repeat(pixels, np.nan_to_num(counts[pixels]).astype(int))
     image = np.zeros(SHAPE)
     for start in range(0, len(pixels), _CHUNK):
         chunk = pixels[start:start + _CHUNK]
         # These offsets are uniform in area.
-        sky = healpix.healpix_to_skycoord(chunk, *rng.random((2,
-                                                              len(chunk))))
-        row, column = grid_wcs().world_to_array_index(sky)
-        inside = ((row >= 0) & (row < SHAPE[0])
-                  & (column >= 0) & (column < SHAPE[1]))
-        np.add.at(image, (row[inside], column[inside]), 1.0)
-    image[np.isnan(counts)[number].any((1, 3))] = np.nan
+        _add(image, healpix, chunk, *rng.random((2, len(chunk))), 1.0)
     return image
 
 
-def _check_ordering(counts, healpix):
+def _scattered(counts, healpix, rng):
     """
-    Refuse a map whose Galactic plane is right in the other ordering only.
+    Return the grid with the counts of pixels much smaller than its own.
+    """
+    pixels = _fine_pixels(healpix)
+    values = counts[pixels]
+    unseen = np.zeros(SHAPE)
+    bad = pixels[np.isnan(values)]
+    for start in range(0, len(bad), _CHUNK):
+        _add(unseen, healpix, bad[start:start + _CHUNK], 0.5, 0.5, 1.0)
+    some = values > 0
+    pixels, values = pixels[some], values[some]
+    if rng is not None:
+        image = _placed(counts, healpix, pixels, rng)
+    else:
+        image = np.zeros(SHAPE)
+        n_places = max(1, _PLACES * _COARSE // healpix.nside)
+        places = (np.arange(n_places) + 0.5) / n_places
+        for start in range(0, len(pixels), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            for dx in places:
+                for dy in places:
+                    _add(image, healpix, pixels[part], dx, dy,
+                         values[part] / n_places**2)
+    image[unseen > 0] = np.nan
+    return image
+
+
+def _fine_pixels(healpix):
+    """
+    Return the pixels of the field, and some around it, of a fine map.
+    """
+    with needs_extra('galactic', 'to read a HEALPix map'):
+        from astropy_healpix import HEALPix
+
+    coarse = HEALPix(_COARSE, order='nested', frame=healpix.frame)
+    inside = np.unique(_pixel_numbers(coarse, _FINE))
+    with np.errstate(invalid='ignore'):  # some pixels have but seven
+        around = np.unique(coarse.neighbours(inside))
+    inside = np.union1d(inside, around[around >= 0])
+    n_parts = (healpix.nside // _COARSE)**2
+    pixels = (inside[:, None] * n_parts + np.arange(n_parts)).ravel()
+    return (pixels if healpix.order == 'nested'
+            else healpix.nested_to_ring(pixels))
+
+
+def _add(image, healpix, pixels, dx, dy, weights):
+    """
+    Add weights to the pixels of the grid that places in pixels lie in.
+    """
+    sky = healpix.healpix_to_skycoord(pixels, dx, dy)
+    row, column = grid_wcs().world_to_array_index(sky)
+    inside = ((row >= 0) & (row < SHAPE[0])
+              & (column >= 0) & (column < SHAPE[1]))
+    weights = np.broadcast_to(weights, row.shape)
+    image += np.bincount(row[inside] * SHAPE[1] + column[inside],
+                         weights[inside], image.size).reshape(SHAPE)
+
+
+def _check_reading(counts, healpix):
+    """
+    Refuse a map whose Galactic plane is right in another reading only.
+
+    That is in the other ordering, or in another frame.
     """
     with needs_extra('galactic', 'to read a HEALPix map'):
         from astropy_healpix import HEALPix
@@ -213,17 +288,29 @@ def _check_ordering(counts, healpix):
     line = np.arange(-FIELD + 0.1, FIELD, 0.2)
     longitude, latitude = np.meshgrid(line, line[np.abs(line) < _PLANE])
     sky = SkyCoord(longitude, latitude, unit='deg', frame='galactic')
-    level = {}
-    for order in ('nested', 'ring'):
-        pixel = np.unique(HEALPix(healpix.nside, order, healpix.frame)
+
+    def level(order, frame):
+        pixel = np.unique(HEALPix(healpix.nside, order, frame)
                           .skycoord_to_healpix(sky))
         values = counts[pixel]
-        level[order] = values[np.isfinite(values)].sum() / len(pixel)
-    given = healpix.order
-    other = 'ring' if given == 'nested' else 'nested'
-    error = ((level[given] + level[other]) / len(pixel))**0.5
-    if level[other] > _BRIGHTER * level[given] + 5.0 * error:
+        return values[np.isfinite(values)].sum() / len(pixel), len(pixel)
+
+    found, n_pixels = level(healpix.order, healpix.frame)
+    given = SkyCoord(0.0, 0.0, unit='deg', frame=healpix.frame).frame.name
+    others = {(order, frame): level(order, frame)[0]
+              for order in ('nested', 'ring')
+              for frame in dict.fromkeys((given, 'galactic', 'icrs'))
+              if (order, frame) != (healpix.order, given)}
+    best = max(others, key=others.get)
+    error = ((found + others[best]) / n_pixels)**0.5
+    if others[best] > _BRIGHTER * found + 5.0 * error:
+        order, frame = best
+        wrong = []
+        if order != healpix.order:
+            wrong.append(f'nested={healpix.order == "nested"}')
+        if frame != given:
+            wrong.append(f'frame={given!r}')
         msg = (f'counts have no Galactic plane where it should be, but have '
-               f'it in the {other} ordering of HEALPix: nested='
-               f'{given == "nested"} must be wrong')
+               f'it in the {order} ordering of HEALPix and the frame '
+               f'{frame!r}: {" and ".join(wrong)} must be wrong')
         raise ValueError(msg)

@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.table import QTable
 from astropy.wcs import WCS
+from astropy_healpix import HEALPix
 from numpy.testing import assert_allclose, assert_array_equal
 
 import astro_denoise
@@ -18,6 +19,7 @@ from astro_denoise.data.examples import get_example_path
 from astro_denoise.estimation.core import PARAMETER_NAMES
 from astro_denoise.models import Model, registry
 from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
+from astro_denoise.sky_maps import healpix_to_image
 
 
 class Bright(torch.nn.Module):
@@ -164,6 +166,43 @@ def test_flags_that_are_ignored(folder, capsys):
     run('estimate fermi.fits -o plain.ecsv --seed 1')
     flagged, plain = (QTable.read(f'{name}.ecsv') for name in ('all', 'plain'))
     assert_array_equal(flagged['a_dm'], plain['a_dm'])
+
+
+@pytest.mark.parametrize(('ordering', 'system'), [
+    ('NESTED', 'C'), ('RING', 'GAL')])
+def test_healpix(folder, capsys, monkeypatch, ordering, system):
+    """A map is what the same counts are as an image."""
+    # The posterior by hand cannot be checked by what it predicts.
+    monkeypatch.setattr('astro_denoise.segmentation.core._warn_of_unusual',
+                        lambda *args: None)
+    healpix = HEALPix(64, order=ordering.lower(), frame={
+        'C': 'icrs', 'GAL': 'galactic'}[system])
+    sky = healpix.healpix_to_skycoord(np.arange(healpix.npix)).galactic
+    counts = np.random.default_rng(1).poisson(
+        20 + 1600 * np.exp(-abs(sky.b.deg) / 4))
+    table = fits.table_to_hdu(QTable({'COUNTS': counts}))
+    table.header.update({'PIXTYPE': 'HEALPIX', 'ORDERING': ordering,
+                         'COORDSYS': system, 'NSIDE': 64})
+    table.writeto('sky.fits')
+    image = healpix_to_image(counts, nested=ordering == 'NESTED',
+                             frame=healpix.frame, seed=1)
+    image.write('image.fits')
+    for name in ('sky', 'image'):
+        run(f'estimate {name}.fits -o {name}.ecsv --seed 1')
+        run(f'segment {name}.fits -o {name}_sources.fits')
+    first, second = (QTable.read(f'{name}.ecsv') for name in ('sky', 'image'))
+    assert_array_equal(first['a_dm'], second['a_dm'])
+    # The map is put on the grid in the same way, with another seed.
+    found = fits.getdata('sky_sources.fits') > 0.5
+    assert found.any()
+    assert found[24:40].sum() > 3 * found[:16].sum()
+    fits.writeto('mask.fits', np.zeros((64, 64), np.uint8))
+    assert '--mask is for images' in fails(
+        'segment sky.fits -o other.fits --mask mask.fits', capsys)
+    table.header['ORDERING'] = 'RING' if ordering == 'NESTED' else 'NESTED'
+    table.writeto('wrong.fits')
+    assert 'wrong.fits: counts have no Galactic plane' in fails(
+        'estimate wrong.fits -o other.ecsv', capsys)
 
 
 @pytest.mark.parametrize('ending', ['.fit', '.FITS.GZ', '.fts.xz'])

@@ -223,8 +223,38 @@ def test_healpix_of_another_frame():
 @pytest.mark.parametrize('order', ['ring', 'nested'])
 def test_wrong_ordering(order):
     with pytest.raises(ValueError, match=f'have it in the {order} ordering'
-                       f' .* nested={order == "ring"} must be wrong'):
+                       f" .* frame 'galactic': nested={order == 'ring'} must "
+                       f'be wrong'):
         healpix_to_image(healpix_map(order), nested=order == 'ring')
+
+
+@pytest.mark.parametrize('order', ['ring', 'nested'])
+def test_wrong_frame(order):
+    """A map in equatorial coordinates is not taken for one in the other
+    ordering."""
+    healpix = HEALPix(NSIDE, order=order, frame='icrs')
+    sky = healpix.healpix_to_skycoord(np.arange(N_HEALPIX)).galactic
+    counts = np.rint(5 + 200 * np.exp(-abs(sky.b.deg) / 5))
+    with pytest.raises(ValueError, match=f'in the {order} ordering of HEALPix '
+                       "and the frame 'icrs': frame='galactic' must be "
+                       'wrong'):
+        healpix_to_image(counts, nested=order == 'nested')
+
+
+@pytest.mark.parametrize(('nside', 'seed'), [(1024, 1), (2048, None)])
+def test_pixels_of_any_size_keep_their_counts(nside, seed):
+    healpix = HEALPix(nside, frame='icrs')
+    sky = SkyCoord(*np.random.default_rng(2).uniform(-14, 14, (2, 500)),
+                   unit='deg', frame='galactic')
+    counts = np.zeros(12 * nside**2, np.float32)
+    np.add.at(counts, healpix.skycoord_to_healpix(sky), 40.0)
+    image = healpix_to_image(counts, frame='icrs', seed=seed).data
+    assert image.sum() == pytest.approx(20_000, rel=1e-9)
+    row, column = grid_wcs().world_to_array_index(sky)
+    expected = np.zeros((64, 64))
+    np.add.at(expected, (row, column), 40.0)
+    # Some lie at the border of a pixel of the grid.
+    assert abs(image - expected).sum() < 0.3 * 20_000
 
 
 @pytest.mark.parametrize(('counts', 'options', 'match'), [
