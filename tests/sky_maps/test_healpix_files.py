@@ -16,7 +16,7 @@ NSIDE = 32
 N_PIXELS = 12 * NSIDE**2
 
 
-def sky_counts(nested, frame):
+def sky_counts(*, nested, frame):
     """Counts of a bright Galactic plane."""
     healpix = HEALPix(NSIDE, order='nested' if nested else 'ring',
                       frame=frame)
@@ -39,7 +39,7 @@ def write(path, columns, **cards):
     ('G', 'galactic'), ('GAL', 'galactic'), ('C', 'icrs'), ('CEL', 'icrs'),
     ('E', 'barycentricmeanecliptic')])
 def test_header_says_how_to_read(tmp_path, ordering, nested, system, frame):
-    counts = sky_counts(nested, frame)
+    counts = sky_counts(nested=nested, frame=frame)
     path = write(tmp_path / 'sky.fits', {'COUNTS': counts.astype('f4')},
                  ORDERING=ordering, COORDSYS=system, NSIDE=NSIDE)
     sky = read_healpix(path)
@@ -51,14 +51,14 @@ def test_header_says_how_to_read(tmp_path, ordering, nested, system, frame):
 
 def test_rows_of_many_pixels(tmp_path):
     # As healpy writes large maps.
-    counts = sky_counts(False, 'galactic')
+    counts = sky_counts(nested=False, frame='galactic')
     path = write(tmp_path / 'sky.fits', {'T': counts.reshape(-1, 1024)},
                  ORDERING='RING', COORDSYS='G', NSIDE=NSIDE)
     assert_array_equal(read_healpix(path).counts, counts)
 
 
 def test_part_of_the_sky(tmp_path):
-    counts = sky_counts(True, 'galactic')
+    counts = sky_counts(nested=True, frame='galactic')
     pixels = np.arange(100, N_PIXELS)[::-1]
     path = write(tmp_path / 'sky.fits', {
         'PIX': pixels, 'CHANNEL1': counts[pixels],
@@ -67,8 +67,8 @@ def test_part_of_the_sky(tmp_path):
     sky = read_healpix(path, column='CHANNEL2')
     assert np.isnan(sky.counts[:100]).all()
     assert_array_equal(sky.counts[100:], 2 * counts[100:])
-    with pytest.raises(ValueError, match='column must be one of CHANNEL1, '
-                       'CHANNEL2 in .*got None'):
+    with pytest.raises(ValueError, match=r'column must be one of CHANNEL1, '
+                       r'CHANNEL2 in .*got None'):
         read_healpix(path)
 
 
