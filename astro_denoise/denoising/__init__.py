@@ -7,5 +7,6 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'core': ['denoise'],
+    'image_noises': ['classify_noise'],
     'plots': ['plot_denoised', 'plot_profile'],
 })

@@ -174,7 +174,7 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
 
     UnusualImageWarning
         If an optical frame is given to a model for gamma rays, or single
-        photons to a model for CCD frames; for ``'gc-counts'``, if an image
+        photons to a model for CCD frames; for ``'gc-...'``, if an image
         is unlike those that it was trained on.
 
     NoiseEstimateWarning
@@ -412,13 +412,13 @@ def _denoise_images(reader, model, network, outputs, runtime):
         check_counts_unit(frame.unit, 'data')
         check_counts(frame.values, frame.valid, 'data', stacklevel=4)
     warn_of_optical(frame, 'data', model.name, counts=counts, stacklevel=4)
-    if counts:
+    denoised, error, filled, noise = denoise_images(
+        network, frame.values, frame.valid, device=runtime.device)
+    if hasattr(network, 'ood_score'):
         scores = image_scores(network, frame.values, frame.valid,
                               device=runtime.device)
         warn_of_unusual(scores, network.ood_threshold, name='data',
                         model=model.name, stacklevel=4)
-    denoised, error, filled, noise = denoise_images(
-        network, frame.values, frame.valid, device=runtime.device)
     shape, dtype = reader.pixels.shape, result_type(reader.pixels.dtype)
     writer = FrameWriter(reader, np.empty(shape, dtype),
                          np.empty(shape, dtype))

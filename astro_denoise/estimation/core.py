@@ -74,9 +74,7 @@ def estimate_parameters(image, model='galactic-center', *, exposure=None,
     exposure : float or 1D `~numpy.ndarray`, optional
         Exposure of the images, or of each, to 2 per cent, relative to the
         simulator's. Only for ``'galactic-sky'``, which by default takes
-        it to be unknown, between 0.2 and 5. The weights that ship make
-        next to nothing of a given exposure: posteriors are as wide as
-        without it.
+        it to be unknown, between 0.2 and 5.
 
     mask : `~numpy.ndarray`, optional
         Shape of ``image``, true (non-zero) on pixels not to be used, of
@@ -110,7 +108,8 @@ def estimate_parameters(image, model='galactic-center', *, exposure=None,
         ``a_dm_q84`` and ``a_dm_q975``. ``ood_score`` tells how unlike
         the training set the image is; ``p_predictive`` is the posterior
         predictive p-value, the probability that an image simulated from
-        the posterior is as far from the others as the given one.
+        the posterior is as far from the others as the given one: in its
+        blocks, its total, or its structure.
         ``ood_flag`` is set if the score is more than chance or NaN, if
         the p-value is below 0.0001, and if the model gave a sample that is
         not finite. Such samples are drawn again, up to eight

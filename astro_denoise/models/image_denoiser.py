@@ -6,7 +6,9 @@ noise on gamma-ray images, which also tells which kind it sees.
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from .block_scores import BlockScores
 from .galactic_center import Trunk, local_mean
 from .layers import shuffled
 
@@ -46,6 +48,11 @@ class MixedDenoiser(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.kind = nn.Linear(widths[-1] + widths[0], len(noises))
+        # Which kinds there are, each by itself; 'none' is none of them.
+        self.several = nn.Sequential(
+            nn.Linear(2 * (widths[-1] + widths[0]), 96), nn.SiLU(),
+            nn.Linear(96, len(noises) - ('none' in noises)))
+        self.scores = BlockScores()
 
     @property
     def noises(self):
@@ -84,19 +91,8 @@ class MixedDenoiser(nn.Module):
         logits : `torch.Tensor`
             Shape (n, n_noises), of the kinds of noise.
         """
-        ny, nx = image.shape[-2:]
-        whole = valid * (image > _EMPTY) * (image < _FULL)
-        near, wide = (local_mean(image, valid, size) for size in (3, 9))
-        y = torch.linspace(-1.0, 1.0, ny, device=image.device)
-        x = torch.linspace(-1.0, 1.0, nx, device=image.device)
-        radius = torch.hypot(y[:, None], x).expand_as(image)
-        planes = torch.cat([
-            image, torch.sqrt(image.clamp_min(0.0)), near, wide,
-            local_mean(image, whole, 3), local_mean(image, whole, 9),
-            local_mean(whole, valid, 5),
-            10.0 * (image - near), (image <= _EMPTY).float(),
-            (image >= _FULL).float(), valid, radius], 1)
-        levels = self.trunk(planes, dtype)
+        levels = self.trunk(self._planes(image, valid), dtype)
+        wide = local_mean(image, valid, 9)
         with torch.autocast(image.device.type, enabled=False):
             value, share, log_variance = shuffled(
                 self.head(levels[0])).split(1, 1)
@@ -106,6 +102,42 @@ class MixedDenoiser(nn.Module):
                                 levels[0].mean((2, 3))], 1)
             return (denoised, log_variance.clamp(-10.0, 6.0) - 6.0,
                     self.kind(pooled))
+
+    @staticmethod
+    def _planes(image, valid):
+        """Make planes of order one of images."""
+        ny, nx = image.shape[-2:]
+        whole = valid * (image > _EMPTY) * (image < _FULL)
+        near, wide = (local_mean(image, valid, size) for size in (3, 9))
+        y = torch.linspace(-1.0, 1.0, ny, device=image.device)
+        x = torch.linspace(-1.0, 1.0, nx, device=image.device)
+        radius = torch.hypot(y[:, None], x).expand_as(image)
+        return torch.cat([
+            image, torch.sqrt(image.clamp_min(0.0)), near, wide,
+            local_mean(image, whole, 3), local_mean(image, whole, 9),
+            local_mean(whole, valid, 5),
+            10.0 * (image - near), (image <= _EMPTY).float(),
+            (image >= _FULL).float(), valid, radius], 1)
+
+    def described(self, image, valid, *, dtype=torch.float32):
+        """
+        Describe images, for `name_noises`.
+
+        Parameters
+        ----------
+        image, valid, dtype : optional
+            As of `forward`.
+
+        Returns
+        -------
+        features : `torch.Tensor`
+            Shape (n, n_features): means and scatter of what the network
+            makes of the image.
+        """
+        levels = self.trunk(self._planes(image, valid), dtype)
+        return torch.cat([part for level in (levels[-1], levels[0])
+                          for part in (level.mean((2, 3)),
+                                       level.std((2, 3)))], 1).float()
 
     def name_noise(self, values, valid=None):
         """
@@ -126,6 +158,51 @@ class MixedDenoiser(nn.Module):
         """
         image, valid, _ = self._scaled(values, valid)
         return torch.softmax(self(image, valid)[2], 1)
+
+    def name_noises(self, values, valid=None):
+        """
+        Tell all kinds of noise on images.
+
+        Parameters
+        ----------
+        values, valid : `torch.Tensor`
+            As of `name_noise`.
+
+        Returns
+        -------
+        probabilities : `torch.Tensor`
+            Shape (n, n_noises - 1): of each kind but ``'none'``, in their
+            order.
+        """
+        image, valid, _ = self._scaled(values, valid)
+        return torch.sigmoid(self.several(self.described(image, valid)))
+
+    def ood_score(self, values, valid):
+        """
+        Measure how unlike the training set images are.
+
+        Parameters
+        ----------
+        values, valid : `torch.Tensor`
+            Shape (n, ny, nx), of any scale; 1 for pixels that count.
+
+        Returns
+        -------
+        score : `torch.Tensor`
+            Shape (n,), about 1 for images like those: of what is left when
+            the noise is removed, whatever its kind.
+        """
+        ny, nx = values.shape[1:]
+        margins = (0, -nx % self.stride, 0, -ny % self.stride)
+        denoised = self.denoise_images(F.pad(values, margins),
+                                       F.pad(valid, margins))[0]
+        denoised = denoised[:, :ny, :nx]
+        return self.scores(denoised, torch.ones_like(denoised))
+
+    @property
+    def ood_threshold(self):
+        """Score that hardly any image of the training set exceeds."""
+        return float(self.scores.threshold)
 
     def denoise_images(self, values, valid=None):
         """

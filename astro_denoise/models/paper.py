@@ -6,6 +6,8 @@ The networks of the source document, layer by layer as it lists them.
 import torch
 from torch import nn
 
+from .block_scores import BlockScores
+
 __all__ = ['MultiOutputCNN', 'PaperAutoencoder', 'PaperUNet',
            'SingleOutputCNN']
 
@@ -351,6 +353,7 @@ class PaperAutoencoder(nn.Module):
         self.register_buffer('error_levels',
                              torch.linspace(0.0, 1.0, _N_KNOTS))
         self.register_buffer('error_values', torch.zeros(_N_KNOTS))
+        self.scores = BlockScores()
 
     def forward(self, images):
         """
@@ -369,9 +372,31 @@ class PaperAutoencoder(nn.Module):
         latent = self.squeeze(self.encoder(images).flatten(1))
         return self.decoder(self.expand(latent).reshape(-1, 64, 4, 4))
 
+    def ood_score(self, values, valid):
+        """
+        Measure how unlike the training set images are.
+
+        Parameters
+        ----------
+        values, valid : `torch.Tensor`
+            Shape (n, 64, 64).
+
+        Returns
+        -------
+        score : `torch.Tensor`
+            Shape (n,), about 1 for images like those.
+        """
+        return self.scores(values, valid)
+
+    @property
+    def ood_threshold(self):
+        """Score that hardly any image of the training set exceeds."""
+        return float(self.scores.threshold)
+
     def calibrate(self, noisy, clean):
         """
-        Measure the error of the output, for `denoise_images` to state.
+        Measure the error of the output, for `denoise_images` to state, and
+        learn how images look.
 
         Parameters
         ----------
@@ -380,6 +405,7 @@ class PaperAutoencoder(nn.Module):
             scale of the network. As many output pixels go into each knot
             of the table.
         """
+        self.scores.learn(noisy, torch.ones_like(noisy))
         with torch.no_grad():
             output = _in_batches(self, noisy[:, None])[:, 0]
         order = output.flatten().argsort()

@@ -16,11 +16,17 @@ from .sky_context import image_planes
 
 __all__ = ['SkyPosterior']
 
-# Two numbers beside two thousand features: they are learned if they are large.
-_EXPOSURE_SCALE = 20.0
+# Logarithms of levels, of which small differences matter, beside thousands of
+# features: they are learned if they are large.
+_LEVEL_SCALE = 3.0
+
+# Logarithm of a usual level in counts per pixel, and what is added to levels.
+_USUAL, _FLOOR = 3.0, 0.1
 
 # Share of a block that must be valid for its statistics to count.
 _COVERED = 0.3
+
+_SIZE = 64
 
 
 def _blurred(box, image, valid):
@@ -55,6 +61,9 @@ class SkyPosterior(PosteriorNetwork):
     #: How its images are simulated, for predictive checks.
     simulated: ClassVar = {'tier': 'fixed', 'nuisances': True}
 
+    #: What narrows nearly collinear features is stored as it is too.
+    full_precision = (*PosteriorNetwork.full_precision, 'embedding.1.0.')
+
     def __init__(self, width=64, n_blocks=2, context=192, transforms=4,
                  lower=(0, 0, 0, 0, 200, 1000), upper=(1, 1, 1, 1, 800, 4000),
                  integer=(False, False, False, False, True, True),
@@ -70,7 +79,8 @@ class SkyPosterior(PosteriorNetwork):
         entry = self.enter
         self.enter = nn.Conv2d(entry.in_channels + 4, entry.out_channels, 3,
                                padding=1)
-        self.conditions = nn.Linear(len(self.regions) + 2, 256)
+        n_levels = len(self.regions) + (_SIZE // MEAN_BLOCK)**2
+        self.conditions = nn.Linear(len(self.regions) + n_levels + 4, 256)
         self.nuisance_flow = spline_flow(n_nuisances, context + len(lower), 2)
         self.register_buffer('covariance',
                              torch.eye(len(self.typical)))
@@ -125,6 +135,29 @@ class SkyPosterior(PosteriorNetwork):
         context : `torch.Tensor`
             Shape (n, context).
         """
+        return self.condensed(*self.described(counts, dtype, valid=valid,
+                                              exposure=exposure))
+
+    def described(self, counts, dtype=torch.float32, *, valid=None,
+                  exposure=None):
+        """
+        Average features over regions.
+
+        Parameters
+        ----------
+        counts, dtype, valid, exposure : optional
+            As of `embed`.
+
+        Returns
+        -------
+        features : `torch.Tensor`
+            Shape (n, n_features): means over the valid pixels of regions,
+            standardized.
+
+        conditions : `torch.Tensor`
+            Shape (n, n_conditions): coverage of the regions, levels and
+            exposure.
+        """
         image = counts[:, None]
         valid = torch.ones_like(image) if valid is None else valid[:, None]
         image = image * valid
@@ -135,29 +168,59 @@ class SkyPosterior(PosteriorNetwork):
             [*planes, self.position.expand(len(image), -1, -1, -1), valid],
             dtype)
         with torch.autocast(counts.device.type, enabled=False):
-            return self._condensed(features, valid,
-                                   self._exposure_inputs(counts, exposure))
+            share = F.avg_pool2d(valid, 2).flatten(1)
+            weights = self.regions.flatten(1) * share[:, None]
+            coverage = weights.sum(2)
+            means = (weights @ features) / coverage.clamp_min(1e-3)[..., None]
+            return (self._standardized(means, coverage),
+                    torch.cat([coverage, self._levels(image, valid,
+                                                      exposure)], 1))
 
-    def _exposure_inputs(self, counts, exposure):
-        """Make inputs of exposures: their logarithm, and which are known."""
-        if exposure is None:
-            return counts.new_zeros(len(counts), 2)
-        known = torch.isfinite(exposure)
-        log = torch.log(torch.where(known, exposure, 1.0))
-        return _EXPOSURE_SCALE * torch.stack([log, known.float()], 1)
+    def condensed(self, features, conditions):
+        """
+        Condense what `described` gives.
 
-    def _condensed(self, features, valid, exposure):
-        """Average features over the valid pixels of regions."""
-        share = F.avg_pool2d(valid, 2).flatten(1)
-        weights = self.regions.flatten(1) * share[:, None]
-        coverage = weights.sum(2)
-        means = (weights @ features) / coverage.clamp_min(1e-3)[..., None]
+        Parameters
+        ----------
+        features, conditions : `torch.Tensor`
+            From `described`.
+
+        Returns
+        -------
+        context : `torch.Tensor`
+            Shape (n, context).
+        """
         first, *others = self.embedding[1:]
-        hidden = first(self._standardized(means, coverage))
-        hidden = hidden + self.conditions(torch.cat([coverage, exposure], 1))
+        hidden = first(features) + self.conditions(conditions)
         for layer in others:
             hidden = layer(hidden)
         return hidden
+
+    def _levels(self, image, valid, exposure):
+        """
+        Compute what levels say: how light is shared, and how much there is.
+
+        Returns the logarithms of the mean counts of regions and blocks
+        over those of the image, 0 where little is seen; that of the
+        image, with and without the exposure, which is 0 if it is not
+        known; that of the exposure, and whether it is known.
+        """
+        sums, shares = (
+            torch.cat([(self.regions.flatten(1) @ F.avg_pool2d(
+                plane, 2).flatten(1).T).T,
+                F.avg_pool2d(plane, MEAN_BLOCK).flatten(1)], 1)
+            for plane in (image, valid))
+        seen = shares > _COVERED
+        whole = torch.log(image.sum((1, 2, 3)) / valid.sum(
+            (1, 2, 3)).clamp_min(1.0) + _FLOOR)[:, None]
+        local = torch.log(sums / shares.clamp_min(1e-3) + _FLOOR) - whole
+        whole = whole - _USUAL
+        if exposure is None:
+            exposure = torch.full_like(whole[:, 0], math.nan)
+        known = torch.isfinite(exposure)[:, None]
+        log = torch.log(torch.where(known, exposure[:, None], 1.0))
+        return _LEVEL_SCALE * torch.cat(
+            [local * seen, whole, (whole - log) * known, log, known], 1)
 
     def _standardized(self, means, coverage):
         """Standardize features of regions, shape (n, n_features)."""
@@ -165,40 +228,6 @@ class SkyPosterior(PosteriorNetwork):
         seen = (coverage > 1e-2).float()[..., None]
         features = self.embedding[0](means.flatten(1))
         return (features.unflatten(1, means.shape[1:]) * seen).flatten(1)
-
-    @torch.no_grad()
-    def compressed(self, counts, valid, exposure, rank):
-        """
-        Make a smaller network of nearly the same results.
-
-        Parameters
-        ----------
-        counts, valid : `torch.Tensor`
-            Shape (n, 64, 64): typical images, in the thousands.
-
-        exposure : `torch.Tensor`
-            Shape (n,), NaN where it is not known.
-
-        rank : int
-            Number of components that are kept.
-
-        Returns
-        -------
-        network : `SkyPosterior`
-            The network.
-        """
-        first, answers = self.embedding[1], []
-        handle = first.register_forward_hook(
-            lambda layer, inputs, output: answers.append(
-                output - layer.bias))
-        for part in range(0, len(counts), 250):
-            rows = slice(part, part + 250)
-            self.embed(counts[rows], valid=valid[rows],
-                       exposure=exposure[rows])
-        handle.remove()
-        network = SkyPosterior(**{**self.config, 'rank': rank})
-        network.load_state_dict(self.narrowed(torch.cat(answers), rank))
-        return network.train(self.training)
 
     def _normal(self, parameters):
         """Map parameters to numbers whose prior is normal."""

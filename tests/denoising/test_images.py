@@ -9,6 +9,7 @@ from astropy.nddata import CCDData
 from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise import denoise, load_model
+from astro_denoise.denoising import classify_noise
 from astro_denoise.exceptions import CountsWarning, UnusualImageWarning
 from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
 from astro_denoise.simulation.image_noise import IMAGE_NOISES, add_image_noise
@@ -47,6 +48,40 @@ def test_noise_is_named(images, kind):
     assert named.count(kind) >= 11
 
 
+def test_two_noises_are_named_as_such(images):
+    rng = np.random.default_rng(6)
+    kinds = list(IMAGE_NOISES)
+    noisy, truth = [], []
+    for image in images[:40]:
+        number = len(truth) % 2 + 1
+        chosen = sorted(rng.choice(4, number, replace=False))
+        for kind in chosen:
+            image = add_image_noise(image, kinds[kind], seed=len(truth))
+        noisy.append(image)
+        truth.append('+'.join(kinds[kind] for kind in chosen))
+    table = classify_noise(np.array(noisy))
+    named = np.array([one == other for one, other in zip(
+        truth, table['noise'], strict=True)])
+    assert named[::2].mean() > 0.9
+    assert named[1::2].mean() > 0.7
+    for name in ('masked', 'saltpepper'):
+        there = [name in each for each in truth]
+        assert np.mean((np.asarray(table[f'p_{name}']) > 0.5) == there) > 0.9
+    assert list(classify_noise(images[:5])['noise']).count('none') >= 4
+    with pytest.raises(ValueError, match=r"kinds of noise.*got 'gc-gaussian'"):
+        classify_noise(images[0], 'gc-gaussian')
+
+
+@pytest.mark.parametrize('model', [*AUTOENCODERS, 'gc-mixed'])
+def test_images_that_a_model_does_not_know(images, model):
+    kind = 'gaussian' if model == 'gc-mixed' else model[3:]
+    denoise(add_image_noise(images, kind, seed=3), model)  # without warning
+    flat = np.random.default_rng(1).poisson(30.0, (64, 64)) / 60
+    for image in (flat, np.arange(64.0) * np.ones((64, 1))):
+        with pytest.warns(UnusualImageWarning, match=f'{model!r} was train'):
+            denoise(image, model)
+
+
 def test_errors_are_about_right(images):
     noisy = add_image_noise(images, 'gaussian', seed=5)
     for model in ('gc-gaussian', 'gc-mixed'):
@@ -74,7 +109,7 @@ def test_holes_are_filled(images):
 
 
 def test_other_models_leave_holes(images):
-    image = images[0].copy()
+    image = add_image_noise(images[0], 'gaussian', seed=1)
     image[20:26, 20:26] = np.nan
     result = denoise(CCDData(image, unit='count'), 'gc-gaussian')
     assert_array_equal(np.isnan(result.data), np.isnan(image))

@@ -99,12 +99,3 @@ def test_score_of_few_blocks(network, counts):
     valid[:, :, :32] = 1.0
     score = network.ood_score(counts, valid)
     assert float(score.square().mean()) == pytest.approx(1.0, abs=0.4)
-
-
-def test_narrowed(network, counts, valid):
-    told = torch.full((len(counts),), math.nan)
-    same = network.compressed(counts, valid, told, 256)
-    torch.testing.assert_close(same.embed(counts, valid=valid),
-                               network.embed(counts, valid=valid),
-                               rtol=1e-3, atol=1e-3)
-    assert network.compressed(counts, valid, told, 8).config['rank'] == 8

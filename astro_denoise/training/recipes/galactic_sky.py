@@ -17,6 +17,7 @@ from ..loop import train
 from ..options import Schedule
 from .held_out import VALIDATION_SEED
 from .saving import Recipe, TrainedNetwork
+from .sky_head import draw_sky_features, train_sky_head
 from .sky_store import SkyStore, sky_folder
 
 __all__ = ['RECIPES', 'RealSkyRecipe', 'SkyBatches', 'sky_posterior_loss']
@@ -151,19 +152,28 @@ class RealSkyRecipe(Recipe):
     Parameters
     ----------
     schedule : `~astro_denoise.training.options.Schedule`
-        Length and learning rate of the training.
+        Length and learning rate of the training of all weights.
+
+    head : `~astro_denoise.training.options.Schedule`
+        Likewise, of those behind the features of patches.
+
+    n_features : int
+        Number of batches whose features that is trained on.
 
     rank : int
-        Numbers to which what an image says is narrowed in the end.
+        Numbers to which features are narrowed.
     """
 
     task: str = 'estimate'
     schedule: Schedule
+    head: Schedule
+    n_features: int
     rank: int
 
     def train(self, run, *, n_steps=None, n_skies=None):
-        """Draw skies, train the network, narrow it, and calibrate it."""
-        schedule = self.schedule.with_steps(n_steps)
+        """Draw skies, train the network, its head alone, and calibrate."""
+        schedule, head = (part.with_steps(n_steps)
+                          for part in (self.schedule, self.head))
         n_skies = n_skies or self.n_skies
         network = SkyPosterior()
         network.start_from(load_model('galactic-center',
@@ -181,21 +191,27 @@ class RealSkyRecipe(Recipe):
                 schedule, run, configuration={
                     'method': 'sky posterior', 'model': network.config,
                     'n_skies': n_skies, 'batch_size': batches.batch_size})
-            network = network.cpu().eval().requires_grad_(
-                requires_grad=False)
-            typical = [held_out.batch([2 * VALIDATION_SEED, index])
-                       for index in range(60)]
-            network = network.compressed(
-                *(torch.from_numpy(np.concatenate(
-                    [batch[name] for batch in typical]))
-                  for name in ('image', 'valid', 'exposure')), self.rank)
+            network = network.cpu().eval()
+            # Two images of each sky at most.
+            n_features = max(4, min(
+                self.n_features, 2 * n_skies // batches.batch_size))
+            drawn, judged = (
+                draw_sky_features(network, part, number, seed, run=run)
+                for part, number, seed in (
+                    (batches, n_features, VALIDATION_SEED - 1),
+                    (held_out, max(n_features // 20, 1), VALIDATION_SEED)))
+            network, more = train_sky_head(
+                network.requires_grad_(), drawn, judged, head,
+                run.stage(f'{self.name}-head'), rank=self.rank)
             found = _calibrate(network, held_out, 128, run.seed)
-        return TrainedNetwork(network, log, {
-            'n_steps': schedule.n_steps, 'n_skies': n_skies}, found)
+        return TrainedNetwork(network, [*log, *more], {
+            'n_steps': schedule.n_steps, 'n_head_steps': head.n_steps,
+            'n_head_images': len(drawn.features), 'n_skies': n_skies}, found)
 
 
 #: Recipes by name.
 RECIPES = {'galactic-sky': RealSkyRecipe(
     name='galactic-sky', summary='the same posterior, for real skies',
     # Scales of features follow the weights: no mean of the weights.
-    n_skies=53_248, schedule=Schedule(4184, 1e-3, ema_decay=0.0), rank=48)}
+    n_skies=53_248, schedule=Schedule(956, 1e-3, ema_decay=0.0),
+    head=Schedule(4302, 1e-3, log_every=250), n_features=1400, rank=64)}

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from astro_denoise.models.expected_counts import ExpectedCounts
 from astro_denoise.models.sky_posterior import SkyPosterior
+from astro_denoise.training.options import Run, Schedule
 from astro_denoise.training.recipes import sky_store
 from astro_denoise.training.recipes.galactic_sky import (
     SkyBatches,
@@ -18,6 +19,10 @@ from astro_denoise.training.recipes.galactic_sky import (
 from astro_denoise.training.recipes.gc_counts import (
     CountsBatches,
     counts_loss,
+)
+from astro_denoise.training.recipes.sky_head import (
+    draw_sky_features,
+    train_sky_head,
 )
 from astro_denoise.training.recipes.sky_store import SkyStore
 
@@ -87,3 +92,29 @@ def test_batches_of_counts(stores):
                                   for name, plane in batch.items()},
         0, torch.float32)
     assert torch.isfinite(loss)
+
+
+def test_head_of_the_posterior(stores):
+    """What is trained on whitened features is the network that comes out."""
+    network = SkyPosterior().eval().requires_grad_(requires_grad=False)
+    batches = SkyBatches(stores['nuisances'], network.exposures,
+                         batch_size=48)
+    drawn, judged = (draw_sky_features(network, batches, number, seed,
+                                       run=Run())
+                     for number, seed in ((3, 1), (1, 2)))
+    made, log = train_sky_head(
+        network.requires_grad_(), drawn, judged,
+        Schedule(6, 1e-3, warmup=1, log_every=2), Run(), rank=16,
+        n_components=40)
+    assert made.config['rank'] == 16
+    assert log[-1]['validation'] < log[0]['validation']
+    context = made.condensed(judged.features.float(), judged.conditions)
+    found = -made.log_prob(judged.parameters, context).mean()
+    best = min(log, key=lambda row: row['score'])
+    assert float(found) == pytest.approx(best['validation'], rel=1e-3)
+    # The same from the images themselves.
+    batch = {name: torch.from_numpy(plane) for name, plane
+             in batches.batch([2, 0]).items()}
+    again = made.embed(batch['image'], valid=batch['valid'],
+                       exposure=batch['exposure'])
+    assert_allclose(again, context, atol=0.05)
