@@ -38,6 +38,9 @@ class MixedDenoiser(nn.Module):
         Kinds of noise that are told apart.
     """
 
+    #: Scales of features are a part of it, which half precision would spoil.
+    full_precision = ('several.',)
+
     def __init__(self, widths=(32, 64, 96, 96),
                  noises=('gaussian', 'poisson', 'masked', 'saltpepper',
                          'none')):

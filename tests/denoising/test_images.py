@@ -56,7 +56,8 @@ def test_two_noises_are_named_as_such(images):
         number = len(truth) % 2 + 1
         chosen = sorted(rng.choice(4, number, replace=False))
         for kind in chosen:
-            image = add_image_noise(image, kinds[kind], seed=len(truth))
+            image = add_image_noise(image, kinds[kind],
+                                    seed=10 * len(truth) + int(kind))
         noisy.append(image)
         truth.append('+'.join(kinds[kind] for kind in chosen))
     table = classify_noise(np.array(noisy))
