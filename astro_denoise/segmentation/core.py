@@ -142,7 +142,7 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
         ``.safetensors`` file, or a model. ``'galactic-center'`` is for
         gamma-ray counts, ``'ccd-sources'`` for stars and galaxies in
         optical frames. The recipe ``unet-paper`` makes a file of the
-        network of the source document.
+        network of the student project that the simulator follows.
 
     uncertainty : `~astropy.nddata.NDUncertainty`, \
             `~astropy.units.Quantity`, `~numpy.ndarray` or float, optional
