@@ -42,7 +42,7 @@ def test_bad_type(data):
     ('uncertainty', np.ones((3, 3)), ValueError,
      r'uncertainty must have the shape .*\(64, 72\), got \(3, 3\)'),
     ('uncertainty', 3 * u.m, ValueError, 'uncertainty in m cannot'),
-    ('uncertainty', 'RMS', TypeError, 'the path .* getdata'),
+    ('uncertainty', 'RMS', TypeError, 'the path .*getdata'),
     ('uncertainty', UnknownUncertainty(np.ones((64, 72))), TypeError,
      'uncertainty must be .* got UnknownUncertainty'),
     ('mask', np.ones((3, 3), bool), ValueError, r'mask .* got \(3, 3\)'),
