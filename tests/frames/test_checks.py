@@ -140,7 +140,8 @@ def test_noise_that_is_not_of_counts(level, noise):
 def test_cards_of_a_detector():
     counts = np.random.default_rng(1).poisson(20, (64, 64))
     frame = CCDData(counts, unit='adu', meta={'GAIN': 1.0, 'RDNOISE': 3.0})
-    with pytest.warns(UnusualImageWarning, match='adu .* GAIN, RDNOISE'):
+    with (pytest.warns(UnusualImageWarning, match='unlike those'),
+          pytest.warns(UnusualImageWarning, match='adu .* GAIN, RDNOISE')):
         denoise(frame, 'gc-mixed')
 
 
