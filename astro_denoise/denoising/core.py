@@ -114,7 +114,8 @@ def denoise(data, model='ccd', *, uncertainty=None, mask=None, gain=None,
     average : int, optional
         Denoise so many versions of the frame, turned and shifted by one
         pixel, and take their mean, up to 32. The models do not know which
-        way is up: the results of two versions differ by 0.05 sigma (rms).
+        way is up: the results of two versions differ by less than a tenth
+        of the noise (rms).
         Means of 8 do not depend on turns, and differ by less than half as
         much for a shift by one pixel. Takes as many times as long.
 

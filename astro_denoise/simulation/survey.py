@@ -25,9 +25,9 @@ class SurveySimulator:
     narrow-band filter NB705: 0.263 arcsec a pixel, a sky of 1.70
     electrons per second and pixel, a read noise of 9 electrons. There
     are about 1,200 sources on 4096×2048 pixels, down to magnitude 22.5,
-    and their counts rise as ``10**(0.3 m)``. The median signal-to-noise
-    ratio in apertures that hold 62.5 per cent of the light is about 13
-    at magnitudes 19-20, 5.8 at 20-21, 2.5 at 21-22 and 1.4 at 22-22.5.
+    and their counts rise as ``10**(0.3 m)``. Median signal-to-noise
+    ratios in apertures that hold 62.5 per cent of the light are about
+    those of the PAU Survey.
 
     Parameters
     ----------
