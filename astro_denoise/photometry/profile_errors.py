@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-How wrong the profiles of sources are, from what a fit of them leaves.
+Errors of the profiles of sources, from what a fit of them leaves.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ _MOST_SQUARED = 4.0
 @dataclass
 class _Distortions:
     """
-    What sources leave, as distortions of their profiles.
+    Residuals of sources, as distortions of their profiles.
 
     A profile that is moved, too wide, or stretched leaves the derivative
     of the profile by the position, by the size, or by the ellipticity,

@@ -163,7 +163,7 @@ class _Training:
 
     @property
     def _parts(self):
-        """What a checkpoint holds of weights and their optimizer."""
+        """Weights and optimizer as a checkpoint holds them."""
         names = ['model', 'optimizer']
         return names if self.averaged is None else [*names, 'averaged']
 

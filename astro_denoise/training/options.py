@@ -165,7 +165,7 @@ def adam_w(model, learning_rate):
 @dataclass(frozen=True)
 class Descent:
     """
-    How a training follows the gradient.
+    Optimizer, largest gradient and mean of the weights of a training.
 
     Parameters
     ----------

@@ -161,7 +161,7 @@ class _Images:
 
 class _Fit:
     """
-    What a step and a score of a training in epochs are.
+    Step and score of a training in epochs.
     """
 
     def __init__(self, images, loss_function, run, corrupt, patience):

@@ -26,7 +26,7 @@ _BATCH = 256
 @dataclass
 class SkyFeatures:
     """
-    What is seen of images, and what they are made of.
+    Features of images, and the parameters that they were drawn from.
 
     Attributes
     ----------
