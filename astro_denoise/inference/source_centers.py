@@ -6,16 +6,11 @@ Run a network for the centers of sources over a plane of any size.
 import numpy as np
 import torch
 
-from ..frames.windows import plan_tiles
 from ..models.denoiser import psf_context
 from ..models.source_finder import HEADS
-from .answers import check_answers
-from .memory import run_within_memory
+from .windowed import ask_in_windows
 
 __all__ = ['find_centers']
-
-# Pixels that go through the network at once.
-_WINDOW_PIXELS = {'cpu': 2**19, 'cuda': 2**23}
 
 
 def find_centers(network, signal, valid, fwhm, *, runtime,
@@ -52,48 +47,19 @@ def find_centers(network, signal, valid, fwhm, *, runtime,
         `astro_denoise.models.source_finder.HEADS`, as probabilities where
         the network answers with logits, except for the logits of stars.
     """
-    answers = np.empty((len(HEADS), *signal.shape), np.float32)
-    if window_pixels is None:
-        window_pixels = _WINDOW_PIXELS.get(runtime.device.type, 2**19)
+    answers = np.empty((len(HEADS), 1, *signal.shape), np.float32)
     context = torch.tensor([psf_context(fwhm)], dtype=torch.float32,
                            device=runtime.device)
 
-    def run(window_pixels):
-        side = max(int(window_pixels**0.5), network.stride)
-        plan = plan_tiles(signal.shape, side, halo=network.reach,
-                          stride=network.stride)
-        for tile in plan.tiles:
-            planes = [torch.from_numpy(_cut(plane, tile.window,
-                                            plan.window_shape)
-                                       ).to(runtime.device)
-                      for plane in (signal, valid)]
-            found = _ask(network, *planes, context, runtime.dtype)
-            inside = tuple(
-                slice(core.start - part.start, core.stop - part.start)
-                for core, part in zip(tile.core, tile.window, strict=True))
-            answers[(slice(None), *tile.core)] = found[
-                (slice(None), *inside)].cpu().numpy()
-            yield 1.0 / len(plan.tiles)
-
-    run_within_memory(run, window_pixels, device=runtime.device,
-                      progress=progress)
-    check_answers(answers[0])
-    answers[0] *= valid
-    return answers
-
-
-def _cut(plane, window, shape):
-    """Cut a window, which may reach beyond the plane."""
-    part = plane[window]
-    whole = np.zeros((1, 1, *shape), np.float32)
-    whole[0, 0, :part.shape[0], :part.shape[1]] = part
-    return whole
-
-
-def _ask(network, signal, valid, context, dtype):
-    """Ask the network, and turn logits to probabilities."""
-    with torch.inference_mode():
-        found = network(signal, valid, context, dtype=dtype)
+    def ask(_, cut):
+        found = network(cut(signal)[None, None], cut(valid)[None, None],
+                        context, dtype=runtime.dtype)
         for name in ('center', 'artefact'):
             found[name] = torch.sigmoid(found[name])
-        return torch.cat([found[name][0] for name in HEADS])
+        return torch.cat([found[name] for name in HEADS], 1)
+
+    ask_in_windows(network, ask, answers, runtime=runtime,
+                   window_pixels=window_pixels, progress=progress)
+    answers = answers[:, 0]
+    answers[0] *= valid
+    return answers
