@@ -10,6 +10,11 @@ import numpy as np
 from ..models.denoiser import psf_context
 from ..noise.photon_map import photon_noise_map
 from ..simulation.artefacts import cosmic_rays, saturate
+from .exposure_draws import (
+    draw_background_error,
+    draw_detector,
+    draw_mask,
+)
 from .scenes import Scene
 
 __all__ = ['Conditions', 'ExposureSampler']
@@ -118,8 +123,7 @@ class _Brightness:
     @classmethod
     def draw(cls, rng, *, empty, as_drawn):
         """Draw a sky; scale sources unless there are to be none."""
-        sky = np.exp(rng.uniform(0.0, np.log(1e4)))
-        read_noise = np.exp(rng.uniform(0.0, np.log(15.0)))
+        sky, read_noise = draw_detector(rng)
         if empty:
             scale = 0.0
         elif as_drawn:
@@ -182,22 +186,11 @@ class _Defects:
 
 def _draw_mask(rng, rays, dead):
     """Mask single pixels, blobs, and the flagged artifacts."""
-    masked = np.zeros(rays.shape, bool)
+    flagged = np.zeros(rays.shape, bool)
     if rng.random() < 0.5:
-        masked |= (rays > 0) | dead
-    if rng.random() < 0.15:
-        masked |= rng.random(rays.shape) < 10.0**rng.uniform(-4, -1.2)
-    if rng.random() < 0.08:
-        y, x = np.ogrid[:rays.shape[0], :rays.shape[1]]
-        radius = rng.uniform(3.0, 25.0)
-        center_y, center_x = rng.uniform(0, rays.shape)
-        masked |= np.hypot(y - center_y, x - center_x) < radius
-    if rng.random() < 0.1:
-        edge = rng.integers(1, rays.shape[0] // 2)
-        masked |= np.rot90(np.arange(rays.shape[1])[None, :]
-                           * np.ones((rays.shape[0], 1)) < edge,
-                           rng.integers(4))
-    return masked
+        flagged |= (rays > 0) | dead
+    return flagged | draw_mask(rng, rays.shape, pixels=(0.15, -1.2),
+                               blob=0.08, edge=0.1)
 
 
 class ExposureSampler:
@@ -349,9 +342,5 @@ class ExposureSampler:
         """Draw an error in sigmas: small, sometimes a gradient."""
         if self.as_drawn:
             return known * rng.standard_normal()
-        error = 0.1 * rng.standard_normal()
-        if rng.random() < 0.2:
-            y, x = np.mgrid[-1:1:self.patch * 1j, -1:1:self.patch * 1j]
-            error = error + rng.standard_normal() + 0.5 * (
-                rng.standard_normal() * y + rng.standard_normal() * x)
-        return error
+        return draw_background_error(rng, self.patch, scatter=0.1, often=0.2,
+                                      jump=1.0)

@@ -7,10 +7,16 @@ anew for every step.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from ..models.denoiser import psf_context
 from ..noise.photon_map import photon_noise_map
 from ..simulation.artefacts import cosmic_rays, saturate
+from .exposure_draws import (
+    draw_background_error,
+    draw_detector,
+    draw_mask,
+)
 from .source_scenes import BACKGROUND_STEP
 
 __all__ = ['FAINTEST', 'Exposure', 'SourceSampler', 'center_maps', 'expose']
@@ -46,6 +52,9 @@ class Exposure:
 
     sky, level, read_noise : float
         Of the blank sky: electrons and noise; and the read noise.
+
+    correlation : float
+        Of the noise of neighbors.
     """
 
     electrons: np.ndarray
@@ -55,6 +64,12 @@ class Exposure:
     sky: float
     level: float
     read_noise: float
+    correlation: float = 0.0
+
+    @property
+    def broadened(self):
+        """Factor by which filters take the noise for too small."""
+        return np.float32(1.0 + 2.0 * self.correlation)
 
 
 def center_maps(sources, shape):
@@ -159,15 +174,16 @@ class SourceSampler:
         image, background, sources = self._cut(scene, rng)
         scale = (1.0 if self.as_drawn else 10.0**rng.uniform(-0.4, 0.5))
         exposure = expose(image * np.float32(scale), rng)
-        sigma = _noise_map(exposure, rng)
-        error = 0.0 if self.as_drawn else _background_error(rng, self.patch)
+        sigma = exposure.broadened * _noise_map(exposure, rng)
+        error = 0.0 if self.as_drawn else draw_background_error(
+            rng, self.patch, scatter=0.03, often=0.15, jump=0.5)
         level = np.float32(exposure.level)
         value = (exposure.electrons - np.float32(exposure.sky)
                  - level * (scale * background + error)) / sigma
         sources = sources.copy()
         place = np.clip(np.rint(sources[:, 1::-1].T).astype(int), 0,
                         self.patch - 1)
-        sources[:, 2] *= scale * level / np.sqrt(
+        sources[:, 2] *= scale * level / exposure.broadened / np.sqrt(
             exposure.variance[tuple(place)])
         sources = sources[sources[:, 2] >= FAINTEST]
         valid = exposure.valid
@@ -214,11 +230,15 @@ def _enlarged(mesh, shape):
 
 def expose(image, rng):
     """Expose a patch, with its defects."""
-    sky = np.exp(rng.uniform(0.0, np.log(1e4)))
-    read_noise = np.exp(rng.uniform(0.0, np.log(15.0)))
+    sky, read_noise = draw_detector(rng)
     level = np.sqrt(sky + read_noise**2)
     expected = np.maximum(image, 0.0) * np.float32(level) + np.float32(sky)
     electrons = rng.poisson(expected).astype(np.float32)
+    electrons += np.float32(read_noise) * rng.standard_normal(
+        image.shape, dtype=np.float32)
+    correlation = 0.0
+    if rng.random() < 0.15:
+        electrons, correlation = _resampled(electrons, expected, rng)
     charge = _false_charge(image.shape, level, rng)
     electrons += charge
     artefact = charge > 1.5 * level
@@ -237,43 +257,45 @@ def expose(image, rng):
         electrons[dead] = 0.0
         artefact[dead] = True
         masked[dead] = rng.random() < 0.6
-    masked |= _draw_mask(image.shape, rng)
-    electrons += np.float32(read_noise) * rng.standard_normal(
-        image.shape, dtype=np.float32)
+    masked |= draw_mask(rng, image.shape, pixels=(0.1, -1.5), blob=0.06,
+                        edge=0.15)
     return Exposure(electrons, expected + np.float32(read_noise**2),
-                     artefact, ~masked, sky, level, read_noise)
+                    artefact, ~masked, sky, level, read_noise, correlation)
+
+
+def _resampled(electrons, expected, rng):
+    """Let neighbors share their noise; return its correlation, too."""
+    width = rng.uniform(0.35, 1.1)
+    spike = np.zeros(17)
+    spike[8] = 1.0
+    kernel = gaussian_filter(spike, width)
+    noise = gaussian_filter(electrons - expected, width, mode='wrap')
+    power = (kernel**2).sum()
+    return (expected + noise / np.float32(power),
+            float((kernel[1:] * kernel[:-1]).sum() / power))
 
 
 def _false_charge(shape, level, rng):
     """Draw cosmic rays and hot pixels."""
     charge = np.zeros(shape, np.float32)
     area = max(shape[0] * shape[1] // 128**2, 1)
-    if rng.random() < 0.4:
-        charge = cosmic_rays(shape, area * rng.integers(1, 8), rng=rng,
-                             charge=(5.0 * level, 3000.0 * level))
-    if rng.random() < 0.25:
+    if rng.random() < 0.55:
+        charge = cosmic_rays(shape, area * rng.integers(1, 10), rng=rng,
+                             charge=(3.0 * level, 3000.0 * level))
+    if rng.random() < 0.35:
         n = area * rng.integers(1, 12)
-        place = tuple(rng.integers(0, shape, (n, 2)).T)
-        charge[place] += np.float32(level) * np.exp(
-            rng.uniform(np.log(5.0), np.log(3000.0), n))
+        row, column = rng.integers(0, shape, (n, 2)).T
+        height = np.float32(level) * np.exp(
+            rng.uniform(np.log(3.0), np.log(3000.0), n))
+        charge[row, column] += height
+        # Some share their charge with a neighbor or two.
+        for _ in range(2):
+            near = (np.clip(row + rng.integers(-1, 2, n), 0, shape[0] - 1),
+                    np.clip(column + rng.integers(-1, 2, n), 0,
+                            shape[1] - 1))
+            charge[near] += np.where(rng.random(n) < 0.3,
+                                     rng.random(n) * height, 0.0)
     return charge
-
-
-def _draw_mask(shape, rng):
-    """Mask single pixels, blobs and edges."""
-    masked = np.zeros(shape, bool)
-    if rng.random() < 0.1:
-        masked |= rng.random(shape) < 10.0**rng.uniform(-4, -1.5)
-    if rng.random() < 0.06:
-        y, x = np.ogrid[:shape[0], :shape[1]]
-        center_y, center_x = rng.uniform(0, shape)
-        masked |= np.hypot(y - center_y,
-                           x - center_x) < rng.uniform(3.0, 25.0)
-    if rng.random() < 0.15:
-        edge = rng.integers(1, shape[0] // 2)
-        masked |= np.rot90(np.broadcast_to(np.arange(shape[1]) < edge, shape),
-                           rng.integers(4))
-    return masked
 
 
 def _noise_map(exposure, rng):
@@ -289,22 +311,13 @@ def _noise_map(exposure, rng):
     return sigma * np.float32(np.exp(0.03 * rng.standard_normal()))
 
 
-def _background_error(rng, size):
-    """Draw an error in noise of the sky: small, sometimes a gradient."""
-    error = 0.03 * rng.standard_normal()
-    if rng.random() < 0.15:
-        y, x = np.mgrid[-1:1:size * 1j, -1:1:size * 1j]
-        error = error + 0.5 * rng.standard_normal() + 0.5 * (
-            rng.standard_normal() * y + rng.standard_normal() * x)
-    return error
-
-
 def _context(scene, rng):
     """Tell the seeing as a frame does, or not quite right, or nothing."""
     kind = rng.random()
-    if kind < 0.6 and scene.fwhm > 0:
+    if kind < 0.5 and scene.fwhm > 0:
         return psf_context(scene.fwhm)
-    if kind < 0.93:
+    if kind < 0.92:
+        error = 0.05 if kind < 0.8 else 0.3
         return psf_context(scene.psf.fwhm
-                           * np.exp(0.05 * rng.standard_normal()))
+                           * np.exp(error * rng.standard_normal()))
     return psf_context()

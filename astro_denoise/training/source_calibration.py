@@ -152,14 +152,17 @@ def _labeled(network, scene, rng, runtime):
     reader = open_frame(exposure.electrons, mask=~exposure.valid)
     _, whole = measured = measure_plane(reader.plane(), keep=True, **detector)
     signal = np.where(whole.valid, whole.values - whole.background, 0.0)
-    answers = find_centers(network, (signal / whole.noise_map).astype(
+    noise_map = whole.noise_map * (1.0 + 2.0 * max(measured[0].correlation,
+                                                   0.0))
+    answers = find_centers(network, (signal / noise_map).astype(
         np.float32), whole.valid, measured[0].fwhm, runtime=runtime)
-    found = find_candidates(answers, signal, whole.noise_map, whole.valid,
+    found = find_candidates(answers, signal, noise_map, whole.valid,
                             measured[0].fwhm)
     sources = scene.sources.copy()
     place = tuple(np.clip(np.rint(sources[:, 1::-1].T).astype(int), 0,
                           scene.image.shape[0] - 1))
-    sources[:, 2] *= exposure.level / np.sqrt(exposure.variance[place])
+    sources[:, 2] *= exposure.level / exposure.broadened / np.sqrt(
+        exposure.variance[place])
     sources = sources[sources[:, 2] >= FAINTEST]
     matched = match(found.x, found.y, found.expected, sources,
                     max(0.5 * scene.psf.fwhm, 1.0))

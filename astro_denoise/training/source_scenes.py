@@ -7,6 +7,8 @@ galaxies whose halos and knots sources lie in, and empty ones.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.fft import fftfreq, irfft2, rfftfreq
+from scipy.ndimage import gaussian_filter
 
 from ..frames.inputs import open_frame
 from ..noise.measurement import measure_plane
@@ -30,6 +32,10 @@ _MOST_CROWDED = 1.0
 # The widest galaxies, in FWHM, and the brightest, in noise of a filter, that
 # are made of points.
 _MOST_POINTED, _BRIGHTEST_POINTED = 2.0, 300.0
+
+# Shares of skies with close pairs and with nebulae, the range of their
+# brightness in noise, and what tells their random numbers from the others.
+_PAIRED, _NEBULOUS, _NEBULA, _EXTRA = 0.4, 0.15, (0.2, 20.0), 71
 
 # Light that is added to measure a background by what a frame would do.
 _SKY = 100.0
@@ -97,7 +103,7 @@ def filter_noise(psf):
 
 
 def draw_source_scene(seed, *, size=256, field=None, fwhm=None,
-                      density=None):
+                      density=None, plain=False):
     """
     Draw a noise-free sky.
 
@@ -117,6 +123,10 @@ def draw_source_scene(seed, *, size=256, field=None, fwhm=None,
 
     density : float, optional
         Sources per 10^6 pixels; drawn by default.
+
+    plain : bool, optional
+        Leave out what is added to some skies: close pairs, structure of
+        large galaxies (arms, clumps and dust) and nebulae.
 
     Returns
     -------
@@ -138,15 +148,19 @@ def draw_source_scene(seed, *, size=256, field=None, fwhm=None,
     if field == 'halo':
         for _ in range(1 + rng.poisson(0.6 * (size / 256.0)**2)):
             parts += _large_galaxy(rng, size, psf)
+    extra = None if plain else np.random.default_rng(
+        [*np.atleast_1d(seed), _EXTRA])
+    if extra is not None and extra.random() < _PAIRED:
+        parts.append(_close_pairs(extra, size, psf))
     image, sources = _rendered({
         name: np.concatenate([part[name] for part in parts])
-        for name in parts[0]}, size, psf)
+        for name in parts[0]}, size, psf, extra)
     background, measured = _measured(image, rng)
     return SourceScene(image.astype(np.float32), sources.astype(np.float32),
                        psf, background, measured, field)
 
 
-def _rendered(catalog, size, psf):
+def _rendered(catalog, size, psf, extra):
     """Draw a catalog; return its image and the rows of its sources."""
     pointed = ((catalog['r50'] < _MOST_POINTED * psf.fwhm)
                & ((catalog['snr'] < _BRIGHTEST_POINTED)
@@ -161,9 +175,16 @@ def _rendered(catalog, size, psf):
     for chosen, fwhm, beta in ((~pointed & ~large, psf.fwhm, psf.beta),
                                (large, step, 3.5)):
         if chosen.any():
-            image += render_sources((size, size), {
+            light = render_sources((size, size), {
                 name: column[chosen] for name, column in catalog.items()},
                 fwhm, beta)
+            if chosen is large and extra is not None:
+                light *= _structure(extra, size, psf, {
+                    name: column[chosen] for name, column in catalog.items()})
+            image += light
+    if extra is not None and extra.random() < _NEBULOUS:
+        brightness = np.exp(extra.uniform(*np.log(_NEBULA)))
+        image += brightness * _clumps(extra, size, psf.fwhm)
     # How the light of a galaxy is spread lowers its ratio.
     spread = np.hypot(psf.fwhm / 2.355, catalog['r50'] / 1.18)
     snr = catalog['snr'] * psf.fwhm / 2.355 / spread
@@ -201,6 +222,68 @@ def _compact_sources(rng, size, psf, density, field):
     return _shaped(rng, x, y, 10.0**log_snr, psf,
                    star_share=rng.uniform(0.8, 1.0) if field == 'crowded'
                    else rng.uniform(0.1, 0.9))
+
+
+def _close_pairs(rng, size, psf):
+    """Draw the catalog of close pairs, and of as many single sources."""
+    density = min(np.exp(rng.uniform(np.log(2e-4), np.log(3e-3))),
+                  0.05 / psf.fwhm**2)
+    n = rng.poisson(density * size**2)
+    x, y = rng.uniform(0.0, size, (2, 2 * n))
+    log_snr = rng.uniform(0.7, 2.3, 2 * n)
+    distance = psf.fwhm * rng.uniform(0.6, 1.7, n)
+    angle = rng.uniform(0.0, 2.0 * np.pi, n)
+    return _shaped(
+        rng, np.concatenate([x, x[:n] + distance * np.cos(angle)]),
+        np.concatenate([y, y[:n] + distance * np.sin(angle)]),
+        10.0**np.concatenate([log_snr, log_snr[:n]
+                              - rng.uniform(0.0, 0.8, n)]), psf,
+        star_share=rng.uniform(0.8, 1.0))
+
+
+def _clumps(rng, size, fwhm):
+    """
+    Draw clumpy light of a mean of about 1, seen with some seeing.
+
+    The exponential of a random field whose power falls with frequency.
+    """
+    k = np.hypot(fftfreq(size)[:, None], rfftfreq(size))
+    largest = np.exp(rng.uniform(np.log(12.0), np.log(size)))
+    amplitude = (k**2 + largest**-2.0)**(-0.5 * rng.uniform(1.2, 2.0))
+    noise = (rng.standard_normal(k.shape)
+             + 1j * rng.standard_normal(k.shape)) * amplitude
+    noise[0, 0] = 0.0
+    field = irfft2(noise, (size, size))
+    contrast = rng.uniform(0.2, 1.3)
+    return gaussian_filter(np.exp(
+        contrast * field / field.std() - 0.5 * contrast**2),
+        np.hypot(fwhm / 2.3548, 12.0**-0.5), mode='wrap')
+
+
+def _structure(rng, size, psf, galaxies):
+    """
+    Draw what the light of large galaxies is to be multiplied with.
+
+    Clumps and dust, in some with spiral arms around the brightest.
+    """
+    if rng.random() < 0.35:
+        return 1.0
+    factor = _clumps(rng, size, psf.fwhm)
+    if rng.random() < 0.5:
+        first = np.argmax(galaxies['flux'])
+        y, x = np.mgrid[:size, :size]
+        across = x - galaxies['x'][first], y - galaxies['y'][first]
+        theta = galaxies['theta'][first]
+        along = across[0] * np.cos(theta) + across[1] * np.sin(theta)
+        other = (across[1] * np.cos(theta) - across[0] * np.sin(theta)
+                 ) / galaxies['axis_ratio'][first]
+        winding = rng.choice([-1.0, 1.0]) / np.tan(rng.uniform(0.15, 0.6))
+        phase = rng.choice([2, 2, 3, 4]) * (
+            np.arctan2(other, along)
+            - winding * np.log(np.hypot(along, other) + psf.fwhm))
+        arms = rng.uniform(0.2, 1.0) * np.cos(phase)
+        factor = factor * gaussian_filter(np.exp(arms), psf.fwhm / 2.3548)
+    return factor
 
 
 def _shaped(rng, x, y, snr, psf, *, star_share):

@@ -27,6 +27,9 @@ _SCENE_SEED = 70
 # Weights of the parts of the loss.
 _CENTER, _OFFSET, _STAR, _ARTEFACT = 20.0, 0.3, 0.3, 5.0
 
+# Signal-to-noise ratio of sources beside which centers count three times.
+_BRIGHT = 10.0
+
 
 def center_loss(model, batch, step, dtype):
     """
@@ -41,8 +44,10 @@ def center_loss(model, batch, step, dtype):
                    dtype=dtype)
     valid, maps = batch['valid'], batch['maps']
     center, snr, dx, dy, star = maps.split(1, 1)
-    entropy = F.binary_cross_entropy_with_logits(answer['center'], center,
-                                                 weight=valid)
+    # Pairs are told apart beside bright sources, alone or not.
+    bright = F.max_pool2d(snr, 5, 1, 2) > _BRIGHT
+    entropy = F.binary_cross_entropy_with_logits(
+        answer['center'], center, weight=valid * (1.0 + 2.0 * bright))
     artefact = F.binary_cross_entropy_with_logits(
         answer['artefact'], batch['artefact'], weight=valid)
     near = (snr > 0) * valid
