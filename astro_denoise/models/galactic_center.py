@@ -26,8 +26,9 @@ class _Residual(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, features):
-        change = F.leaky_relu(self.first(features), 0.1)
-        return F.leaky_relu(features + self.second(change), 0.1)
+        change = F.leaky_relu(self.first(features), 0.1, inplace=True)
+        return F.leaky_relu(self.second(change).add_(features), 0.1,
+                            inplace=True)
 
 
 def _modulation(n_context, width):
@@ -138,6 +139,8 @@ class Trunk(nn.Module):
             Half resolution first, as the decoder leaves them; the last
             one is the deepest level.
         """
+        if dtype == torch.bfloat16 and not planes.requires_grad:
+            planes = planes.to(dtype)
         features = unshuffled(planes)
         with torch.autocast(features.device.type, dtype=torch.bfloat16,
                             enabled=dtype == torch.bfloat16):
@@ -150,8 +153,8 @@ class Trunk(nn.Module):
                 if context is not None:
                     scale, shift = self.films[level](context)[
                         ..., None, None].chunk(2, 1)
-                    features = features * (1.0 + scale) + shift
-                features = encoder(F.leaky_relu(features, 0.1))
+                    features = torch.addcmul(shift, features, 1.0 + scale)
+                features = encoder(F.leaky_relu(features, 0.1, inplace=True))
                 levels.append(features)
             done = [levels.pop()]
             for projection, decoder in zip(self.projections, self.decoders,

@@ -273,7 +273,8 @@ def unshuffled(planes):
     Parameters
     ----------
     planes : `torch.Tensor`
-        Shape (n, channels, 2 ny, 2 nx).
+        Shape (n, channels, 2 ny, 2 nx), float32 or bfloat16; without a
+        gradient in bfloat16.
 
     Returns
     -------
@@ -288,10 +289,14 @@ def unshuffled(planes):
     tensor([0, 1, 2, 3], dtype=torch.int32)
     """
     n, channels, height, width = planes.shape
-    pairs = torch.view_as_complex(planes.reshape(
-        n, channels, height // 2, 2, width // 2, 2))
+    planes = planes.reshape(n, channels, height // 2, 2, width // 2, 2)
+    halves = planes.dtype == torch.bfloat16
+    pairs = (planes.view(torch.int32)[..., 0] if halves
+             else torch.view_as_complex(planes))
     pairs = pairs.permute(0, 2, 4, 1, 3).contiguous()
-    return torch.view_as_real(pairs).flatten(3).permute(0, 3, 1, 2)
+    pairs = (pairs.view(planes.dtype) if halves
+             else torch.view_as_real(pairs))
+    return pairs.flatten(3).permute(0, 3, 1, 2)
 
 
 def shuffled(planes):

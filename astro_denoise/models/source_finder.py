@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from .candidate_scores import CandidateScores
 from .denoiser import psf_context
-from .galactic_center import Trunk, local_mean
-from .layers import asinh, shuffled
+from .galactic_center import Trunk
+from .layers import asinh, box_sum, shuffled
 
 __all__ = ['HEADS', 'SourceFinder', 'smoothed']
 
@@ -21,8 +21,10 @@ HEADS = ('center', 'dx', 'dy', 'star', 'artefact')
 
 _N_PLANES = 8
 
-# Half the side of the filters, and the widest that they hold.
+# Half the side of the filters, the pixels that are filtered at a time, and
+# the widths of filters.
 _HALF_FILTER = 12
+_BLOCK = 32
 _WIDTHS = 1.0, 9.0
 _UNKNOWN_WIDTH = 3.0
 
@@ -50,19 +52,41 @@ def smoothed(plane, widths):
     answer : `torch.Tensor`
         Same shape: the flux of a star over its error.
     """
-    n = len(plane)
     line = torch.arange(-_HALF_FILTER, _HALF_FILTER + 1,
                         dtype=torch.float32, device=plane.device)
     # The light of a pixel is that of all of it.
     squared = (widths / 2.3548)**2 + 1.0 / 12.0
     kernel = torch.exp(-0.5 * line**2 / squared[:, None])
     kernel = kernel / kernel.square().sum(1, keepdim=True).sqrt()
-    plane = plane.transpose(0, 1)
-    for shape, padding in (((n, 1, -1, 1), (_HALF_FILTER, 0)),
-                           ((n, 1, 1, -1), (0, _HALF_FILTER))):
-        plane = F.conv2d(plane, kernel.view(shape), padding=padding,
-                         groups=n)
-    return plane.transpose(0, 1)
+    # As a matrix that makes a block of pixels of those around it: faster
+    # than a convolution of one channel.
+    step = (torch.arange(_BLOCK + 2 * _HALF_FILTER, device=plane.device)
+            [:, None] - torch.arange(_BLOCK, device=plane.device))
+    matrix = torch.where((step >= 0) & (step < len(line)), kernel[
+        :, step.clamp(0, len(line) - 1)], 0.0)
+    plane = plane[:, 0]
+    for _ in range(2):
+        plane = _along_rows(plane, matrix).transpose(1, 2)
+    return plane[:, None]
+
+
+def _count(valid, size):
+    """Count the valid pixels of a box around each, at least half a one."""
+    if not valid.all():
+        return box_sum(valid, size).clamp_min(0.5)
+    # Only the edges cut the boxes: those of a row and of a column tell all.
+    return box_sum(valid[..., :1], size) * box_sum(valid[..., :1, :], size)
+
+
+def _along_rows(plane, matrix):
+    """Filter the rows of images, shape (n, ny, nx), by matrices."""
+    n, ny, nx = plane.shape
+    n_blocks = -(-nx // _BLOCK)
+    plane = F.pad(plane, (_HALF_FILTER,
+                          n_blocks * _BLOCK - nx + _HALF_FILTER))
+    around = plane.unfold(2, _BLOCK + 2 * _HALF_FILTER, _BLOCK)
+    return torch.bmm(around.reshape(n, ny * n_blocks, -1), matrix).view(
+        n, ny, -1)[..., :nx]
 
 
 class SourceFinder(nn.Module):
@@ -122,11 +146,12 @@ class SourceFinder(nn.Module):
             context[:, 1] > 0,
             math.e**context[:, 0] * _context_width(), _UNKNOWN_WIDTH)
         widths = widths.clamp(*_WIDTHS)
-        near = local_mean(image, valid, 3)
-        wide = local_mean(local_mean(image, valid, 9), valid, 9)
+        near = box_sum(image, 3) / _count(valid, 3)
+        count = _count(valid, 9)
+        wide = box_sum(box_sum(image, 9) / count * valid, 9) / count
+        rest = (image - wide) * valid
         matched = smoothed(image, widths)
-        above = smoothed((image - wide) * valid, widths)
-        broad = smoothed((image - wide) * valid, 1.5 * widths)
+        above, broad = smoothed(rest, widths), smoothed(rest, 1.5 * widths)
         planes = [
             0.4 * asinh(image), 0.2 * image.clamp(-5.0, 10.0),
             3.0 * (image - near) / (3.0 + near.abs()),
