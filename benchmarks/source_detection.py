@@ -41,6 +41,7 @@ from astro_denoise.inference.candidates import (
 )
 from astro_denoise.inference.source_centers import find_centers
 from astro_denoise.noise import measure_plane
+from astro_denoise.noise.seeing import frame_fwhm
 from astro_denoise.simulation.artefacts import cosmic_rays
 from astro_denoise.simulation.crowded_fields import (
     EllipticalMoffat,
@@ -87,7 +88,8 @@ def draw_field(seed, kind, size):
     """A field of a kind, measured as the model measures it."""
     rng = np.random.default_rng([*seed, 1])
     fwhm = float(rng.uniform(2.0, 6.0))
-    scene = draw_source_scene(seed, size=size, field=kind, fwhm=fwhm)
+    scene = draw_source_scene(seed, size=size, field=kind, fwhm=fwhm,
+                              plain=True)
     frame, noise = exposed(scene.image, rng)
     _, whole = measure_plane(open_frame(frame).plane(), gain=1.0,
                              read_noise=READ_NOISE, keep=True)
@@ -196,7 +198,7 @@ def by_model(field, model):
         open_frame(field.frame).plane(), gain=1.0, read_noise=READ_NOISE,
         keep=True)
     signal = (whole.values - whole.background).astype(np.float32)
-    fwhm = measurement.fwhm
+    fwhm = frame_fwhm(measurement, signal, whole.noise_map, whole.valid)
     answers = find_centers(
         model.network, (signal / whole.noise_map).astype(np.float32),
         whole.valid, fwhm, runtime=Runtime.resolve())
@@ -500,7 +502,7 @@ def artefacts(model, size, seed):
         for name, count in taken.items():
             rng = np.random.default_rng([seed, 9, number])
             scene = draw_source_scene([seed, 9, number], size=size,
-                                      field='blank',
+                                      field='blank', plain=True,
                                       fwhm=(1.6, 2.2, 3.0, 4.5)[number])
             charge = np.zeros(scene.image.shape)
             place = rng.integers(8, size - 8, (80, 2))

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import (
-    gaussian_filter,
-    map_coordinates,
-    maximum_filter,
-    minimum_filter,
-    uniform_filter,
-)
+from scipy.ndimage import gaussian_filter, maximum_filter, uniform_filter
 from scipy.spatial import cKDTree
+
+from .candidate_light import (
+    POINT,
+    concentration,
+    filter_width,
+    significance,
+    starlike_misfit,
+)
 
 __all__ = ['UNKNOWN_FWHM', 'Candidates', 'find_candidates', 'kept_of_pairs',
            'least_distance', 'position_error', 'probabilities',
@@ -29,25 +31,35 @@ UNKNOWN_FWHM = 3.0
 # nearest maximum within this distance.
 _SMOOTHING, _REACH = 0.6, 3.5
 
-# Intensities that are looked at: of a pixel, and of a maximum.
-_LEAST_PIXEL, _LEAST_PEAK = 1e-4, 2e-3
+# Least intensity of a maximum, and expected number of sources.
+_LEAST_PEAK, _LEAST_EXPECTED = 3e-3, 0.08
 
-# The side of the box in which sources make a crowd, and of that in
-# which light is smooth; and the most that a pixel counts there, in noise.
-_CROWD_BOX, _LIT_BOX, _BRIGHTEST = 193, 33, 5.0
+# What is more than one source, and the least part of it.
+_SINGLE, _LEAST_PART = 1.15, 0.2
 
-# Pairs of a narrow and a wide filter, in FWHM.
-_PAIRS = (0.6, 1.5), (1.0, 1.6)
+# Positions are those of a matched filter unless another source that is this
+# probable is so near, in FWHM.
+_PROBABLE, _BLENDED = 0.25, 1.6
 
-# Concentration of a point source, until the frame tells: that of a Gaussian;
-# the ratio and the number of those that do, and the logits of stars.
-_POINT = tuple((1.0 + wide**2) / (1.0 + narrow**2) for narrow, wide in _PAIRS)
-_BRIGHT, _N_NEEDED, _STARLIKE = 20.0, 4, (1.0, 0.0)
+# Blocks in which light and centers are summed, and the boxes of blocks in
+# which sources make a crowd and light is smooth; and the most that a pixel
+# counts there, in noise.
+_BLOCK, _CROWD_BOX, _LIT_BOX, _BRIGHTEST = 8, 25, 5, 5.0
+
+# Bright sources show what the concentration of a star is: so bright, so many
+# of them; the scatter of it, beside that of their noise; and the share of the
+# densest place that the sharpest stars make.
+_BRIGHT, _N_NEEDED, _SCATTER, _SHARE = 15.0, 4, 0.02, 0.35
 
 # The error of a position by the network, over that of a matched filter.
 _BY_NETWORK = 1.1
 
 _STEPS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+
+# Pixels within reach of a maximum, the farthest first.
+_DISK = np.stack(np.meshgrid(*2 * [np.arange(-3, 4)]), -1).reshape(-1, 2)
+_DISK = _DISK[np.argsort(-(_DISK**2).sum(1), kind='stable')]
+_DISK = _DISK[(_DISK**2).sum(1) <= _REACH**2]
 
 
 @dataclass
@@ -76,6 +88,9 @@ class Candidates:
     concentration : 2D `~numpy.ndarray`
         Light in narrow filters over that in wide ones, shape (n, 2).
 
+    shapes : 2D `~numpy.ndarray`
+        Of `~astro_denoise.inference.candidate_light.starlike_misfit`.
+
     refined : 1D bool `~numpy.ndarray`
         Positions that are those of the matched filter.
 
@@ -85,6 +100,11 @@ class Candidates:
 
     lit : 1D `~numpy.ndarray`
         Light around, in units of the noise.
+
+    rough : 1D `~numpy.ndarray`
+        Logarithm of the root mean square of the light around, in units of
+        the noise: below 0 where neighbors share their noise, above it where
+        there is structure.
 
     fwhm : float
         Full width at half maximum in pixels, measured or assumed.
@@ -99,9 +119,11 @@ class Candidates:
     artefact: np.ndarray
     snr: np.ndarray
     concentration: np.ndarray
+    shapes: np.ndarray
     refined: np.ndarray
     crowding: np.ndarray
     lit: np.ndarray
+    rough: np.ndarray
     fwhm: float
 
     def __len__(self):
@@ -179,50 +201,65 @@ def find_candidates(answers, signal, noise_map, valid, fwhm, *,
         The candidates, in the order of rows and columns.
     """
     intensity = answers[0]
-    y, x = _maxima(intensity, valid)
+    x, y, height = _maxima(intensity, valid)
     distance = least_distance(fwhm, min_separation)
-    x, y = _apart(x, y, gaussian_filter(intensity, _SMOOTHING)[y, x],
-                  distance)
+    kept = kept_of_pairs(_close(x, y, distance), height)
+    x, y = x[kept], y[kept]
     fwhm = fwhm or UNKNOWN_FWHM
-    expected, place_x, place_y = _gathered(answers, x, y)
-    maps = _Filters(signal, noise_map, valid, fwhm)
-    snr = maps.snr[y, x]
+    expected, place_x, place_y, x, y = _gathered(answers, x, y, distance)
+    scaled = np.where(valid, signal / noise_map, 0.0).astype(np.float32)
+    planes = (np.where(valid, signal, 0.0).astype(np.float32),
+              np.where(valid, noise_map, np.inf).astype(np.float32)**-2.0)
+    snr = significance(planes, x, y, fwhm)
     place_x, place_y, refined = _refined(
-        maps.snr, x, y, place_x, place_y, expected, distance)
-    crowd = fwhm**2 * _box_share(intensity, valid, _CROWD_BOX)[y, x]
-    lit = _box_share(np.clip(signal / noise_map, -_BRIGHTEST, _BRIGHTEST)
-                     * valid, valid, _LIT_BOX)[y, x]
+        snr, x, y, place_x, place_y, expected, distance, signal.shape,
+        _blended(place_x, place_y, expected, _BLENDED * fwhm))
+    scaled = np.clip(scaled, -_BRIGHTEST, _BRIGHTEST)
+    crowd, lit, power = _around_in_blocks((intensity, scaled, scaled**2),
+                                          valid, x, y)
+    place = planes, x, y, place_x, place_y, fwhm
     found = Candidates(
         place_x, place_y, x, y, expected, _around(answers[3], intensity, x, y),
-        _around(answers[4], np.ones_like(intensity), x, y), snr,
-        maps.concentration(place_x, place_y), refined,
-        np.log(np.maximum(crowd, 1e-6)), lit, fwhm)
+        _around(answers[4], np.ones_like(intensity), x, y), snr[:, 2, 2],
+        concentration(*place), starlike_misfit(*place), refined,
+        np.log(np.maximum(fwhm**2 * crowd, 1e-6)), lit,
+        0.5 * np.log(np.maximum(power, 1e-4)), fwhm)
     return found.chosen(kept_of_pairs(_close(place_x, place_y, distance),
                                       expected))
 
 
-def _box_share(plane, valid, size):
-    """Mean over the valid pixels of a box."""
-    size = min(size, 2 * max(plane.shape) - 1)
-    share = uniform_filter(valid.astype(np.float32), size, mode='constant')
-    return (uniform_filter(plane.astype(np.float32), size, mode='constant')
-            / np.maximum(share, 1.0 / size**2))
+def _around_in_blocks(planes, valid, x, y):
+    """Mean over the valid pixels of boxes around, one size for each plane."""
+    ny, nx = (-(-length // _BLOCK) * _BLOCK for length in valid.shape)
+    sums = []
+    for plane in (valid, *planes):
+        whole = np.zeros((ny, nx), np.float32)
+        whole[:valid.shape[0], :valid.shape[1]] = plane
+        sums.append(whole.reshape(-1, _BLOCK, nx).sum(1).reshape(
+            ny // _BLOCK, -1, _BLOCK).sum(2))
+    means = []
+    for total, size in zip(sums[1:], (_CROWD_BOX, _LIT_BOX, _LIT_BOX),
+                           strict=True):
+        size = min(size, 2 * max(total.shape) - 1)
+        share = uniform_filter(sums[0], size, mode='constant')
+        mean = uniform_filter(total, size, mode='constant') / np.maximum(
+            share, 1.0 / size**2)
+        means.append(mean[y // _BLOCK, x // _BLOCK])
+    return means
 
 
 def _maxima(intensity, valid):
-    """Find the local maxima of the smoothed intensity."""
+    """Find the local maxima of the smoothed intensity, and their height."""
     smooth = gaussian_filter(intensity, _SMOOTHING)
-    peak = ((smooth == maximum_filter(smooth, 3)) & valid
-            & (smooth > _LEAST_PEAK))
+    y, x = np.nonzero((smooth == maximum_filter(smooth, 3)) & valid
+                      & (smooth > _LEAST_PEAK))
+    height = smooth[y, x]
     # A plain has no maximum.
-    peak &= smooth > (1.0 + 1e-5) * minimum_filter(smooth, 3)
-    return np.nonzero(peak)
-
-
-def _apart(x, y, height, distance):
-    """Drop the lower ones of maxima that are too close."""
-    kept = kept_of_pairs(_close(x, y, distance), height)
-    return x[kept], y[kept]
+    lowest = np.min([smooth[np.clip(y + dy, 0, smooth.shape[0] - 1),
+                            np.clip(x + dx, 0, smooth.shape[1] - 1)]
+                     for dy, dx in _STEPS], axis=0)
+    peaked = height > (1.0 + 1e-5) * lowest
+    return x[peaked], y[peaked], height[peaked]
 
 
 def _close(x, y, distance):
@@ -267,30 +304,72 @@ def kept_of_pairs(pairs, height):
     return kept
 
 
-def _gathered(answers, x, y):
+def _gathered(answers, x, y, distance):
     """
     Give the intensity of each pixel to the nearest maximum.
 
-    Returns the sums, and the means of the centers that the pixels name.
+    Returns the sums, the means of the centers that the pixels name, and the
+    pixels of the maxima. Where a sum is that of more than one source, it is
+    split, if the pixels name two centers.
     """
-    n = len(x)
-    if n == 0:
-        return np.zeros(0), np.zeros(0), np.zeros(0)
-    row, column = np.nonzero(answers[0] > _LEAST_PIXEL)
-    distance, nearest = cKDTree(np.stack([x, y], 1)).query(
-        np.stack([column, row], 1), distance_upper_bound=_REACH)
-    near = np.isfinite(distance)
-    row, column, nearest = row[near], column[near], nearest[near]
+    ny, nx = answers[0].shape
+    row, column = y[:, None] + _DISK[:, 0], x[:, None] + _DISK[:, 1]
+    inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
+    row, column = np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)
+    owner = np.full((ny, nx), -1, np.int32)
+    number = np.arange(len(x), dtype=np.int32)
+    for step in range(len(_DISK)):
+        kept = inside[:, step]
+        owner[row[kept, step], column[kept, step]] = number[kept]
     weight = answers[0][row, column].astype(float)
-    total = np.bincount(nearest, weight, n)
+    weight *= inside & (owner[row, column] == number[:, None])
+    named = np.stack([column + answers[1][row, column],
+                      row + answers[2][row, column]])
+    total = weight.sum(1)
     # Centers are named by the pixels beside them.
-    weight = weight * (distance[near] < 1.6)
-    core = np.maximum(np.bincount(nearest, weight, n), 1e-12)
-    return (total,
-            np.bincount(nearest, weight * (column + answers[1][row, column]),
-                        n) / core,
-            np.bincount(nearest, weight * (row + answers[2][row, column]), n)
-            / core)
+    core = weight * ((_DISK**2).sum(1) < 1.6**2)
+    found = [total, *((core * named).sum(2)
+                      / np.maximum(core.sum(1), 1e-12)), x, y]
+    kept = total > _LEAST_EXPECTED
+    double = total > _SINGLE
+    parts, two = _split(weight[double], named[:, double], column[double],
+                        row[double], distance)
+    kept[np.flatnonzero(double)[two]] = False
+    return [np.concatenate([each[kept], part]) for each, part in zip(
+        found, parts, strict=True)]
+
+
+def _split(weight, named, column, row, distance):
+    """
+    Split what holds two sources into the two centers that pixels name.
+
+    Returns what `_gathered` does, of both parts of those that were split,
+    and which these are.
+    """
+    total = weight.sum(1)
+    offset = named - ((weight * named).sum(2) / total)[..., None]
+    xx, yy, xy = ((weight * each).sum(1) for each in (
+        offset[0]**2, offset[1]**2, offset[0] * offset[1]))
+    angle = 0.5 * np.arctan2(2.0 * xy, xx - yy)[:, None]
+    first = offset[0] * np.cos(angle) + offset[1] * np.sin(angle) > 0
+    for _ in range(4):
+        shares = np.stack([weight * first, weight * ~first])
+        sums = shares.sum(2)
+        centers = (shares[:, None] * named).sum(3) / np.maximum(
+            sums, 1e-12)[:, None]
+        away = ((named - centers[..., None])**2).sum(1)
+        first = away[0] < away[1]
+    two = ((np.hypot(*(centers[0] - centers[1])) >= distance)
+           & (sums.min(0) > _LEAST_PART))
+    # One center is one source at most: what is above belongs to the other.
+    sums = np.where(sums > sums[::-1], np.minimum(sums, 1.0),
+                    np.maximum(sums, total - 1.0))
+    pixel = shares.argmax(2)
+    every = np.arange(len(total))
+    return [np.concatenate([each[two] for each in both]) for both in (
+        sums, centers[:, 0], centers[:, 1],
+        [column[every, each] for each in pixel],
+        [row[every, each] for each in pixel])], two
 
 
 def _around(plane, weight, x, y):
@@ -304,86 +383,77 @@ def _around(plane, weight, x, y):
     return total / np.maximum(norm, 1e-12)
 
 
-class _Filters:
-    """
-    Filters that are matched to point sources, and others beside them.
-
-    Parameters
-    ----------
-    signal, noise_map, valid : 2D `~numpy.ndarray`
-        The plane above its background, its noise, and its valid pixels.
-
-    fwhm : float
-        Full width at half maximum in pixels.
-    """
-
-    def __init__(self, signal, noise_map, valid, fwhm):
-        self.width = np.hypot(fwhm / 2.3548, 12.0**-0.5)
-        weight = valid / noise_map**2
-        clean = np.where(valid, signal, 0.0).astype(np.float32)
-        self.clean = clean
-        # The flux over its error, with the squared profile as wide as it is.
-        information = (gaussian_filter(weight.astype(np.float32),
-                                       self.width / np.sqrt(2.0))
-                       / (4.0 * np.pi * self.width**2))
-        self.snr = gaussian_filter(
-            (clean * weight).astype(np.float32), self.width) / np.sqrt(
-                np.maximum(information, 1e-30))
-
-    def concentration(self, x, y):
-        """Light in narrow filters over that in wide ones."""
-        light = {factor: map_coordinates(
-            gaussian_filter(self.clean, factor * self.width), [y, x],
-            order=1, mode='nearest') for factor in {*sum(_PAIRS, ())}}
-        ratios = []
-        for (narrow, wide), point in zip(_PAIRS, _POINT, strict=True):
-            floor = 1e-3 * np.abs(light[narrow]) + 1e-30
-            ratios.append(np.clip(
-                light[narrow] / np.maximum(light[wide], floor), 0.0,
-                3.0 * point))
-        return np.stack(ratios, 1)
+def _blended(x, y, expected, distance):
+    """Tell which sources have another near that is probable."""
+    probable = np.flatnonzero(expected > _PROBABLE)
+    if len(probable) < 2:
+        return np.zeros(len(x), bool)
+    place = np.stack([x, y], 1)
+    # The nearest one of the probable may be the source itself.
+    apart = cKDTree(place[probable]).query(place, k=2)[0]
+    itself = expected > _PROBABLE
+    return apart[np.arange(len(x)), itself.astype(int)] < distance
 
 
-def _refined(snr, x, y, place_x, place_y, expected, distance):
+def _refined(snr, x, y, place_x, place_y, expected, distance, shape, blended):
     """
     Take the maxima of the matched filter, where sources are bright.
 
-    A parabola through three pixels along each axis; where there is no
-    maximum near, sources are blended, and the network knows better.
+    A parabola through three pixels along each axis; where sources are
+    blended, or there is no maximum near, the network knows better.
     """
     first_x, first_y = place_x, place_y
     place_x, place_y = place_x.copy(), place_y.copy()
     refined = np.zeros(len(x), bool)
-    best = snr[y, x]
-    top_x, top_y = x.copy(), y.copy()
-    for dy, dx in _STEPS:
-        row = np.clip(y + dy, 1, snr.shape[0] - 2)
-        column = np.clip(x + dx, 1, snr.shape[1] - 2)
-        better = snr[row, column] > best
-        best = np.where(better, snr[row, column], best)
-        top_x, top_y = (np.where(better, column, top_x),
-                        np.where(better, row, top_y))
-    inside = ((top_x > 0) & (top_x < snr.shape[1] - 1)
-              & (top_y > 0) & (top_y < snr.shape[0] - 1))
-    index = np.flatnonzero(inside & (best > 10.0))
-    top_x, top_y = top_x[index], top_y[index]
-    middle = snr[top_y, top_x]
-    offsets, peaked = [], np.ones(len(index), bool)
+    top = snr[:, 1:4, 1:4].reshape(len(x), 9).argmax(1)
+    row, column = top // 3 + 1, top % 3 + 1
+    top_x, top_y = x + column - 2, y + row - 2
+    inside = ((top_x > 0) & (top_x < shape[1] - 1)
+              & (top_y > 0) & (top_y < shape[0] - 1))
+    every = np.arange(len(x))
+    middle = snr[every, row, column]
+    peaked = inside & (middle > 10.0) & ~blended
+    offsets = []
     for dy, dx in ((0, 1), (1, 0)):
-        low, high = (snr[top_y - dy, top_x - dx], snr[top_y + dy,
-                                                      top_x + dx])
+        low, high = (snr[every, row - dy, column - dx],
+                     snr[every, row + dy, column + dx])
         bend = 2.0 * middle - low - high
         peaked &= (middle >= low) & (middle >= high) & (bend > 0)
         offsets.append(0.5 * (high - low) / np.where(bend > 0, bend, 1.0))
-    found = index[peaked]
-    place_x[found] = (top_x + offsets[0])[peaked]
-    place_y[found] = (top_y + offsets[1])[peaked]
-    refined[found] = True
+    place_x[peaked] = (top_x + offsets[0])[peaked]
+    place_y[peaked] = (top_y + offsets[1])[peaked]
+    refined[peaked] = True
     # The fainter of two that share a maximum stays where it was.
     kept = kept_of_pairs(_close(place_x, place_y, distance), expected)
     refined &= kept
     return (np.where(kept, place_x, first_x), np.where(kept, place_y, first_y),
             refined)
+
+
+def _point_concentration(candidates):
+    """
+    Find the concentration that the stars of a plane have.
+
+    Stars are the sharpest sources, and all are alike: the sharpest place
+    at which bright ones crowd, in the light of narrow and wide filters.
+    """
+    bright = ((candidates.snr > _BRIGHT) & (candidates.artefact < 0.3)
+              & candidates.refined)
+    if np.count_nonzero(bright) < _N_NEEDED:
+        return POINT
+    point = []
+    for column, usual in zip(candidates.concentration.T, POINT, strict=True):
+        values = np.log(np.clip(column[bright] / usual, 0.2, 3.0))
+        spread = np.hypot(_SCATTER, 1.0 / candidates.snr[bright])
+        line = np.arange(-1.0, 1.0, 0.01)
+        crowd = (np.exp(-0.5 * ((line[:, None] - values) / spread)**2)
+                 / spread).sum(1)
+        tops = np.flatnonzero((crowd[1:-1] >= crowd[:-2])
+                              & (crowd[1:-1] > crowd[2:])) + 1
+        tops = tops[crowd[tops] > _SHARE * crowd.max()]
+        place = line[tops[-1]] if len(tops) else np.median(values)
+        point.append(usual * np.exp(place))
+    return tuple(point)
 
 
 def star_features(candidates):
@@ -399,26 +469,19 @@ def star_features(candidates):
     Returns
     -------
     features : 2D `~numpy.ndarray`
-        Shape (n, 9), float32, each of order 1; the second is the logarithm
+        Shape (n, 13), float32, each of order 1; the second is the logarithm
         of the signal-to-noise ratio, less 2.5.
     """
-    bright = ((candidates.snr > _BRIGHT) & (candidates.artefact < 0.3)
-              & candidates.refined)
-    point = _POINT
-    for least in _STARLIKE:
-        starlike = bright & (candidates.star_logit > least)
-        if np.count_nonzero(starlike) >= _N_NEEDED:
-            point = np.median(candidates.concentration[starlike], 0)
-            break
+    point = _point_concentration(candidates)
     excess = candidates.concentration / np.maximum(point, 0.5) - 1.0
-    absolute = candidates.concentration[:, 1] / _POINT[1] - 1.0
+    absolute = candidates.concentration[:, 1] / POINT[1] - 1.0
     snr = np.maximum(candidates.snr, 0.1)[:, None]
     return np.concatenate([
         np.stack([candidates.star_logit / 3.0, np.log(snr[:, 0]) - 2.5,
                   np.full(len(snr), np.log(candidates.fwhm) - 1.0),
                   candidates.crowding / 3.0 + 1.0, 5.0 * absolute], 1),
-        np.clip(5.0 * excess, -4.0, 4.0), np.arcsinh(0.3 * excess * snr)],
-        1).astype(np.float32)
+        np.clip(5.0 * excess, -4.0, 4.0), np.arcsinh(0.3 * excess * snr),
+        candidates.shapes, candidates.rough[:, None]], 1).astype(np.float32)
 
 
 def position_error(candidates):
@@ -442,8 +505,8 @@ def position_error(candidates):
     ----------
     Lindegren, L. 1978, in IAU Colloq. 48, Modern Astrometry, 197
     """
-    width = np.hypot(candidates.fwhm / 2.3548, 12.0**-0.5)
-    error = np.sqrt(2.0) * width / np.maximum(candidates.snr, 0.1)
+    error = (np.sqrt(2.0) * filter_width(candidates.fwhm)
+             / np.maximum(candidates.snr, 0.1))
     error = np.where(candidates.refined, error, _BY_NETWORK * error)
     return np.minimum(error, candidates.fwhm / np.sqrt(12.0))
 

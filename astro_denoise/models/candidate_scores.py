@@ -21,7 +21,7 @@ _LIT = (0.1, 0.7)
 # Logits of the expected number of sources between which the map is linear.
 _POINTS = (-5.0, 7.0, 13)
 
-_N_FEATURES = 9
+_N_FEATURES = 13
 
 
 def odds(expected):
@@ -150,7 +150,7 @@ class CandidateScores(nn.Module):
             Of `~astro_denoise.inference.candidates.Candidates`, shape (n,).
 
         features, artefact : `torch.Tensor`, optional
-            Shape of the light, (n, 9), and share of artefacts, (n,);
+            Shape of the light, (n, 13), and share of artefacts, (n,);
             without them nothing is told against a source.
 
         table : `torch.Tensor`, optional
@@ -204,7 +204,7 @@ class CandidateScores(nn.Module):
         Parameters
         ----------
         features : `torch.Tensor`
-            Shape (n, 9), see
+            Shape (n, 13), see
             `~astro_denoise.inference.candidates.star_features`.
 
         Returns

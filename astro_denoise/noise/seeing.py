@@ -5,7 +5,7 @@ The width of the point-spread function, measured on the frame itself.
 
 import numpy as np
 
-__all__ = ['estimate_fwhm']
+__all__ = ['estimate_fwhm', 'frame_fwhm']
 
 _THRESHOLD = 5.0    # sigmas of the peak pixel
 _SIGNIFICANCE = 20  # sigmas of the source, so that widths are known to 5 %
@@ -19,6 +19,10 @@ _N_NEEDED = 6         # fewer that agree may be galaxies
 _ELLIPTICITY = 0.2
 _SAME_WIDTH = 1.1
 _LEAST_SHARE = 0.5
+
+# With so many stars that agree, their width needs no second look; it is
+# doubted where the sharpest sources are sharper by more than this factor.
+_N_TRUSTED, _SHARPER = 60, 0.9
 
 
 def _peaks(values, background, sigma, valid):
@@ -206,3 +210,37 @@ def estimate_fwhm(values, background, sigma, valid, *, stars=None):
         width = _sharpest_width(widths)
     # A Gaussian fitted to a Moffat profile (beta = 3.5) is wider.
     return None if width is None else float(2.3548 / 1.11 * width)
+
+
+def frame_fwhm(measurement, signal, sigma, valid):
+    """
+    Give the full width at half maximum of the point sources of a frame.
+
+    That of the measurement; where few stars agree on it, small galaxies may
+    be taken for them, and the sharper one of it and of `estimate_fwhm`
+    counts.
+
+    Parameters
+    ----------
+    measurement : `~astro_denoise.noise.Measurement`
+        Of the frame.
+
+    signal, sigma : 2D `~numpy.ndarray`
+        The frame above its background, and its noise, in the same unit.
+
+    valid : 2D bool `~numpy.ndarray`
+        Pixels that may be used.
+
+    Returns
+    -------
+    fwhm : float or `None`
+        In pixels; `None` if it is not known.
+    """
+    fwhm, found = measurement.fwhm, measurement.found
+    if fwhm is None or (found is not None
+                        and found.seeing.number >= _N_TRUSTED):
+        return fwhm
+    sharper = estimate_fwhm(signal, np.zeros_like(signal), sigma, valid)
+    if sharper is not None and sharper < _SHARPER * fwhm:
+        return sharper
+    return fwhm

@@ -22,6 +22,9 @@ _UNKNOWN_FWHM = 3.5
 # many widths of them.
 _CERTAIN, _BRIGHT, _N_NEEDED, _WIDE = 0.5, 20.0, 3, 2.0
 
+# Radius of the circles from which filters are made, in widths.
+_CIRCLE = 0.42
+
 # What all light is to that of the filter without looking, and how far from
 # it in a frame: the wings of stars are not known, nor quite their width. And
 # how much the neighbors of a star add to what is seen of that, and the wings
@@ -239,7 +242,8 @@ def measure_stars(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
     fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid,
                           stars=stars) or fwhm or _UNKNOWN_FWHM)
     plane = {'error': sigma, 'mask': ~valid}
-    size = np.full(np.count_nonzero(alone), fwhm)
+    # Filters reach six times as far as the circles.
+    size = np.full(np.count_nonzero(alone), _CIRCLE * fwhm)
     circles = QTable({
         'ref_id': catalog['label'][alone],
         'aperture_x': catalog['x_centroid'][alone],
@@ -253,7 +257,7 @@ def measure_stars(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
               & np.asarray(measured['flag'] == 0))
     wide = circles[bright]
     for name in ('aperture_a', 'aperture_b'):
-        wide[name] *= _WIDE
+        wide[name] *= _WIDE / _CIRCLE
     within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - model.beta.value)
     share = _all_light(values, wide, within * flux[bright], plane)
     _set_flux(catalog, np.flatnonzero(alone), flux, error, share)

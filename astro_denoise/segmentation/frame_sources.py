@@ -131,14 +131,15 @@ def find_frame_sources(reader, network, options, *, runtime, progress=None):
     )
     from ..inference.source_centers import find_centers
     from ..noise.measurement import measure_plane
+    from ..noise.seeing import frame_fwhm
 
     measurement, whole = measure_plane(
         reader, gain=options.gain, read_noise=options.read_noise, keep=True)
     if whole is None:
         whole = measurement.whole(reader)
-    fwhm = measurement.fwhm
     signal = np.where(whole.valid, whole.values - whole.background,
                       0.0).astype(np.float32)
+    fwhm = frame_fwhm(measurement, signal, whole.noise_map, whole.valid)
     # A filter averages correlated noise less than its pixels tell.
     noise_map = _bounded_noise(
         signal, whole.noise_map * (1.0 + 2.0 * max(measurement.correlation,

@@ -16,6 +16,7 @@ from ..inference.candidates import find_candidates, star_features
 from ..inference.source_centers import find_centers
 from ..models.candidate_scores import PURITIES
 from ..noise.measurement import measure_plane
+from ..noise.seeing import frame_fwhm
 from .source_batches import FAINTEST, expose
 from .source_scenes import FIELDS, draw_source_scene
 
@@ -27,7 +28,7 @@ _LOG_BRIGHT = np.log(10.0)
 
 # Steps of the fits; how much the slope of the map may bend; candidates in a
 # step.
-_N_STEPS, _BENDING, _BATCH = 1200, 0.005, 8192
+_N_STEPS, _BENDING, _BATCH, _DECAY = 1200, 0.005, 8192, 0.05
 
 
 @dataclass
@@ -103,7 +104,7 @@ def match(x, y, rank, sources, distance):
     return matched
 
 
-def label_candidates(network, n_scenes, *, seed, runtime, size=512):
+def label_candidates(network, n_scenes, *, seed, runtime, size=384):
     """
     Find candidates in simulated frames, measured as any frame is.
 
@@ -136,7 +137,8 @@ def label_candidates(network, n_scenes, *, seed, runtime, size=512):
             warnings.simplefilter('ignore')
             scene = draw_source_scene(
                 [seed, number], size=size,
-                field=list(FIELDS)[number % len(FIELDS)])
+                field=list(FIELDS)[number % len(FIELDS)],
+                plain=True)
             parts.append(_labeled(network, scene, rng, runtime))
     return LabeledCandidates(*(
         torch.from_numpy(np.concatenate(each).astype(np.float32))
@@ -154,10 +156,10 @@ def _labeled(network, scene, rng, runtime):
     signal = np.where(whole.valid, whole.values - whole.background, 0.0)
     noise_map = whole.noise_map * (1.0 + 2.0 * max(measured[0].correlation,
                                                    0.0))
+    fwhm = frame_fwhm(measured[0], signal, whole.noise_map, whole.valid)
     answers = find_centers(network, (signal / noise_map).astype(
-        np.float32), whole.valid, measured[0].fwhm, runtime=runtime)
-    found = find_candidates(answers, signal, noise_map, whole.valid,
-                            measured[0].fwhm)
+        np.float32), whole.valid, fwhm, runtime=runtime)
+    found = find_candidates(answers, signal, noise_map, whole.valid, fwhm)
     sources = scene.sources.copy()
     place = tuple(np.clip(np.rint(sources[:, 1::-1].T).astype(int), 0,
                           scene.image.shape[0] - 1))
@@ -207,6 +209,17 @@ def calibrate_candidates(network, labeled, *, seed):
             'star_entropy': round(loss, 4)}
 
 
+def _balanced(crowding):
+    """
+    Give shares to candidates so that empty fields count as crowded ones do.
+
+    Few candidates are in fields of few sources; the share of each falls with
+    the root of the number of those with as much crowding.
+    """
+    place = ((crowding - crowding.min()) / 0.5).long()
+    return torch.bincount(place)[place].float()**-0.5
+
+
 def _monotone_map(scores, labeled, seed):
     """
     Fit the logit of the probability for each kind of field.
@@ -214,15 +227,17 @@ def _monotone_map(scores, labeled, seed):
     What the shape of the light tells against a source is fitted with it.
     """
     generator = torch.Generator().manual_seed(seed)
+    share = _balanced(labeled.crowding)
     torch.manual_seed(seed)
     scores.doubt[0].reset_parameters()
     scores.doubt.requires_grad_()
     start = scores.calibration
     first = start[..., :1].clone().requires_grad_()
     steps = torch.log(torch.expm1(torch.diff(start))).requires_grad_()
-    optimizer = torch.optim.Adam([
-        {'params': [first, steps], 'lr': 0.05},
-        {'params': scores.doubt.parameters(), 'lr': 0.01}])
+    optimizer = torch.optim.AdamW([
+        {'params': [first, steps], 'lr': 0.05, 'weight_decay': 0.0},
+        {'params': scores.doubt.parameters(), 'lr': 0.01}],
+        weight_decay=_DECAY)
     known = (labeled.expected, labeled.crowding, labeled.lit,
              labeled.features, labeled.artefact)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _N_STEPS)
@@ -232,8 +247,8 @@ def _monotone_map(scores, labeled, seed):
                          2)
 
     for _ in range(_N_STEPS):
-        batch = torch.randint(len(labeled.true), (_BATCH,),
-                              generator=generator)
+        batch = torch.multinomial(share, _BATCH, replacement=True,
+                                  generator=generator)
         optimizer.zero_grad()
         made = table()
         loss = F.binary_cross_entropy_with_logits(
@@ -256,12 +271,15 @@ def _fit_star(scores, labeled, seed):
     scores.requires_grad_()
     which = torch.nonzero(labeled.true > 0)[:, 0]
     features, star = labeled.features[which], labeled.star[which]
-    optimizer = torch.optim.Adam(scores.star.parameters(), lr=3e-3)
+    share = _balanced(labeled.crowding[which])
+    optimizer = torch.optim.AdamW(scores.star.parameters(), lr=3e-3,
+                                  weight_decay=_DECAY)
     generator = torch.Generator().manual_seed(seed)
     n_steps = 2 * _N_STEPS
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     for _ in range(n_steps):
-        batch = torch.randint(len(star), (4096,), generator=generator)
+        batch = torch.multinomial(share, _BATCH, replacement=True,
+                                  generator=generator)
         optimizer.zero_grad()
         loss = F.binary_cross_entropy_with_logits(
             scores.star_logit(features[batch]), star[batch])
@@ -296,7 +314,10 @@ def _thresholds(scores, labeled, probability):
             for number, wanted in enumerate(PURITIES):
                 # Never below what is as likely as not to be real; and those
                 # as probable as the purity can only make it better.
-                last = int((purity >= wanted).sum().clamp_min(1)) - 1
+                pure = torch.nonzero(purity >= wanted)[:, 0]
+                # Bright ones, which do not count, come first.
+                last = int(pure[-1] if len(pure) else
+                           torch.argmax((weight > 0).int()))
                 table[row, column, number] = torch.logit(
                     values[last].clamp(min(wanted, 0.5), wanted))
     return table.cummax(2).values

@@ -95,6 +95,42 @@ def test_bright_ones_move_to_the_matched_filter():
     assert 100 < found.snr[0] < 300
 
 
+@pytest.mark.parametrize('step', [(1, 1), (2, 1), (2, 0)])
+def test_two_centers_in_neighboring_pixels(step):
+    # Pairs at about one FWHM of 2 pixels.
+    first = 20.3, 30.2
+    second = first[0] + step[0] + 0.2, first[1] + step[1] + 0.3
+    found = found_in([(*first, 0.9), (*second, 0.7)], fwhm=2.0)
+    assert len(found) == 2
+    order = np.argsort(found.x)
+    assert_allclose(found.x[order], [first[0], second[0]], atol=0.05)
+    assert_allclose(found.y[order], [first[1], second[1]], atol=0.05)
+    assert_allclose(found.expected.sum(), 1.6, rtol=1e-5)
+
+
+def test_one_center_in_two_pixels_is_one():
+    answers = answers_of([(20.0, 30.0, 0.7)])
+    answers[0, 31, 21] = 0.6
+    answers[1:3, 31, 21] = -0.8
+    answers[1:3, 30, 20] = 0.2
+    flat = np.ones(answers.shape[1:], np.float32)
+    found = find_candidates(answers, 0 * flat, flat, flat > 0, 2.0)
+    assert_allclose(found.expected, [1.3], rtol=1e-5)
+    assert_allclose([found.x[0], found.y[0]], [20.2, 30.2], atol=0.01)
+
+
+def test_blended_ones_stay_where_the_network_sees_them():
+    pair = {'x': np.array([40.0, 43.0]), 'y': np.array([30.0, 30.0]),
+            'flux': np.array([2000.0, 1500.0])}
+    signal = render_sources((64, 80), pair, 3.0, 4.0)
+    found = found_in([(40.0, 30.0, 0.9), (43.0, 30.0, 0.9)], signal)
+    assert not found.refined.any()
+    assert_allclose(found.x, [40.0, 43.0], atol=1e-4)
+    # A companion that is not probable blends nothing.
+    found = found_in([(40.0, 30.0, 0.9), (43.0, 30.0, 0.1)], signal)
+    assert found.refined[0]
+
+
 def test_the_highest_of_many_stays():
     pairs = np.array([[0, 1], [1, 2], [2, 3]])
     kept = kept_of_pairs(pairs, np.array([1.0, 4.0, 3.0, 2.0]))
@@ -105,7 +141,7 @@ def test_the_highest_of_many_stays():
 def test_nothing_found():
     found = found_in([])
     assert len(found) == 0
-    assert star_features(found).shape == (0, 9)
+    assert star_features(found).shape == (0, 13)
     probability, star = probabilities(CandidateScores(), found)
     assert len(probability) == len(star) == 0
 

@@ -36,6 +36,37 @@ def test_filters_of_unit_noise_and_a_width_each():
                         rtol=1e-3)
 
 
+def test_masked_windows_and_whole_ones_agree():
+    image = torch.randn(1, 1, 64, 72, generator=torch.Generator(
+        ).manual_seed(2))
+    whole = torch.ones_like(image)
+    holed = whole.clone()
+    holed[..., 60, 70] = 0.0
+    context = torch.tensor([psf_context(2.0)])
+    planes = [SourceFinder((4, 6)).planes(image * valid, valid, context)
+              for valid in (whole, holed)]
+    # Beyond the filters nothing knows of the hole; counts come two ways.
+    assert_allclose(planes[0][..., :40, :40].numpy(),
+                    planes[1][..., :40, :40].numpy(), atol=1e-6)
+    assert (planes[0] != planes[1])[..., 50:, 60:].any()
+
+
+def test_precision_changes_little():
+    network = SourceFinder((8, 12)).eval()
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0.0, 0.1, generator=generator)
+    image = torch.randn(2, 1, 64, 64, generator=generator)
+    context = torch.tensor([psf_context(2.0), psf_context()])
+    with torch.inference_mode():
+        full, half = (network(image, torch.ones_like(image), context,
+                              dtype=dtype)
+                      for dtype in (torch.float32, torch.bfloat16))
+    for name, plane in full.items():
+        assert_allclose(half[name].numpy(), plane.numpy(), atol=0.1)
+
+
 @pytest.mark.parametrize('height', [1.0, 1e3, 1e7, 1e30])
 def test_planes_are_bounded(height):
     image = torch.zeros(1, 1, 64, 64)

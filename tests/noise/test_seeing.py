@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from astro_denoise.noise.seeing import estimate_fwhm
+from astro_denoise.frames.inputs import open_frame
+from astro_denoise.noise.measurement import measure_plane
+from astro_denoise.noise.seeing import estimate_fwhm, frame_fwhm
 from astro_denoise.simulation.artefacts import cosmic_rays
 from astro_denoise.simulation.profiles import render_sources
 
@@ -146,3 +148,33 @@ def test_brightest_sources_of_a_crowded_frame():
     # More local maxima than are measured.
     fwhm = estimate(*field(2.5, n_stars=900, shape=(400, 400)))
     assert_allclose(fwhm, 2.5, rtol=0.1)
+
+
+def test_small_galaxies_are_not_the_stars_of_a_frame():
+    rng = np.random.default_rng(2)
+    n_stars, n_galaxies = 12, 60
+    n = n_stars + n_galaxies
+    sources = {
+        'x': rng.uniform(20, 380, n), 'y': rng.uniform(20, 380, n),
+        'flux': np.exp(rng.uniform(8.0, 9.5, n)),
+        'r50': np.concatenate([np.zeros(n_stars), 1.8 * np.exp(
+            0.4 * rng.standard_normal(n_galaxies))]),
+        'axis_ratio': rng.uniform(0.6, 1.0, n)}
+    image = render_sources((400, 400), sources, 4.0, 3.5)
+    image += 100.0 + 10.0 * rng.standard_normal(image.shape)
+    measurement, whole = measure_plane(open_frame(image).plane(), keep=True)
+    signal = whole.values - whole.background
+    fwhm = frame_fwhm(measurement, signal, whole.noise_map, whole.valid)
+    assert measurement.fwhm > 5.0
+    assert_allclose(fwhm, 4.0, rtol=0.05)
+
+
+def test_the_seeing_of_many_stars_is_trusted():
+    rng = np.random.default_rng(9)
+    stars = {'x': rng.uniform(20, 380, 80), 'y': rng.uniform(20, 380, 80),
+             'flux': np.exp(rng.uniform(8.0, 10.0, 80))}
+    image = render_sources((400, 400), stars, 3.0, 3.5)
+    image += 100.0 + 10.0 * rng.standard_normal(image.shape)
+    measurement, whole = measure_plane(open_frame(image).plane(), keep=True)
+    assert frame_fwhm(measurement, whole.values - whole.background,
+                      whole.noise_map, whole.valid) == measurement.fwhm

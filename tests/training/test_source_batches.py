@@ -19,6 +19,7 @@ from astro_denoise.training.source_batches import (
     FAINTEST,
     SourceSampler,
     center_maps,
+    expose,
 )
 from astro_denoise.training.source_calibration import (
     LabeledCandidates,
@@ -58,6 +59,41 @@ def test_scene(field):
     assert np.isfinite(scene.image).all()
     assert 1.0 <= scene.psf.fwhm <= 8.0
     assert set(np.unique(scene.sources[:, 3])) <= {0.0, 1.0}
+
+
+def test_plain_scenes_have_neither_pairs_nor_structure():
+    n_paired = 0
+    for seed in range(8):
+        plain, other = (draw_source_scene(
+            [9, seed], field='blank', fwhm=3.0, density=300.0, plain=value,
+            size=128) for value in (True, False))
+        n = len(plain.sources)
+        # Whatever is added changes nothing of the others.
+        assert_array_equal(other.sources[:n], plain.sources)
+        added = other.sources[n:]
+        if len(added):
+            n_paired += 1
+            half = len(added) // 3
+            distance = np.hypot(*(added[:half, :2]
+                                  - added[-half:, :2]).T)
+            assert (distance < 1.71 * 3.0).all()
+    assert 1 <= n_paired < 8
+
+
+def test_noise_that_neighbors_share():
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        exposure = expose(np.zeros((128, 128), np.float32), rng)
+        if exposure.correlation > 0.3:
+            break
+    noise = (exposure.electrons - exposure.sky)[exposure.valid
+                                                & ~exposure.artefact]
+    assert_allclose(noise.std() / exposure.level, 1.0, rtol=0.2)
+    plane = exposure.electrons - np.median(exposure.electrons)
+    plane = np.clip(plane, -4 * exposure.level, 4 * exposure.level)
+    found = np.mean(plane[1:] * plane[:-1]) / np.mean(plane**2)
+    assert_allclose(found, exposure.correlation, atol=0.15)
+    assert exposure.broadened == 1.0 + 2.0 * np.float32(exposure.correlation)
 
 
 def test_density_of_a_scene():
@@ -118,13 +154,13 @@ def test_each_source_is_matched_once():
 
 def test_calibration_finds_the_truth():
     rng = np.random.default_rng(1)
-    n = 20000
+    n = 60000
     expected = rng.uniform(0.02, 0.98, n)
     crowding, lit = rng.uniform(-7, 0, n), rng.uniform(0, 1, n)
     # Half as likely as it looks like, and a fourth among few.
     factor = np.where(crowding > -3.5, 0.5, 0.25)
     true = rng.random(n) < factor * expected
-    features = rng.normal(size=(n, 9))
+    features = rng.normal(size=(n, 13))
     star = rng.random(n) < 1.0 / (1.0 + np.exp(-3.0 * features[:, 2]))
     labeled = LabeledCandidates(*(
         torch.from_numpy(np.asarray(each, np.float32)) for each in (

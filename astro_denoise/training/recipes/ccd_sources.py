@@ -119,7 +119,7 @@ class SourceRecipe(Recipe):
         Channels of the levels of the network.
 
     n_calibration : int
-        Frames of 512x512 pixels that the probabilities are calibrated on.
+        Frames of 384x384 pixels that the probabilities are calibrated on.
     """
 
     task: str = 'segment'
@@ -150,5 +150,5 @@ class SourceRecipe(Recipe):
 #: Recipes by name.
 RECIPES = {'ccd-sources': SourceRecipe(
     name='ccd-sources', summary='sources in optical frames',
-    schedule=Schedule(6000, 2e-3), widths=(32, 64, 96), n_calibration=80,
+    schedule=Schedule(6000, 2e-3), widths=(32, 64, 96), n_calibration=96,
     n_skies=1200)}
