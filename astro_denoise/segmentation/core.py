@@ -71,7 +71,8 @@ class PointSources:
 
     threshold : float
         Pixels of sources, in optical frames sources, are more probable
-        than this.
+        than this; where it follows from a purity, sources with a
+        signal-to-noise ratio above 10 than 0.5.
 
     Notes
     -----

@@ -16,6 +16,10 @@ __all__ = ['FrameOptions', 'FrameSources', 'find_frame_sources']
 #: Purity of a catalog, unless the user wants another.
 PURITY = 0.95
 
+# Signal-to-noise ratio of sources that the purity is not meant for, and the
+# least probability of these.
+_BRIGHT, _LIKELY = 10.0, 0.5
+
 # Least probability of candidates that are measured, whatever is wanted.
 _LEAST = 0.01
 
@@ -155,6 +159,10 @@ def find_frame_sources(reader, network, options, *, runtime, progress=None):
         threshold = _threshold(network.scores, found, probability,
                                options.purity or PURITY)
     chosen = probability > max(threshold, _LEAST)
+    if options.threshold is None:
+        # Purity is that of faint ones; of others, what is more likely than
+        # not to be there.
+        chosen |= (found.snr > _BRIGHT) & (probability > _LIKELY)
     found, probability, star = (found.chosen(chosen), probability[chosen],
                                 star[chosen])
     labels, kept = _labels(found, signal.shape, options.n_pixels)
