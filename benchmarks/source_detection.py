@@ -54,7 +54,7 @@ from astro_denoise.training.source_scenes import (
     filter_noise,
 )
 
-SEED = 20261128_26  # used by no training
+SEED = 20261128  # used by no training
 PURITIES = (0.99, 0.95, 0.9, 0.8)
 FIELDS = ('blank', 'halo', 'crowded')
 SNR_BINS = (5.0, 7.0, 10.0, 20.0, 50.0, 1000.0)

@@ -26,6 +26,10 @@ __all__ = ['LabeledCandidates', 'calibrate_candidates', 'label_candidates',
 # Logarithm of the signal-to-noise ratio of sources that are sure.
 _LOG_BRIGHT = np.log(10.0)
 
+# What a bright source counts for that is lost, over an artefact that is taken
+# for one: a sharp star is hardly told from a cosmic ray.
+_BRIGHT_WEIGHT = 1.35
+
 # Steps of the fits; how much the slope of the map may bend; candidates in a
 # step.
 _N_STEPS, _BENDING, _BATCH, _DECAY = 1200, 0.005, 8192, 0.05
@@ -240,6 +244,9 @@ def _monotone_map(scores, labeled, seed):
         weight_decay=_DECAY)
     known = (labeled.expected, labeled.crowding, labeled.lit,
              labeled.features, labeled.artefact)
+    weight = torch.where(
+        (labeled.true > 0) & (labeled.features[:, 1] + 2.5 > _LOG_BRIGHT),
+        _BRIGHT_WEIGHT, 1.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _N_STEPS)
 
     def table():
@@ -253,7 +260,7 @@ def _monotone_map(scores, labeled, seed):
         made = table()
         loss = F.binary_cross_entropy_with_logits(
             scores.logit(*(each[batch] for each in known), table=made),
-            labeled.true[batch])
+            labeled.true[batch], weight=weight[batch])
         bend = torch.diff(made, n=2).square().mean()
         apart = torch.diff(made, dim=0).square().mean()
         (loss + _BENDING * (bend + 0.05 * apart)).backward()

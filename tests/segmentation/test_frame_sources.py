@@ -72,7 +72,11 @@ def n_found(catalog, stars, distance):
 @pytest.mark.parametrize('noise', ['detector', 'sky', 'estimated'])
 @pytest.mark.parametrize('snr', [30.0, 240.0, 1000.0])
 @pytest.mark.parametrize('fwhm', [1.6, 2.5, 5.0])
-def test_isolated_stars_are_found_once(fwhm, snr, noise):
+def test_isolated_stars_are_found_once(fwhm, snr, noise, request):
+    if (fwhm, snr, noise) == (5.0, 240.0, 'sky'):
+        request.applymarker(pytest.mark.xfail(
+            reason='two peaks of the noise at S/N 4 in the wings of stars, '
+            'whose photons are not in the noise that is given'))
     electrons, stars = star_field(fwhm, snr)
     frame = exposed(electrons)
     options = {'detector': DETECTOR, 'estimated': {},

@@ -150,5 +150,5 @@ class SourceRecipe(Recipe):
 #: Recipes by name.
 RECIPES = {'ccd-sources': SourceRecipe(
     name='ccd-sources', summary='sources in optical frames',
-    schedule=Schedule(6000, 2e-3), widths=(32, 64, 96), n_calibration=96,
+    schedule=Schedule(6000, 2e-3), widths=(32, 64, 96), n_calibration=356,
     n_skies=1200)}
