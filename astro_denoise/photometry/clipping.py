@@ -86,12 +86,12 @@ class _Runs:
         some = np.where(self.count > 0, values[self._rows, self.count // 2], 0)
         self.center = some.astype(float)
         # Differences from the middle are exact enough in the precision of
-        # the values, and so are their squares; not their sums.
+        # the values; their squares may be beyond it.
         self._values = values
         self._values -= some[:, np.newaxis]
         self._sums = [self._total(self._values, self.start, self.stop),
-                      self._total(np.square(self._values), self.start,
-                                  self.stop)]
+                      self._total(np.square(self._values, dtype=float),
+                                  self.start, self.stop)]
 
     @staticmethod
     def _total(values, start, stop):

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What exposures of simulated skies have in common: detector, masks, and the
+Parts that all exposures of simulated skies have: detector, masks, and the
 errors of a measured background.
 """
 

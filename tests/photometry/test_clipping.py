@@ -51,6 +51,16 @@ def test_as_astropy(seed, clip, single):
                         atol=100 * tolerance)
 
 
+@pytest.mark.parametrize('power', [-30, 30])
+def test_squares_beyond_single_precision(power):
+    values = samples(1)
+    expected = clipped_statistics(values.copy(), SigmaClip(3))
+    found = clipped_statistics((values * 10.0**power).astype(np.float32),
+                               SigmaClip(3))
+    for one, other in zip(found[:3], expected[:3], strict=True):
+        assert_allclose(one / 10.0**power, other, rtol=1e-5)
+
+
 @pytest.mark.parametrize('offset', [0.0, 1e6])
 def test_sums_keep_their_digits(offset):
     values = samples(1) + offset
