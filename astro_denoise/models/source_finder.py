@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from .candidate_scores import CandidateScores
 from .denoiser import psf_context
 from .galactic_center import Trunk
-from .layers import asinh, box_sum, shuffled
+from .layers import asinh, at_hand, box_sum, shuffled
 
 __all__ = ['HEADS', 'SourceFinder', 'smoothed']
 
@@ -72,7 +72,7 @@ def smoothed(plane, widths):
 
 def _count(valid, size):
     """Count the valid pixels of a box around each, at least half a one."""
-    if not valid.all():
+    if not at_hand(valid) or not valid.all():
         return box_sum(valid, size).clamp_min(0.5)
     # Only the edges cut the boxes: those of a row and of a column tell all.
     return box_sum(valid[..., :1], size) * box_sum(valid[..., :1, :], size)

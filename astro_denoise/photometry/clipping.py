@@ -15,7 +15,8 @@ def clipped_statistics(values, sigma_clip):
     What clipping about the median leaves of a row in order is a run of it.
     The rows are sorted once, and both ends of the run are moved: what leaves
     it is taken from its sums. The answers are those of
-    `~astropy.stats.SigmaClip`, which does all other kinds of clipping.
+    `~astropy.stats.SigmaClip`, which does all other kinds of clipping: what
+    is within the last limits is left, though it may have gone before.
 
     Parameters
     ----------
@@ -149,17 +150,31 @@ class _Runs:
                                      minlength=len(self._rows))
         self.start, self.stop, self.count = start, stop, stop - start
 
+    def _within(self, low, high, start, stop):
+        """Bounds of the values of runs from a number to another one."""
+        start = self._bisected(self._values, start, stop, low)
+        return start, self._bisected(self._values, start, stop, high,
+                                     right=True)
+
     def clip(self, sigma_clip):
         """Clip until nothing goes any more, or as often as is allowed."""
+        whole = self.start, self.stop
         n_done, limit = 0, sigma_clip.maxiters or np.inf
         while n_done < limit:
             median, sigma = self.median(), self.sigma()
-            start = self._bisected(self._values, self.start, self.stop,
-                                   median - sigma_clip.sigma_lower * sigma)
-            stop = self._bisected(self._values, start, self.stop,
-                                  median + sigma_clip.sigma_upper * sigma,
-                                  right=True)
+            limits = (median - sigma_clip.sigma_lower * sigma,
+                      median + sigma_clip.sigma_upper * sigma)
+            start, stop = self._within(*limits, self.start, self.stop)
             if (start == self.start).all() and (stop == self.stop).all():
-                return
+                break
             self._leave(start, stop)
             n_done += 1
+        self._take_back(*self._within(*limits, *whole))
+
+    def _take_back(self, start, stop):
+        """Add what went before and is within the last limits after all."""
+        for row in np.flatnonzero((start < self.start) | (stop > self.stop)):
+            values = self._values[row, start[row]:stop[row]].astype(float)
+            for power, total in enumerate(self._sums, 1):
+                total[row] = np.sum(values**power)
+        self.start, self.stop, self.count = start, stop, stop - start
