@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from .candidate_scores import CandidateScores
 from .denoiser import psf_context
 from .galactic_center import Trunk
-from .layers import asinh, at_hand, box_sum, shuffled
+from .layers import asinh, at_hand, box_sum, exporting, shuffled
 
 __all__ = ['HEADS', 'SourceFinder', 'smoothed']
 
@@ -58,6 +58,15 @@ def smoothed(plane, widths):
     squared = (widths / 2.3548)**2 + 1.0 / 12.0
     kernel = torch.exp(-0.5 * line**2 / squared[:, None])
     kernel = kernel / kernel.square().sum(1, keepdim=True).sqrt()
+    if exporting():
+        # slower, but of any shape
+        n = len(widths)
+        plane = plane.transpose(0, 1)
+        for sides, padding in (((-1, 1), (_HALF_FILTER, 0)),
+                               ((1, -1), (0, _HALF_FILTER))):
+            plane = F.conv2d(plane, kernel.view(n, 1, *sides),
+                             padding=padding, groups=n)
+        return plane.transpose(0, 1)
     # As a matrix that makes a block of pixels of those around it: faster
     # than a convolution of one channel.
     step = (torch.arange(_BLOCK + 2 * _HALF_FILTER, device=plane.device)
