@@ -56,8 +56,9 @@ def draw_mask(rng, shape, *, pixels, blob, edge):
     >>> import numpy as np
     >>> from astro_denoise.training.exposure_draws import draw_mask
     >>> rng = np.random.default_rng(1)
-    >>> draw_mask(rng, (4, 6), pixels=(0.0, -1.0), blob=0.0, edge=1.0).any()
-    np.True_
+    >>> masked = draw_mask(rng, (4, 6), pixels=(0.0, -1.0), blob=0.0, edge=1.0)
+    >>> print(masked.any())
+    True
     """
     masked = np.zeros(shape, bool)
     often, most = pixels
