@@ -37,7 +37,7 @@ def draw_mask(rng, shape, *, pixels, blob, edge):
         The source of random numbers.
 
     shape : tuple of int
-        ``(ny, nx)``.
+        ``(ny, nx)``, a square if edges are masked.
 
     pixels : tuple of float
         How often single pixels are masked, and the logarithm to base 10 of
@@ -56,7 +56,7 @@ def draw_mask(rng, shape, *, pixels, blob, edge):
     >>> import numpy as np
     >>> from astro_denoise.training.exposure_draws import draw_mask
     >>> rng = np.random.default_rng(1)
-    >>> masked = draw_mask(rng, (4, 6), pixels=(0.0, -1.0), blob=0.0, edge=1.0)
+    >>> masked = draw_mask(rng, (6, 6), pixels=(0.0, -1.0), blob=0.0, edge=1.0)
     >>> print(masked.any())
     True
     """
