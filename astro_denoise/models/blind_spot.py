@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .error_calibration import calibration_knots, variance_correction
-from .layers import asinh, convolution_block
+from .layers import asinh, computing_in, convolution_block
 
 __all__ = ['BlindSpotDenoiser', 'mixture_terms']
 
@@ -148,12 +148,6 @@ class BlindSpotDenoiser(nn.Module):
             outermost = dtype if self.training else torch.float32
         return [outermost] + [dtype] * (len(self.config['widths']) - 1)
 
-    @staticmethod
-    def _precision(dtype, device):
-        """Make the context in which a level computes."""
-        return torch.autocast(device.type, dtype=torch.bfloat16,
-                              enabled=dtype == torch.bfloat16)
-
     def _pooled(self, features):
         if not self.config['blur_pool']:
             return F.max_pool2d(features, 2)
@@ -165,7 +159,7 @@ class BlindSpotDenoiser(nn.Module):
         levels = []
         features = planes
         for level, encoder in enumerate(self.encoders):
-            with self._precision(dtypes[level], planes.device):
+            with computing_in(dtypes[level], planes.device):
                 if level:
                     features = self._pooled(features)
                 features = encoder(features)
@@ -174,7 +168,7 @@ class BlindSpotDenoiser(nn.Module):
         for projection, decoder in zip(self.projections, self.decoders,
                                        strict=True):
             level, skip = len(levels) - 1, levels.pop()
-            with self._precision(dtypes[level], planes.device):
+            with computing_in(dtypes[level], planes.device):
                 features = F.interpolate(
                     projection(features.to(skip.dtype)), scale_factor=2,
                     mode='bilinear', align_corners=False)

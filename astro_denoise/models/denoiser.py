@@ -15,6 +15,7 @@ from .error_calibration import calibration_knots, variance_correction
 from .layers import (
     all_count,
     asinh,
+    computing_in,
     convolution_block,
     convolved,
     mean_of_nine,
@@ -153,10 +154,9 @@ class CCDDenoiser(nn.Module):
         """
         Choose the precision of each level, from the outermost inwards.
 
-        In a result, bfloat16 at the outermost level shows as 0.0006 sigma
-        (root mean square) where a kernel restores what is faint, and as
-        0.006 without kernels; below it as 0.0001 and 0.0007. For training
-        either will do.
+        In a result, bfloat16 at the outermost level shows more than below it,
+        and ten times as much where no kernel restores what is faint. For
+        training either will do.
 
         Parameters
         ----------
@@ -177,12 +177,6 @@ class CCDDenoiser(nn.Module):
             outermost = dtype if tolerant else torch.float32
         return [outermost] + [dtype] * (len(self.config['widths']) - 1)
 
-    @staticmethod
-    def _precision(dtype, device):
-        """Make the context in which a level computes."""
-        return torch.autocast(device.type, dtype=torch.bfloat16,
-                              enabled=dtype == torch.bfloat16)
-
     def features(self, x, log_sigma, valid):
         """Make the planes that the network sees, at half resolution."""
         planes = torch.cat([asinh(x), asinh(_detail(x, valid)), log_sigma,
@@ -201,8 +195,8 @@ class CCDDenoiser(nn.Module):
     def enlarged(self, level, features, dtype):
         """Enlarge features of the next level to the resolution of this one."""
         exact = level == 0 and not self.training
-        with self._precision(torch.float32 if exact else dtype,
-                             features.device):
+        with computing_in(torch.float32 if exact else dtype,
+                          features.device):
             # Interpolated in bfloat16, the outermost would be less exact,
             # and on processors slower.
             if exact:

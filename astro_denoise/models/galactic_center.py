@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .layers import asinh, box_sum, shuffled, unshuffled
+from .layers import asinh, box_sum, computing_in, shuffled, unshuffled
 
 __all__ = ['SourceSegmenter', 'Trunk', 'local_mean']
 
@@ -142,8 +142,7 @@ class Trunk(nn.Module):
         if dtype == torch.bfloat16 and not planes.requires_grad:
             planes = planes.to(dtype)
         features = unshuffled(planes)
-        with torch.autocast(features.device.type, dtype=torch.bfloat16,
-                            enabled=dtype == torch.bfloat16):
+        with computing_in(dtype, features.device):
             levels = []
             for level, (enter, encoder) in enumerate(
                     zip(self.enter, self.encoders, strict=True)):

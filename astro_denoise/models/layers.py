@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 __all__ = ['Pointwise', 'Standardized', 'all_count', 'asinh', 'at_hand',
-           'box_matrix', 'box_sum', 'convolution_block', 'convolved',
-           'exporting', 'mean_around', 'mean_of_nine', 'shuffled', 'squashed',
-           'unshuffled']
+           'box_matrix', 'box_sum', 'computing_in', 'convolution_block',
+           'convolved', 'exporting', 'mean_around', 'mean_of_nine',
+           'shuffled', 'squashed', 'unshuffled']
 
 # Slope of the rectifiers below 0.
 _SLOPE = 0.1
@@ -416,6 +416,35 @@ def convolution_block(n_in, n_out, n_convolutions=2):
     return nn.Sequential(*layers)
 
 
+def computing_in(dtype, device):
+    """
+    Make the context in which convolutions have a precision.
+
+    Parameters
+    ----------
+    dtype : `torch.dtype`
+        ``torch.float32`` or ``torch.bfloat16``.
+
+    device : `torch.device`
+        Where they are computed.
+
+    Returns
+    -------
+    context : context manager
+        To compute in.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models.layers import computing_in
+    >>> with computing_in(torch.bfloat16, torch.device('cpu')):
+    ...     print((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+    torch.bfloat16
+    """
+    return torch.autocast(device.type, dtype=torch.bfloat16,
+                          enabled=dtype == torch.bfloat16)
+
+
 def convolved(block, features, dtype, *, shift=None):
     """
     Run a block of convolutions in a precision.
@@ -458,8 +487,7 @@ def convolved(block, features, dtype, *, shift=None):
             features = fused(features.to(dtype), layer.weight.to(dtype),
                              bias.to(dtype))
         return features
-    with torch.autocast(features.device.type, dtype=torch.bfloat16,
-                        enabled=dtype == torch.bfloat16):
+    with computing_in(dtype, features.device):
         if shift is None:
             return block(features)
         features = block[0](features)

@@ -10,7 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..exceptions import WeightsError
-from .layers import Pointwise, Standardized, box_matrix, squashed, unshuffled
+from .layers import (
+    Pointwise,
+    Standardized,
+    box_matrix,
+    computing_in,
+    squashed,
+    unshuffled,
+)
 from .sky_regions import N_SOURCE_PLANES, sky_regions, source_planes
 
 __all__ = ['SkyContext', 'image_planes']
@@ -208,8 +215,7 @@ class SkyContext(nn.Module):
             Shape (n, 1024, width), of groups of 2x2 pixels.
         """
         planes = unshuffled(torch.cat(planes, 1))
-        with torch.autocast(planes.device.type, dtype=torch.bfloat16,
-                            enabled=dtype == torch.bfloat16):
+        with computing_in(dtype, planes.device):
             features = F.leaky_relu(self.enter(planes), 0.1, inplace=True)
             features = self.blocks(features)
         with torch.autocast(planes.device.type, enabled=False):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ...models.layers import computing_in
 from ..loop import train
 from ..options import Descent, Run, Schedule
 from ..progress import RunningMeans
@@ -199,8 +200,7 @@ class _Fit:
             images = self.corrupt(images, generator)
         images = images.contiguous(memory_format=torch.channels_last)
         runtime = self.run.runtime
-        with torch.autocast(runtime.device.type, dtype=torch.bfloat16,
-                            enabled=runtime.dtype == torch.bfloat16):
+        with computing_in(runtime.dtype, runtime.device):
             output = model(images)
         loss, numbers = self.loss_function(output.float(), targets)
         return loss, {name: float(value.detach())
