@@ -15,6 +15,7 @@ import torch
 from ..frames.windows import plan_tiles
 from ..models.denoiser import psf_context
 from .answers import check_answers
+from .elementwise import elementwise_of
 from .memory import run_within_memory
 from .rows import RowStream
 from .structure import BLOCK, keep_structure
@@ -143,7 +144,9 @@ def _standardized(planes, rows, columns, shape, level):
 
 def _go_down(network, tile, shape, n_rows, planes, level, context, runtime):
     """Noise and log variance of a window, some rows at a time."""
-    stream = RowStream(network, shape[0], context, **runtime.precision)
+    stream = RowStream(
+        network, shape[0], context, **runtime.precision,
+        elementwise=elementwise_of(network, planes.shape, runtime.device))
     for start in range(0, shape[0], n_rows):
         rows = slice(start, min(start + n_rows, shape[0]))
         stack = _standardized(planes, rows, tile.window[1],

@@ -147,6 +147,10 @@ class RowStream:
     dtype, outermost : `torch.dtype`
         Precision of the convolutions, as for the network.
 
+    elementwise : object, optional
+        As from `~astro_denoise.inference.elementwise.elementwise_of`; by
+        default the network.
+
     Examples
     --------
     >>> import torch
@@ -160,8 +164,10 @@ class RowStream:
     [slice(0, 38, None), slice(38, 320, None)]
     """
 
-    def __init__(self, network, height, context, dtype, outermost=None):
+    def __init__(self, network, height, context, dtype, outermost=None,
+                 elementwise=None):
         self._network = network
+        self._elementwise = elementwise or network
         self._height = height
         self._context = context
         dtypes = network.dtypes(dtype, outermost)
@@ -203,7 +209,7 @@ class RowStream:
         start = self._n_estimated
         stop = self._n_estimated = start + 2 * answer.shape[2]
         planes = self._planes.take(start, stop)
-        estimate = self._network.estimated(answer, planes[:, 2:])
+        estimate = self._elementwise.estimated(answer, planes[:, 2:])
         self._estimates.add(torch.cat([*estimate, planes], 1))
         self._planes.drop(stop)
 
@@ -211,7 +217,7 @@ class RowStream:
         start, stop = self._estimates.start, self._estimates.stop
         stop = stop if last else max(stop - margin, self._n_finished)
         rows = slice(self._n_finished, stop)
-        answers = self._network.finished(
+        answers = self._elementwise.finished(
             *self._estimates.take().split(1, 1), self._context)
         self._n_finished = stop
         self._estimates.drop(stop - margin)
@@ -241,7 +247,7 @@ class RowStream:
         stop = stop if last else stop - _MARGIN
         low = max(start - _MARGIN, 0)
         high = stop if last else stop + _MARGIN
-        features = self._network.features(
+        features = self._elementwise.features(
             *self._planes.take(low, high).split(1, 1))
         self._n_seen = stop
         return features[:, :, (start - low) // 2:(stop - low) // 2]

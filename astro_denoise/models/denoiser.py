@@ -30,15 +30,16 @@ from .restoring_kernels import (
     restored,
 )
 
-__all__ = ['CCDDenoiser', 'psf_context']
+__all__ = ['FAINT', 'LARGEST_NOISE', 'CCDDenoiser', 'fwhm_of',
+           'psf_context']
 
-# The noise of a pixel is taken to be at most this many sigmas: whatever
-# exceeds it (a cosmic ray that the network has not seen) stays.
-_LARGEST_NOISE = 6.0
+#: The noise of a pixel is taken to be at most this many sigmas: whatever
+#: exceeds it (a cosmic ray that the network has not seen) stays.
+LARGEST_NOISE = 6.0
 
-# Square of the signal, in sigmas of a pixel, from which on a network with
-# restoring kernels is believed.
-_FAINT = 4.0
+#: Square of the signal, in sigmas of a pixel, from which on a network with
+#: restoring kernels is believed.
+FAINT = 4.0
 
 # Width of the point-spread function, in pixels, that the context is
 # relative to, and the one taken where none is known.
@@ -270,7 +271,7 @@ class CCDDenoiser(nn.Module):
         with torch.autocast(valid.device.type, enabled=False):
             answer = shuffled(answer)
             noise, log_variance = answer[:, :1], answer[:, 1:]
-            return (noise.clamp(-_LARGEST_NOISE, _LARGEST_NOISE) * valid,
+            return (noise.clamp(-LARGEST_NOISE, LARGEST_NOISE) * valid,
                     log_variance)
 
     def finished(self, noise, log_variance, x, log_sigma, valid, context):
@@ -280,16 +281,16 @@ class CCDDenoiser(nn.Module):
             lone = None
             if not self.training and self.lone_pixels:
                 signal = x - noise
-                lone = find_lone_pixels(x, signal, valid, _fwhm(context))
+                lone = find_lone_pixels(x, signal, valid, fwhm_of(context))
                 noise, log_variance = lone.without_peaks(
                     noise, log_variance, signal)
             if has_kernels:
                 # What the network sees counts where it is significant: a
                 # faint source is left to the kernel, whose response and
                 # scatter are known.
-                kernel = self._kernel(context)
+                kernel = self.kernel_of(context)
                 signal = x - noise
-                doubt = _FAINT / (signal**2 + _FAINT)
+                doubt = FAINT / (signal**2 + FAINT)
                 scatter = kernel.square().sum((1, 2)).log()
                 log_variance = torch.lerp(
                     log_variance, scatter[:, None, None, None], doubt)
@@ -332,10 +333,10 @@ class CCDDenoiser(nn.Module):
             return None
         context = torch.tensor([psf_context(fwhm)],
                                device=self.kernels.device)
-        return self._kernel(context)[0].cpu().numpy()
+        return self.kernel_of(context)[0].cpu().numpy()
 
-    def _kernel(self, context):
-        """Interpolate the kernel for each frame."""
+    def kernel_of(self, context):
+        """Interpolate the kernel for each frame, as a tensor."""
         # Unknown widths are taken to be small: a narrow kernel keeps flux.
         log_fwhm = torch.where(context[:, 1] > 0,
                                context[:, 0] + math.log(_CONTEXT_FWHM),
@@ -375,8 +376,20 @@ def psf_context(fwhm=None):
     return (math.log(fwhm / _CONTEXT_FWHM), 1.0) if fwhm else (0.0, 0.0)
 
 
-def _fwhm(context):
-    """Decode the width of the point-spread function, in pixels."""
+def fwhm_of(context):
+    """
+    Decode the width of the point-spread function.
+
+    Parameters
+    ----------
+    context : `torch.Tensor`
+        Rows of `psf_context`.
+
+    Returns
+    -------
+    fwhm : `torch.Tensor`
+        In pixels; a small one where it is not known.
+    """
     return torch.where(context[:, 1] > 0,
                        _CONTEXT_FWHM * torch.exp(context[:, 0]),
                        _UNKNOWN_FWHM)

@@ -11,12 +11,13 @@ from torch.nn import functional as F
 
 from .layers import asinh
 
-__all__ = ['calibration_knots', 'variance_correction']
+__all__ = ['KNOT_STEP', 'calibration_knots', 'variance_correction']
 
-# Signals over the noise between which errors are calibrated, and the
-# distance of the knots in asinh of them.
+# Signals over the noise between which errors are calibrated.
 _LEAST_SIGNAL, _LARGEST_SIGNAL = math.sinh(-1.0), math.sinh(7.0)
-_KNOT_STEP = 0.4
+
+#: Distance of the knots in asinh of them.
+KNOT_STEP = 0.4
 
 
 def calibration_knots(scale=1.0):
@@ -43,8 +44,8 @@ def calibration_knots(scale=1.0):
     """
     first = math.asinh(_LEAST_SIGNAL / scale)
     last = math.asinh(_LARGEST_SIGNAL / scale)
-    return first + _KNOT_STEP * np.arange(
-        round((last - first) / _KNOT_STEP) + 1)
+    return first + KNOT_STEP * np.arange(
+        round((last - first) / KNOT_STEP) + 1)
 
 
 def variance_correction(signal, calibration, scale=1.0):
@@ -81,7 +82,7 @@ def variance_correction(signal, calibration, scale=1.0):
     signal = asinh(F.avg_pool2d(signal, 2) / scale)
     first = math.asinh(_LEAST_SIGNAL / scale)
     # What is not a number has no place, and stays none in the end.
-    place = ((signal - first) / _KNOT_STEP).nan_to_num_(0.0).clamp_(
+    place = ((signal - first) / KNOT_STEP).nan_to_num_(0.0).clamp_(
         0.0, len(calibration) - 1.001)
     lower = place.long()
     correction = torch.lerp(calibration[lower], calibration[lower + 1],

@@ -9,12 +9,12 @@ import torch
 
 from .layers import at_hand, mean_around
 
-__all__ = ['LonePixels', 'find_lone_pixels']
+__all__ = ['LONE', 'LonePixels', 'find_lone_pixels', 'least_support']
 
-# A pixel that stands alone is noise below the first number of sigmas, begins
-# to be a cosmic ray from the second on, and is one as far above that as the
-# two are apart. Of a hundred million pixels of noise, one exceeds the first.
-_LONE = (5.7, 6.7)
+#: A pixel that stands alone is noise below the first number of sigmas, begins
+#: to be a cosmic ray from the second on, and is one as far above that as the
+#: two are apart. Of a hundred million pixels of noise, one exceeds the first.
+LONE = (5.7, 6.7)
 
 # What the neighbors of a pixel must have of its signal: this share of what
 # they have beside a star, and at most that.
@@ -75,6 +75,33 @@ class LonePixels:
                 torch.lerp(usual, log_variance, self.share))
 
 
+def least_support(fwhm):
+    """
+    Compute what the neighbors of a pixel must have of its signal.
+
+    Parameters
+    ----------
+    fwhm : `torch.Tensor`
+        Full width at half maximum of the point-spread function in pixels.
+
+    Returns
+    -------
+    support : `torch.Tensor`
+        The mean of the eight over the pixel itself.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models.lone_pixels import least_support
+    >>> print(least_support(torch.tensor([1.5, 4.0])))
+    tensor([0.1505, 0.3500])
+    """
+    # A Gaussian profile, averaged over a pixel.
+    beside = torch.exp(-0.5 / ((fwhm / 2.355)**2 + 1.0 / 12.0))
+    return (_SUPPORT * 0.5 * (beside + beside**2)).clamp_max(
+        _LARGEST_SUPPORT)
+
+
 def find_lone_pixels(x, signal, valid, fwhm):
     """
     Measure how far the neighbors of each pixel support it.
@@ -110,16 +137,13 @@ def find_lone_pixels(x, signal, valid, fwhm):
     >>> print(lone.ray[0, 0, 4, 4], lone.share[0, 0, 2, 2])
     tensor(1.) tensor(1.)
     """
-    # A Gaussian profile, averaged over a pixel.
-    beside = torch.exp(-0.5 / ((fwhm / 2.355)**2 + 1.0 / 12.0))
-    support = (_SUPPORT * 0.5 * (beside + beside**2)).clamp_max(
-        _LARGEST_SUPPORT)[:, None, None, None]
+    support = least_support(fwhm)[:, None, None, None]
 
     def supported(plane, near):
         return (near * plane / (support * plane.square()).clamp_min(1e-12)
                 ).clamp(0.0, 1.0)
 
-    low, high = _LONE
+    low, high = LONE
     above = (x.abs() - low) / (high - low)
     good, share = valid, supported(x, mean_around(x, valid))
     ray = (1.0 - share) * (above - 1.0).clamp(0.0, 1.0)

@@ -124,8 +124,9 @@ def restored(noise, valid, kernel):
         return flux[0][:, None] * valid
     height, width = noise.shape[2:]
     shape = [next_fast_len(length, real=True) for length in plane.shape[1:]]
-    product = (torch.fft.rfft2(plane, s=shape)
-               * torch.fft.rfft2(kernel, s=shape))
+    # Most rows of the kernel's plane are empty.
+    kernel = torch.fft.fft(torch.fft.rfft(kernel, shape[1]), shape[0], dim=1)
+    product = torch.fft.rfft2(plane, s=shape) * kernel
     plane = torch.fft.irfft2(product, s=shape)
     # Both start at the corner: the result is shifted by a diameter.
     first = _KERNEL_SIZE - 1

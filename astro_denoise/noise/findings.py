@@ -521,7 +521,7 @@ def _bright(values, valid, sky, level):
     if light.numel() < _MANY_BRIGHT or valid.numel() < _SMALL:
         return {}
     return {'bright_light': float(light.median()),
-            'bright_share': light.numel() / int(valid.sum())}
+            'bright_share': light.numel() / int(torch.count_nonzero(valid))}
 
 
 def _seeing(values, valid, background, level):

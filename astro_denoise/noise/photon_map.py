@@ -11,7 +11,9 @@ from .strips import (
     bin_plane,
     binomial,
     block_median,
+    compiling_pays,
     fill_holes,
+    linear_weights,
     map_strips,
     strip,
     strips,
@@ -80,9 +82,44 @@ def photon_noise_map(values, valid, gain, read_noise, *, pedestal=0.0):
     shape = values.shape
     coarse = _coarse_mean(values, valid, electrons, constant)
     sigma = np.empty(shape, np.float32)
+    if (compiling_pays(shape) and values.flags.c_contiguous
+            and values.dtype in (np.float32, np.float64)):
+        fill = _compiled_rows(values, valid, coarse, electrons, constant,
+                              sigma)
+    else:
+        fill = _numpy_rows(values, valid, coarse, electrons, constant, sigma)
+    map_strips(fill, strips(shape[0]))
+    return sigma
+
+
+def _compiled_rows(values, valid, coarse, electrons, constant, sigma):
+    """
+    Fill rows of a map by one compiled pass.
+    """
+    from .photon_passes import photon_rows
+
+    axes = (*linear_weights(values.shape[0], coarse.shape[0], 4),
+            *linear_weights(values.shape[1], coarse.shape[1], 4))
+    numbers = (values.dtype.type(electrons['offset']),
+               np.float32(electrons['factor']), constant)
+    squares = np.float32(NARROW_SQUARES), np.float32(9 / 64)
+    coarse = coarse.astype(np.float32)
 
     def fill(rows):
-        mean = upsample(coarse, shape, 4, rows)
+        photon_rows(values, valid, coarse, axes, numbers, squares,
+                    (rows.start, rows.stop), sigma)
+
+    return fill
+
+
+def _numpy_rows(values, valid, coarse, electrons, constant, sigma):
+    """
+    Fill rows of a map by passes of numpy.
+    """
+    gain = electrons['factor']
+
+    def fill(rows):
+        mean = upsample(coarse, values.shape, 4, rows)
         data, weight = strip(values, valid, rows, 2, **electrons)
 
         # standard deviation 1 pixel and without the pixel itself, then 0.7
@@ -103,8 +140,7 @@ def photon_noise_map(values, valid, gain, read_noise, *, pedestal=0.0):
         np.sqrt(mean, out=mean)
         np.multiply(mean, 1 / gain, out=sigma[rows])
 
-    map_strips(fill, strips(shape[0]))
-    return sigma
+    return fill
 
 
 def electrons_of_sky(sky, level, gain):

@@ -3,15 +3,29 @@
 Work on a large plane in strips of rows, on bins and on blocks of bins.
 """
 
+import importlib.util
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-__all__ = ['STRIP', 'bin_plane', 'bin_sums', 'binomial', 'block_median',
-           'fill_holes', 'map_strips', 'strip', 'strips', 'upsample']
+__all__ = ['FEWEST_COMPILED', 'STRIP', 'bin_plane', 'bin_sums', 'binomial',
+           'block_median', 'compiling_pays', 'fill_holes', 'linear_weights',
+           'map_strips', 'strip', 'strips', 'upsample']
 
 STRIP = 64  # rows worked on at a time, so that a strip stays in the cache
+
+
+#: Pixels below which loading what was compiled takes longer than it saves.
+FEWEST_COMPILED = 2**20
+
+
+def compiling_pays(shape):
+    """
+    Tell if a plane is large enough for compiled passes, and numba is there.
+    """
+    return (shape[0] * shape[1] >= FEWEST_COMPILED
+            and importlib.util.find_spec('numba') is not None)
 
 
 def strips(n_rows):
@@ -128,7 +142,10 @@ def bin_plane(values, valid, size, *, offset=0.0, factor=1.0):
     return np.concatenate(total), np.concatenate(count)
 
 
-def _linear_weights(n_out, n_in, size):
+def linear_weights(n_out, n_in, size):
+    """
+    The bin before each pixel, and the distance from its center in bins.
+    """
     position = (np.arange(n_out) + 0.5) / size - 0.5
     position = np.clip(position, 0, n_in - 1)
     index = np.minimum(position.astype(int), max(n_in - 2, 0))
@@ -142,14 +159,14 @@ def upsample(coarse, shape, size, rows=None):
     ``shape`` is that of the whole plane, ``rows`` the slice of its rows
     that is wanted (default: all).
     """
-    index, weight = _linear_weights(shape[0], coarse.shape[0], size)
+    index, weight = linear_weights(shape[0], coarse.shape[0], size)
     if rows is not None:
         index, weight = index[rows], weight[rows]
     above = np.minimum(index + 1, coarse.shape[0] - 1)
     # Only the lines that are needed, along the rows first: they are few.
     first = index[0]
     lines = coarse[first:above[-1] + 1]
-    column, fraction = _linear_weights(shape[1], coarse.shape[1], size)
+    column, fraction = linear_weights(shape[1], coarse.shape[1], size)
     step = np.diff(lines, axis=1, append=lines[:, -1:])
     wide = np.take(step, column, axis=1)
     wide *= fraction

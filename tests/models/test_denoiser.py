@@ -49,7 +49,7 @@ def test_fresh_network_finds_no_noise():
 
 def test_unknown_width_takes_a_narrow_kernel(small_network):
     network = small_network(kernel_fwhms=FWHMS)
-    unknown, narrow = network._kernel(context(None, 2.6))
+    unknown, narrow = network.kernel_of(context(None, 2.6))
     assert_allclose(unknown, narrow, atol=1e-7, rtol=1e-4)
 
 
