@@ -21,11 +21,13 @@ from astropy.nddata import CCDData
 from methods import apply_baseline, apply_model, baseline, missing, note
 from profiling import profile_denoise, profile_photometry
 
+from astro_denoise.noise import compiling
 from astro_denoise.simulation.survey import SurveySimulator
 
 SHAPES = {'1024x1024': (1024, 1024), '4096x2048': (4096, 2048)}
 FILTERS = ('gaussian', 'wavelet', 'nlm')
 PRECISIONS = ('float32', 'bfloat16')
+WAYS = (('float32', True), ('bfloat16', True), ('bfloat16', False))
 SEED = 20150212_78
 GAIN, READ_NOISE = 0.65, 9.0
 N_APERTURES = 5000
@@ -61,7 +63,7 @@ def measure(job):
     ----------
     job : dict
         ``path`` of the frame, ``method``, ``precision`` (`None` for a
-        filter), ``repeats``.
+        filter), ``compiled`` (`False` to do without numba), ``repeats``.
 
     Returns
     -------
@@ -71,6 +73,8 @@ def measure(job):
     """
     frame = CCDData(np.load(job['path']), unit='adu')
     frame.header['GAIN'], frame.header['RDNOISE'] = GAIN, READ_NOISE
+    if not job['compiled']:
+        compiling.FEWEST_COMPILED = np.inf
     before = peak_memory()
 
     def call():
@@ -241,9 +245,8 @@ def run(options):
     print(f'{"frame":12s}{"method":20s}{"precision":10s}{"first s":>9s}'
           f'{"s":>8s}{"Mpix/s":>8s}{"x gaussian":>12s}{"MB":>7s}',
           flush=True)
-    methods = [(name, None) for name in FILTERS]
-    methods += [(name, precision) for name in options.models
-                for precision in PRECISIONS]
+    methods = [(name, None, True) for name in FILTERS]
+    methods += [(name, *how) for name in options.models for how in WAYS]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for label in list(SHAPES)[:1 if options.quick else None]:
@@ -251,13 +254,13 @@ def run(options):
             in_process('simulate', {'path': str(path),
                                     'shape': SHAPES[label]}, options.threads)
             n_pixels = SHAPES[label][0] * SHAPES[label][1]
-            for name, precision in methods:
+            for name, precision, compiled in methods:
                 if missing(name):
                     note(f'{name}: skipped, it needs '
                          f'{" and ".join(missing(name))}')
                     continue
                 job = {'path': str(path), 'method': name,
-                       'precision': precision,
+                       'precision': precision, 'compiled': compiled,
                        'repeats': 1 if name == 'nlm' else options.repeats}
                 try:
                     result = in_process('measure', job, options.threads)
@@ -266,7 +269,8 @@ def run(options):
                     continue
                 if name == 'gaussian':
                     unit = result['seconds']
-                row = {'frame': label, 'method': Path(name).stem,
+                label_of = Path(name).stem + ('' if compiled else ', no numba')
+                row = {'frame': label, 'method': label_of,
                        'precision': precision, **result,
                        'rate': n_pixels / 1e6 / result['seconds'],
                        'to_gaussian': result['seconds'] / unit}

@@ -108,6 +108,7 @@ def profile_denoise(path, model, *, precision, repeats=3):
     from astro_denoise import denoise
     from astro_denoise.frames import FrameReader, FrameWriter
     from astro_denoise.inference import engine, rows
+    from astro_denoise.inference.elementwise import CompiledPasses
     from astro_denoise.models.denoiser import CCDDenoiser
     from astro_denoise.noise import findings, levels, measurement
 
@@ -125,6 +126,9 @@ def profile_denoise(path, model, *, precision, repeats=3):
         ('network', CCDDenoiser, 'decoded'),
         ('restoring', CCDDenoiser, 'estimated'),
         ('restoring', CCDDenoiser, 'finished'),
+        ('features', CompiledPasses, 'features'),
+        ('restoring', CompiledPasses, 'estimated'),
+        ('restoring', CompiledPasses, 'finished'),
         ('write', FrameWriter, 'write')]
     output = f'{path}.out.fits'
 

@@ -7,26 +7,21 @@ meanwhile. The formulas are those of the torch modules that are named; a test
 holds both equal. Planes are 2D and float32.
 """
 
-import functools
 import math
 
 import numpy as np
-from numba import njit
+
+from ..noise.compiling import compiled
 
 __all__ = ['calibrated_rows', 'feature_rows', 'found_rows', 'hyperbolic',
            'unpacked_rows']
-
-# Sums may be taken in any order; what is no number stays none.
-_compiled = functools.partial(
-    njit, nogil=True, cache=True, error_model='numpy',
-    fastmath={'arcp', 'contract', 'nsz', 'reassoc'})
 
 _ONE = np.float32(1.0)
 _ZERO = np.float32(0.0)
 _EDGE = np.float32(1.5)   # of a mean of nine pixels, of which six exist
 
 
-@_compiled()
+@compiled
 def _nine(plane, row, column, total):
     """Sum 3x3 pixels around those of a row, those at edges half as much."""
     n_rows, n_columns = plane.shape
@@ -50,7 +45,7 @@ def _nine(plane, row, column, total):
     total[n_columns - 1] *= _EDGE
 
 
-@_compiled()
+@compiled
 def _weighted(plane, weight, first, stop, out):
     """Multiply some rows of two planes."""
     for i in range(first, stop):
@@ -58,7 +53,7 @@ def _weighted(plane, weight, first, stop, out):
             out[i - first, j] = plane[i, j] * weight[i, j]
 
 
-@_compiled()
+@compiled
 def _logarithm(values, bits, out):
     """Compute logarithms of normal numbers, to rounding."""
     # Cephes' logf, without a branch.
@@ -85,7 +80,7 @@ def _logarithm(values, bits, out):
                   + (f - np.float32(0.5) * square + f * square * p))
 
 
-@_compiled()
+@compiled
 def hyperbolic(row, root, bits, out):
     """
     Compute the inverse hyperbolic sine of a row.
@@ -109,7 +104,7 @@ def hyperbolic(row, root, bits, out):
         out[j] = -out[j] if row[j] < _ZERO else out[j]
 
 
-@_compiled()
+@compiled
 def _surroundings(plane, first, stop, means, column, out):
     """Take the mean of nine twice; nine times as large both times."""
     n_rows = plane.shape[0]
@@ -121,7 +116,7 @@ def _surroundings(plane, first, stop, means, column, out):
         _nine(means[:high - low], i - low, column, out[i - first])
 
 
-@_compiled()
+@compiled
 def feature_rows(x, log_sigma, valid, all_count, first, stop, out):
     """
     Make rows of the features that a network sees.
@@ -178,7 +173,7 @@ def feature_rows(x, log_sigma, valid, all_count, first, stop, out):
                 out[half, j, 12 + below + k] = valid[i, 2 * j + k]
 
 
-@_compiled()
+@compiled
 def unpacked_rows(answer, valid, largest, first, stop, noise, log_variance):
     """
     Unpack rows of noise and log variance from the answer of a network.
@@ -213,7 +208,7 @@ def unpacked_rows(answer, valid, largest, first, stop, noise, log_variance):
                 log_variance[i, 2 * j + k] = answer[half, j, 4 + below + k]
 
 
-@_compiled()
+@compiled
 def _support(value, near, support):
     """Tell how far a pixel is supported, from 0 to 1."""
     share = near * value / max(support * value * value, np.float32(1e-12))
@@ -221,7 +216,7 @@ def _support(value, near, support):
     return _ONE if share > _ONE else share
 
 
-@_compiled()
+@compiled
 def _near_rows(plane, weight, all_count, first, stop, out):
     """Compute the mean of the eight pixels around, by their weight."""
     n_rows, n_columns = plane.shape
@@ -246,7 +241,7 @@ def _near_rows(plane, weight, all_count, first, stop, out):
                 norm[j] - weight[i, j], np.float32(0.5))
 
 
-@_compiled()
+@compiled
 def _supported_rows(x, valid, all_count, support, lone, first, stop, share,
                     ray):
     """Find cosmic rays in some rows; tell if there are any."""
@@ -266,7 +261,7 @@ def _supported_rows(x, valid, all_count, support, lone, first, stop, share,
     return any_ray
 
 
-@_compiled()
+@compiled
 def found_rows(planes, all_count, support, lone, faint, scatter, first, stop,
                noise_out, log_variance_out):
     """
@@ -353,7 +348,7 @@ def found_rows(planes, all_count, support, lone, faint, scatter, first, stop,
             log_variance_out[low + i, j] = variance
 
 
-@_compiled()
+@compiled
 def calibrated_rows(planes, relative, calibration, knots, scale, first, stop,
                     noise_out, log_variance_out):
     """

@@ -13,7 +13,7 @@ from ..models.error_calibration import KNOT_STEP, calibration_knots
 from ..models.layers import all_count
 from ..models.lone_pixels import LONE, least_support
 from ..models.restoring_kernels import restored
-from ..noise.strips import compiling_pays
+from ..noise.compiling import compiling_pays
 
 __all__ = ['CompiledPasses', 'elementwise_of']
 

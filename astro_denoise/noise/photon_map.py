@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 
+from .compiling import compiling_pays
 from .strips import (
     bin_plane,
     binomial,
     block_median,
-    compiling_pays,
     fill_holes,
     linear_weights,
     map_strips,

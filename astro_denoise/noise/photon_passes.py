@@ -6,22 +6,17 @@ The same as in `astro_denoise.noise.photon_map`, in one pass; a test holds
 both equal.
 """
 
-import functools
-
 import numpy as np
-from numba import njit
+
+from .compiling import compiled
 
 __all__ = ['photon_rows']
-
-_compiled = functools.partial(
-    njit, nogil=True, cache=True, error_model='numpy',
-    fastmath={'arcp', 'contract', 'nsz', 'reassoc'})
 
 _ZERO = np.float32(0)
 _NARROW, _CENTER = np.float32(1 / 256), np.float32(9 / 64)
 
 
-@_compiled()
+@compiled
 def _stretched(line, column, fraction, out):
     """Interpolate a line of bins on its pixels."""
     last = line.shape[0] - 1
@@ -31,7 +26,7 @@ def _stretched(line, column, fraction, out):
         out[j] = left + fraction[j] * (right - left)
 
 
-@_compiled()
+@compiled
 def _read(values, valid, row, offset, factor, data, weight):
     """Take a row with two empty pixels at each end."""
     if row < 0 or row >= values.shape[0]:
@@ -45,7 +40,7 @@ def _read(values, valid, row, offset, factor, data, weight):
         weight[j + 2] = np.float32(good)
 
 
-@_compiled()
+@compiled
 def _columns(planes, n, five, three):
     """Sum five and three rows of a ring, weighted; ``n`` is the middle."""
     a, b, c = planes[(n - 2) % 5], planes[(n - 1) % 5], planes[n % 5]
@@ -57,7 +52,7 @@ def _columns(planes, n, five, three):
         three[j] = near + np.float32(2) * c[j]
 
 
-@_compiled()
+@compiled
 def _adopt(mean, total, norm, squares, constant, low, high, peak):
     """Move a mean to a finer one, as `photon_map._adopt`."""
     if norm <= np.float32(0.1):
@@ -72,7 +67,7 @@ def _adopt(mean, total, norm, squares, constant, low, high, peak):
     return mean + difference * share
 
 
-@_compiled()
+@compiled
 def photon_rows(values, valid, coarse, axes, electrons, squares, rows, out):
     """
     Make some rows of a photon noise map.

@@ -3,29 +3,16 @@
 Work on a large plane in strips of rows, on bins and on blocks of bins.
 """
 
-import importlib.util
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-__all__ = ['FEWEST_COMPILED', 'STRIP', 'bin_plane', 'bin_sums', 'binomial',
-           'block_median', 'compiling_pays', 'fill_holes', 'linear_weights',
+__all__ = ['STRIP', 'bin_plane', 'bin_sums', 'binomial',
+           'block_median', 'fill_holes', 'linear_weights',
            'map_strips', 'strip', 'strips', 'upsample']
 
 STRIP = 64  # rows worked on at a time, so that a strip stays in the cache
-
-
-#: Pixels below which loading what was compiled takes longer than it saves.
-FEWEST_COMPILED = 2**20
-
-
-def compiling_pays(shape):
-    """
-    Tell if a plane is large enough for compiled passes, and numba is there.
-    """
-    return (shape[0] * shape[1] >= FEWEST_COMPILED
-            and importlib.util.find_spec('numba') is not None)
 
 
 def strips(n_rows):

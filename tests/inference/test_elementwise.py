@@ -12,7 +12,7 @@ from astro_denoise import denoise, load_model
 from astro_denoise.inference.elementwise import CompiledPasses, elementwise_of
 from astro_denoise.models.denoiser import psf_context
 from astro_denoise.models.layers import asinh
-from astro_denoise.noise import strips
+from astro_denoise.noise import compiling
 from astro_denoise.simulation.survey import SurveySimulator
 
 pytest.importorskip('numba')
@@ -112,7 +112,7 @@ def test_a_frame_as_without(monkeypatch, n_threads):
         torch.set_num_threads(n_threads)
         compiled = denoise(frame, gain=0.65, read_noise=9.0, device='cpu',
                            precision='float32')
-        monkeypatch.setattr(strips, 'FEWEST_COMPILED', np.inf)
+        monkeypatch.setattr(compiling, 'FEWEST_COMPILED', np.inf)
         plain = denoise(frame, gain=0.65, read_noise=9.0, device='cpu',
                         precision='float32')
     finally:

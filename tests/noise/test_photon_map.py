@@ -3,11 +3,13 @@
 Tests of the compiled rows of a photon noise map.
 """
 
+import sys
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from astro_denoise.noise import photon_noise_map, strips
+from astro_denoise.noise import compiling, photon_noise_map
 
 pytest.importorskip('numba')
 
@@ -23,8 +25,32 @@ def test_compiled_as_by_numpy(monkeypatch, dtype, shape, masked):
     values[~valid] = np.nan
     maps = []
     for fewest in (0, np.inf):
-        monkeypatch.setattr(strips, 'FEWEST_COMPILED', fewest)
+        monkeypatch.setattr(compiling, 'FEWEST_COMPILED', fewest)
         maps.append(photon_noise_map(values, valid, 0.65, 9.0,
                                      pedestal=20.0))
     assert maps[0].dtype == np.float32
     assert_allclose(*maps, rtol=2e-6)
+
+
+def test_compiled_where_nothing_can_be_kept(monkeypatch):
+    import numba
+
+    make = numba.njit
+
+    def no_folder(*args, cache=False, **options):
+        if cache:
+            msg = 'cannot cache function: no locator available'
+            raise RuntimeError(msg)
+        return make(*args, **options)
+
+    monkeypatch.setattr(numba, 'njit', no_folder)
+    assert compiling.compiled(lambda x: x + 1)(1) == 2
+
+
+def test_a_numba_that_refuses_to_load(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'numba', None)
+    compiling._has_numba.cache_clear()
+    try:
+        assert not compiling.compiling_pays((2048, 2048))
+    finally:
+        compiling._has_numba.cache_clear()

@@ -1,0 +1,49 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Compiled passes: when they pay, and how they are made.
+"""
+
+import functools
+
+__all__ = ['FEWEST_COMPILED', 'compiled', 'compiling_pays']
+
+#: Pixels below which loading what was compiled takes longer than it saves.
+FEWEST_COMPILED = 2**20
+
+
+def compiling_pays(shape):
+    """
+    Tell if a plane is large enough for compiled passes, and numba is there.
+    """
+    return shape[0] * shape[1] >= FEWEST_COMPILED and _has_numba()
+
+
+@functools.cache
+def _has_numba():
+    """
+    Tell if numba can be imported; it refuses versions of numpy it is not for.
+    """
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def compiled(function):
+    """
+    Compile a function, which must hold no object of Python, with numba.
+
+    Sums may be taken in any order; what is no number stays none. The lock of
+    the interpreter is not held meanwhile.
+    """
+    from numba import njit
+
+    make = functools.partial(
+        njit, nogil=True, error_model='numpy',
+        fastmath={'arcp', 'contract', 'nsz', 'reassoc'})
+    try:
+        return make(cache=True)(function)
+    except RuntimeError:
+        # No folder to keep it in can be written to.
+        return make()(function)
