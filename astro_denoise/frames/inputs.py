@@ -145,11 +145,16 @@ class FrameReader:
         if self.noise is None:
             return None
         array, power, factor = self.noise
+        shape, dtype = self.pixels[part].shape, working_type(
+            self.pixels.dtype)
+        if power == factor == 1:
+            return np.array(np.broadcast_to(
+                array[part] if array.ndim else array, shape), dtype)
         with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
             sigma = (array[part] if array.ndim else array).astype(
                 float)**power * factor
-            sigma = sigma.astype(working_type(self.pixels.dtype))
-        return np.broadcast_to(sigma, self.pixels[part].shape).copy()
+            sigma = sigma.astype(dtype)
+        return np.broadcast_to(sigma, shape).copy()
 
     def read(self, part=()):
         """

@@ -15,7 +15,7 @@ from .memory import run_within_memory
 __all__ = ['ask_in_windows']
 
 # Pixels that go through the network at once.
-_WINDOW_PIXELS = {'cpu': 2**20, 'cuda': 2**23}
+_WINDOW_PIXELS = {'cpu': 2**21, 'cuda': 2**23}
 
 
 def ask_in_windows(network, ask, answers, *, runtime, window_pixels=None,

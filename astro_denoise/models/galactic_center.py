@@ -7,7 +7,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .layers import asinh, box_sum, computing_in, shuffled, unshuffled
+from .layers import (
+    asinh,
+    box_sum,
+    computing_in,
+    rectified,
+    shuffled,
+    unshuffled,
+)
 
 __all__ = ['SourceSegmenter', 'Trunk', 'local_mean']
 
@@ -25,8 +32,8 @@ class _Residual(nn.Module):
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
 
-    def forward(self, features):
-        change = F.leaky_relu(self.first(features), 0.1, inplace=True)
+    def forward(self, features, dtype):
+        change = rectified(self.first, features, dtype)
         return F.leaky_relu(self.second(change).add_(features), 0.1,
                             inplace=True)
 
@@ -148,12 +155,13 @@ class Trunk(nn.Module):
                     zip(self.enter, self.encoders, strict=True)):
                 if level:
                     features = F.avg_pool2d(features, 2)
-                features = enter(features)
+                scale = shift = None
                 if context is not None:
                     scale, shift = self.films[level](context)[
                         ..., None, None].chunk(2, 1)
-                    features = torch.addcmul(shift, features, 1.0 + scale)
-                features = encoder(F.leaky_relu(features, 0.1, inplace=True))
+                    scale = 1.0 + scale
+                features = encoder(rectified(
+                    enter, features, dtype, scale=scale, shift=shift), dtype)
                 levels.append(features)
             done = [levels.pop()]
             for projection, decoder in zip(self.projections, self.decoders,
@@ -163,7 +171,7 @@ class Trunk(nn.Module):
                                          size=skip.shape[-2:],
                                          mode='bilinear',
                                          align_corners=False)
-                done.insert(0, decoder(skip + features))
+                done.insert(0, decoder(skip + features, dtype))
         return [features.float() for features in done]
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 __all__ = ['Pointwise', 'Standardized', 'all_count', 'asinh', 'at_hand',
            'box_matrix', 'box_sum', 'computing_in', 'convolution_block',
            'convolved', 'exporting', 'mean_around', 'mean_of_nine',
-           'shuffled', 'squashed', 'unshuffled']
+           'rectified', 'shuffled', 'squashed', 'unshuffled']
 
 # Slope of the rectifiers below 0.
 _SLOPE = 0.1
@@ -476,22 +476,61 @@ def convolved(block, features, dtype, *, shift=None):
     >>> print(convolved(block, torch.ones(1, 2, 6, 4), torch.float32).shape)
     torch.Size([1, 8, 6, 4])
     """
-    plain = (torch.is_grad_enabled() or not at_hand(features)
-             or (shift is not None and len(shift) > 1))
-    fused = None if plain else _fused_convolution(dtype)
+    for layer in block[::2]:
+        features = rectified(layer, features, dtype, shift=shift)
+        shift = None
+    return features
+
+
+def rectified(layer, features, dtype, *, scale=None, shift=None):
+    """
+    Convolve features, scale and shift the answer, and rectify it.
+
+    Parameters
+    ----------
+    layer : `torch.nn.Conv2d`
+        A 3x3 convolution.
+
+    features : `torch.Tensor`
+        Shape (n, n_in, ny, nx).
+
+    dtype : `torch.dtype`
+        Precision of the convolution.
+
+    scale, shift : `torch.Tensor`, optional
+        Shape (n, n_out, 1, 1).
+
+    Returns
+    -------
+    features : `torch.Tensor`
+        Shape (n, n_out, ny, nx).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models.layers import rectified
+    >>> layer = torch.nn.Conv2d(2, 8, 3, padding=1)
+    >>> print(rectified(layer, torch.ones(1, 2, 6, 4), torch.float32).shape)
+    torch.Size([1, 8, 6, 4])
+    """
+    several = any(each is not None and len(each) > 1
+                  for each in (scale, shift))
+    fused = (None if torch.is_grad_enabled() or not at_hand(features)
+             or several else _fused_convolution(dtype))
     if fused is not None:
-        for layer in block[::2]:
-            bias = layer.bias
-            if shift is not None:
-                bias, shift = bias + shift.flatten(), None
-            features = fused(features.to(dtype), layer.weight.to(dtype),
-                             bias.to(dtype))
-        return features
+        weight, bias = layer.weight, layer.bias
+        if scale is not None:
+            weight, bias = weight * scale[0][..., None], bias * scale.flatten()
+        if shift is not None:
+            bias = bias + shift.flatten()
+        return fused(features.to(dtype), weight.to(dtype), bias.to(dtype))
     with computing_in(dtype, features.device):
-        if shift is None:
-            return block(features)
-        features = block[0](features)
-        return block[1:](features + shift.to(features.dtype))
+        features = layer(features)
+        if scale is not None:
+            features = features * scale.to(features.dtype)
+        if shift is not None:
+            features = features + shift.to(features.dtype)
+        return F.leaky_relu(features, _SLOPE, inplace=True)
 
 
 @functools.cache

@@ -168,8 +168,8 @@ class SourceFinder(nn.Module):
             # How much sharper than a wider source, whatever its flux.
             8.0 * (above - broad) / (8.0 + above.abs()),
             0.4 * asinh(4.0 * wide)]
-        return torch.cat([plane.clamp(-_BOUND, _BOUND) * valid
-                          for plane in planes] + [valid], 1)
+        stack = torch.cat([*planes, valid], 1)
+        return stack.clamp_(-_BOUND, _BOUND).mul_(valid)
 
     def forward(self, image, valid, context, *, dtype=torch.float32):
         """
