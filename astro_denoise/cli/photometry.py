@@ -53,7 +53,7 @@ def add_photometry(commands):
         add(f'--{name}', type=number_or_keyword, metavar='VALUE',
             help=f'{what}, or the header keyword')
     add('--image-id', metavar='KEY', help=argparse.SUPPRESS)
-    add('--uncertainty', metavar='FILE', help='FITS file of the noise')
+    add('--uncertainty', metavar='FILE', help='FITS file of the noise (of the raw frame, if denoised)')
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
     add('--psf', default='fit', help=argparse.SUPPRESS)
     add('--theta-sign', type=int, choices=(1, -1), default=1,
@@ -174,10 +174,18 @@ def _in_apertures(frame, catalog, options):
         msg = str(error).replace('radius_fwhm', '--radius-fwhm').replace(
             'radius or', '--radius or')
         raise ValueError(msg) from error
-    table = annulus_photometry(
-        frame, apertures, r_in=options.r_in, r_out=options.r_out,
-        gain=options.gain, saturation=options.saturation,
-        theta_sign=options.theta_sign)
+    # Of a denoised frame, the noise that is given is that of the raw one.
+    raw = (frame.uncertainty if options.uncertainty and 'DNMODEL' in frame.meta
+           else None)
+    try:
+        table = annulus_photometry(
+            frame, apertures, r_in=options.r_in, r_out=options.r_out,
+            error=raw, gain=options.gain, saturation=options.saturation,
+            theta_sign=options.theta_sign)
+    except ValueError as error:
+        msg = str(error).replace('give error, the noise',
+                                 'give --uncertainty, the noise')
+        raise ValueError(msg) from error
     for name in apertures.colnames:
         if name.startswith('aperture_'):
             table[name] = apertures[name]

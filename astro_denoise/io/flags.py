@@ -41,6 +41,10 @@ _SIDE = 1024
 
 # Pixels that must stand out for a word on what covers them.
 _LEAST_PIXELS = 50
+
+# Share of them that what marks sources covers; saturated stars and cosmic rays
+# of a sparse field may be two thirds.
+_COVERED = 0.75
 _SHARE = 0.05       # of the pixels with a flag, from which on it is looked at
 _ALIKE = 1.25       # factor between the scatters of pixels that are alike
 
@@ -258,7 +262,7 @@ def _covers_sources(values, bits, usable, names):
     n_sources = np.count_nonzero(sources)
     flagged = np.count_nonzero(sources & (bits != 0))
     others = np.count_nonzero(usable & (bits != 0)) / values.size
-    if n_sources < _LEAST_PIXELS or flagged < 0.5 * n_sources or (
+    if n_sources < _LEAST_PIXELS or flagged < _COVERED * n_sources or (
             flagged < 2 * others * n_sources):
         return None
     flag = max(_flags(bits[sources]),

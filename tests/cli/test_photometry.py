@@ -386,3 +386,14 @@ def test_denoised_frames(folder, capsys):
     message = fails('photometry mmse.fits catalog.ecsv -o mmse.ecsv', capsys)
     assert message.startswith("mmse.fits: data was denoised by 'ccd-mmse'")
     assert not (folder / 'mmse.ecsv').exists()
+    assert 'or give --uncertainty, the noise of the raw frame' in message
+    fits.writeto('noise.fits', np.full(frame.shape, 68.5, np.float32))
+    for name, path in (('mmse', 'mmse.fits'), ('raw', 'raw/a.fits')):
+        run(f'photometry {path} catalog.ecsv -o {name}.ecsv '
+            '--uncertainty noise.fits', capsys)
+    # The errors are those of the raw fluxes.
+    mmse, raw = (QTable.read(f'{name}.ecsv') for name in ('mmse', 'raw'))
+    good = np.isfinite(mmse['flux'])
+    assert good.sum() > 2
+    assert_allclose(mmse['flux_error'][good], raw['flux_error'][good],
+                    rtol=0.05)
