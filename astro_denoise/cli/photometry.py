@@ -53,7 +53,8 @@ def add_photometry(commands):
         add(f'--{name}', type=number_or_keyword, metavar='VALUE',
             help=f'{what}, or the header keyword')
     add('--image-id', metavar='KEY', help=argparse.SUPPRESS)
-    add('--uncertainty', metavar='FILE', help='FITS file of the noise (of the raw frame, if denoised)')
+    add('--uncertainty', metavar='FILE',
+        help='FITS file of the noise (of the raw frame, if denoised)')
     add('--mask', metavar='FILE', help='FITS file, not 0 on bad pixels')
     add('--psf', default='fit', help=argparse.SUPPRESS)
     add('--theta-sign', type=int, choices=(1, -1), default=1,
