@@ -35,6 +35,9 @@ from .route import denoise_plane
 __all__ = ['denoise']
 
 
+# Pixels of a plane of a stack that one core works on alone.
+_SMALL_PLANE = 2**19
+
 _PROGRESS = ('{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} '
              '[{elapsed}<{remaining}]')
 
@@ -332,13 +335,23 @@ def _arrays(reader, array, uncertainty, return_uncertainty):
 
 def _denoise_planes(reader, network, writer, **options):
     """Denoise each plane of a frame, and mask the pixels not used."""
+    from ..inference.side_by_side import side_by_side
     from ..noise.sampling import is_measured_whole
 
     _warn_of_counts(reader)
     options['in_memory'] &= is_measured_whole(reader.pixels.shape)
-    measurements = [
-        denoise_plane(reader.plane(index), network, writer, **options)
-        for index in reader.indices]
+    n_rows, n_columns = reader.pixels.shape[-2:]
+    small = options['in_memory'] and n_rows * n_columns <= _SMALL_PLANE
+
+    def work(index):
+        return denoise_plane(reader.plane(index), network, writer, **options)
+
+    if small and len(reader.indices) > 1:
+        with side_by_side(options['runtime'].device,
+                          len(reader.indices)) as do:
+            measurements = list(do(work, reader.indices))
+    else:
+        measurements = list(map(work, reader.indices))
     if not all(each.n_valid for each in measurements):
         _warn_of_dead_planes(reader, measurements)
     return [each for each in measurements if each.n_valid]

@@ -155,6 +155,7 @@ def estimate_parameters(image, model='galactic-center', *, exposure=None,
     # torch is slow to import: not before it is needed.
     from ..inference.devices import Runtime
     from ..inference.shield import shielded
+    from ..inference.side_by_side import side_by_side
     from ..models.registry import load_model
     from .samples import draw_samples
 
@@ -173,15 +174,20 @@ def estimate_parameters(image, model='galactic-center', *, exposure=None,
         if seed is None:
             seed = int(np.random.SeedSequence().entropy % 2**62)
         found, summaries, kept = [], [], []
-        for index in tqdm(range(len(images.counts)),
-                          disable=not progress_bar, desc='estimate',
-                          unit='image'):
-            drawn = draw_samples(network, images, index, n_samples, seed,
-                                 device=runtime.device)
-            summaries.append(_summary(drawn.samples))
-            found.append((drawn.score, drawn.p_value, drawn.all_finite))
-            if return_samples:
-                kept.append(drawn.samples)
+        n_images = len(images.counts)
+
+        def draw(index):
+            return draw_samples(network, images, index, n_samples, seed,
+                                device=runtime.device)
+
+        with side_by_side(runtime.device, n_images) as do:
+            for drawn in tqdm(do(draw, range(n_images)), total=n_images,
+                              disable=not progress_bar, desc='estimate',
+                              unit='image'):
+                summaries.append(_summary(drawn.samples))
+                found.append((drawn.score, drawn.p_value, drawn.all_finite))
+                if return_samples:
+                    kept.append(drawn.samples)
         table = _posterior_table(np.array(summaries),
                                  *(np.array(column) for column
                                    in zip(*found, strict=True)),

@@ -4,6 +4,7 @@ Take plain arrays out of what the user gave, and put results back.
 """
 
 import copy
+import threading
 
 import numpy as np
 from astropy.io import fits
@@ -108,6 +109,10 @@ def nothing_valid(reader):
                            f'{sigma.flat[0]:g} and the like')
 
 
+# Planes are written by several threads.
+_making = threading.Lock()
+
+
 class FrameWriter:
     """
     Take finished windows, and make an object of the type the user gave.
@@ -207,8 +212,9 @@ class FrameWriter:
             Pixels of that part.
         """
         if self._has_mask and bad.any():
-            if self.invalid is None:
-                self.invalid = np.zeros(self.output.shape, bool)
+            with _making:
+                if self.invalid is None:
+                    self.invalid = np.zeros(self.output.shape, bool)
             self.invalid[here] |= bad
 
     def flag(self, plane, window, chosen):

@@ -5,6 +5,7 @@ A neural spline flow whose inverse is computed in double precision.
 
 import copy
 import math
+import weakref
 from functools import partial
 
 import torch
@@ -201,6 +202,22 @@ class _Steps:
         return found.unflatten(1, shape)
 
 
+# What was made of a transformation, and of which weights.
+_made = weakref.WeakKeyDictionary()
+
+
+def _steps_of(transform):
+    """Prepare a transformation, once for as long as its weights stay."""
+    weights = tuple((id(each), each.data_ptr(),
+                     0 if each.is_inference() else each._version)
+                    for each in transform.parameters())
+    known, steps = _made.get(transform, (None, None))
+    if known != weights:
+        steps = _Steps(transform)
+        _made[transform] = weights, steps
+    return steps
+
+
 @torch.no_grad()
 def inverted(flow, context, start):
     """
@@ -225,5 +242,5 @@ def inverted(flow, context, start):
     """
     values = start.movedim(-1, 0).contiguous()
     for transform in reversed(flow.transform.transforms):
-        values = _Steps(transform).inverse(context, values)
+        values = _steps_of(transform).inverse(context, values)
     return values.movedim(0, -1)

@@ -25,6 +25,21 @@ def test_inverse_is_that_of_the_transformation(n_features, transforms):
                                    atol=1e-4)
 
 
+def test_weights_that_change_count():
+    torch.manual_seed(1)
+    flow = spline_flow(3, 5, 2)
+    context, start = torch.randn(2, 5), torch.randn(30, 2, 3)
+    before = inverted(flow, context, start)
+    assert torch.equal(before, inverted(flow, context, start))
+    with torch.no_grad():
+        for weight in flow.parameters():
+            weight.mul_(1.5)
+        torch.testing.assert_close(
+            inverted(flow, context, start),
+            flow(context).transform.inv(start), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(before, inverted(flow, context, start))
+
+
 def test_an_image_does_not_depend_on_others():
     torch.manual_seed(1)
     flow = spline_flow(6, 5, 4)
