@@ -139,8 +139,8 @@ class FrameReader:
         Returns
         -------
         sigma : `~numpy.ndarray` or `None`
-            Standard deviation in the unit of the frame, whatever it is;
-            `None` if no uncertainty came with the frame.
+            Standard deviation in the unit of the frame, whatever it is, not
+            to be changed; `None` if no uncertainty came with the frame.
         """
         if self.noise is None:
             return None
@@ -148,13 +148,13 @@ class FrameReader:
         shape, dtype = self.pixels[part].shape, working_type(
             self.pixels.dtype)
         if power == factor == 1:
-            return np.array(np.broadcast_to(
-                array[part] if array.ndim else array, shape), dtype)
+            sigma = np.array(array[part] if array.ndim else array, dtype)
+            return np.broadcast_to(sigma, shape)
         with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
             sigma = (array[part] if array.ndim else array).astype(
                 float)**power * factor
             sigma = sigma.astype(dtype)
-        return np.broadcast_to(sigma, shape).copy()
+        return np.broadcast_to(sigma, shape)
 
     def read(self, part=()):
         """
@@ -193,12 +193,12 @@ class FrameReader:
     def _check_noise(self, valid, part):
         """Refuse noise that is not positive where a pixel is valid."""
         array, power, _ = self.noise
-        array = np.broadcast_to(array[part] if array.ndim else array,
-                                valid.shape)
+        array = array[part] if array.ndim else array
         # no information at all is said with an inverse variance of 0
-        bad = valid & ((array < 0) if power < 0 else (array <= 0))
-        if bad.any():
-            index = tuple(int(i) for i in np.argwhere(bad)[0])
+        bad = (array < 0) if power < 0 else (array <= 0)
+        if np.any(bad) and np.any(bad & valid):
+            index = tuple(int(i) for i in np.argwhere(bad & valid)[0])
+            array = np.broadcast_to(array, valid.shape)
             where = f'at pixel {index}' + (f' of {part}' if part else '')
             msg = (f'uncertainty must be positive, got {array[index]} '
                    f'{where} (mask pixels that are not to be used)')

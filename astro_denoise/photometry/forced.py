@@ -341,13 +341,13 @@ def _table(plane, passes, errors, rows):
     """Make the table of the result."""
     stamps, scene = passes.stamps, passes.scene
     totals = np.where(stamps.total > 0, stamps.total, np.nan)
-    on_frame = stamps.inner(stamps.profiles, [
-        np.broadcast_to(np.float32(1), each.shape)
-        for each in stamps.profiles]) / totals
-    valid = stamps.sums(scene.valid)
+    valid = light = stamps.light()
     pull = passes.fit.residual(scene, stamps)**2
-    pull *= scene.valid
     pull /= passes.weights.variance
+    if not scene.valid.all():
+        valid = stamps.sums(scene.valid)
+        pull *= scene.valid
+    on_frame = light / totals
     chi2 = stamps.sums(pull) / np.where(valid > 0, valid, np.nan)
     n_pixels = totals**2 / np.where(stamps.squares > 0, stamps.squares,
                                     np.nan)

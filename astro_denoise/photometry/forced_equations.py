@@ -196,7 +196,9 @@ def _with_hats(scene, stamps, values, plane):
     found = [np.zeros((3, 0))]
     for group, each in zip(stamps.sets, values, strict=True):
         for part in group.blocks():
-            product = each[part] * group.cut(plane, part)
+            product = each[part]
+            if plane is not None:
+                product = product * group.cut(plane, part)
             nodes, lines = zip(*(
                 _hats_on(low[part], side, hats) for low, side, hats in zip(
                     (group.y_low, group.x_low), group.stamps.shape[1:],
@@ -237,9 +239,9 @@ def joint_matrix(scene, stamps, left, right, sides, plane, *,
         Values on the stamps, of the sources of rows and of columns.
 
     sides : tuple of tuple
-        Values on the stamps and a plane, the products of which are
-        multiplied with the hats: where the sources are rows and where they
-        are columns.
+        Values on the stamps and a plane (`None` is one of ones), the
+        products of which are multiplied with the hats: where the sources
+        are rows and where they are columns.
 
     plane : 2D `~numpy.ndarray`
         What is between the hats.

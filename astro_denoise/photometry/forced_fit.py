@@ -18,6 +18,13 @@ _HUBER = 3.0
 # Relative to the diagonal: makes two sources at one place solvable.
 _RIDGE = 1e-6
 
+# Errors of a profile that add less than this to the variance of the sky, in
+# its brightest pixel, are left out.
+_LEAST_SQUARE = 1e-3
+
+# Sources whose variance, in units of that of the sky, is more are bright.
+_BRIGHT = 1e3
+
 _SAMPLE = 2**18  # pixels that a median needs
 
 
@@ -147,11 +154,31 @@ class Fit:
     @classmethod
     def empty(cls, scene, n_sources):
         """
-        Begin with nothing but the level of the scene.
+        Begin with nothing.
         """
         shape = tuple(hats.shape[1] for hats in scene.hats)
-        level = typical(scene.values, scene.valid)
-        return cls(np.zeros(n_sources), np.full(shape, level))
+        return cls(np.zeros(n_sources), np.zeros(shape))
+
+    def shared_flux(self, group):
+        """
+        Compute the mean fluxes of sources at nearly one place.
+
+        How their light is shared out between them says nothing.
+
+        Parameters
+        ----------
+        group : 1D int `~numpy.ndarray`
+            A number for each source, the same for those at one place.
+
+        Returns
+        -------
+        flux : 1D `~numpy.ndarray`
+            Of each source, not negative.
+        """
+        size = len(self.flux)
+        number = np.maximum(np.bincount(group, minlength=size), 1)
+        return (np.maximum(np.bincount(group, self.flux, size), 0.0)
+                / number)[group]
 
     def forget(self):
         """
@@ -175,8 +202,11 @@ class Fit:
         """
         if self._kept is None or self._kept[0] is not stamps or (
                 self._kept[1] is not scene.values):
-            residual = scene.values - scene.background(self.nodes)
-            residual -= stamps.image(self.flux)
+            residual = scene.values
+            if self.nodes.any() or self.flux.any():
+                residual = scene.background(self.nodes)
+                np.subtract(scene.values, residual, out=residual)
+                residual -= stamps.image(self.flux)
             self._kept = stamps, scene.values, residual
         return self._kept[2]
 
@@ -197,8 +227,8 @@ class Weights:
     share : 2D `~numpy.ndarray`
         The factor of Huber's weights, 0 where a pixel is not valid.
 
-    model_error : float
-        As in `Fit`.
+    square : 1D `~numpy.ndarray`
+        Variance of the errors of each profile over its square.
 
     group : 1D int `~numpy.ndarray`
         A number for each source, the same for those at one place.
@@ -207,7 +237,7 @@ class Weights:
     flux: np.ndarray
     variance: np.ndarray
     share: np.ndarray
-    model_error: float
+    square: np.ndarray
     group: np.ndarray
 
     @classmethod
@@ -216,7 +246,8 @@ class Weights:
         Make weights that know of no source.
         """
         return cls(np.zeros(n_sources), scene.variance,
-                   scene.valid.astype(np.float32), 0.0, np.arange(n_sources))
+                   scene.valid.astype(np.float32), np.zeros(n_sources),
+                   np.arange(n_sources))
 
     @classmethod
     def of(cls, scene, stamps, fit, group, *, guide_flux=None, robust=True):
@@ -242,23 +273,22 @@ class Weights:
         weights : `Weights`
             For the next fit.
         """
-        # How the light of twins is shared out says nothing.
-        flux = fit.flux if guide_flux is None else guide_flux
-        number = np.bincount(group, minlength=len(flux))
-        flux = np.maximum(np.bincount(group, flux, len(flux)), 0.0)
-        flux = (flux / np.maximum(number, 1))[group]
-        variance = stamps.image(scene.photon_variance(flux),
-                                (fit.model_error * flux)**2)
+        guide = fit if guide_flux is None else replace(fit, flux=guide_flux)
+        flux = guide.shared_flux(group)
+        square = (fit.model_error * flux)**2
+        square[square * stamps.squares
+               < _LEAST_SQUARE * scene.noise**2] = 0.0
+        variance = stamps.image(scene.photon_variance(flux), square)
         variance += scene.variance
         share = scene.valid.astype(np.float32)
         if robust:
             residual = fit.residual(scene, stamps)
-            square = residual**2
-            square /= variance
-            far = np.flatnonzero(square > _HUBER**2)
+            chi2 = residual**2
+            chi2 /= variance
+            far = np.flatnonzero(chi2 > _HUBER**2)
             share.reshape(-1)[far] *= _HUBER / np.sqrt(
-                square.reshape(-1)[far])
-        return cls(flux, variance, share, fit.model_error, group)
+                chi2.reshape(-1)[far])
+        return cls(flux, variance, share, square, group)
 
     def of_sky(self):
         """
@@ -284,22 +314,24 @@ class Weights:
             The profiles with their weights.
         """
         linear = scene.photon_variance(self.flux).astype(np.float32)
-        square = ((self.model_error * self.flux)**2).astype(np.float32)
+        square = self.square.astype(np.float32)
         twins = self._twins(stamps, linear, square)
+        bright = _BRIGHT * scene.noise**2
         weighted = []
         for group in stamps.sets:
             result = np.empty_like(group.stamps)
             for part in group.blocks():
                 rows, profile = group.rows[part], group.stamps[part]
-                own = profile * (
-                    linear[rows, np.newaxis, np.newaxis]
-                    + square[rows, np.newaxis, np.newaxis] * profile)
-                for number in np.flatnonzero(np.isin(rows, list(twins))):
-                    own[number] = twins[rows[number]]
-                free = group.cut(self.variance, part) - own
-                np.maximum(free, group.cut(scene.variance, part), out=free)
-                np.divide(profile, free, out=free)
-                result[part] = free * group.cut(self.share, part)
+                free = group.cut(self.variance, part)
+                factors = (each[rows, np.newaxis, np.newaxis]
+                           for each in (linear, square))
+                free -= _own(profile, *factors, rows, twins)
+                # Of a bright source the difference may be rounded to 0.
+                if np.any(linear[rows] + square[rows] > bright):
+                    np.maximum(free, group.cut(scene.variance, part),
+                               out=free)
+                np.divide(group.cut(self.share, part), free, out=free)
+                np.multiply(profile, free, out=result[part])
             weighted.append(result)
         return weighted
 
@@ -328,6 +360,17 @@ class Weights:
                                              + square[other] * light)
                 found[row] = total
         return found
+
+
+def _own(profile, linear, square, rows, twins):
+    """Variance of the sources on their own stamps."""
+    own = linear
+    if square.any():
+        own = own + square * profile
+    own = own * profile
+    for number in np.flatnonzero(np.isin(rows, list(twins))):
+        own[number] = twins[rows[number]]
+    return own
 
 
 def solvable(matrix):
@@ -377,13 +420,16 @@ def improved(scene, stamps, fit, weights, tiles):
 
     matrix : `~scipy.sparse.csr_array`
         The equations.
+
+    change : float
+        The largest of a flux, in units of its error without neighbors.
     """
     residual = fit.residual(scene, stamps)
     of_sky = weights.of_sky()
     weighted = weights.of_stamps(scene, stamps)
     matrix = joint_matrix(
         scene, stamps, weighted, stamps.profiles,
-        ((weighted, np.ones_like(of_sky)), (stamps.profiles, of_sky)),
+        ((weighted, None), (stamps.profiles, of_sky)),
         of_sky, symmetric=not weights.flux.any())
     left = np.concatenate([stamps.products(weighted, residual),
                            hat_sums(scene.hats, of_sky * residual).ravel()])
@@ -395,4 +441,6 @@ def improved(scene, stamps, fit, weights, tiles):
     n_sources = stamps.n_sources
     fit = replace(fit, flux=fit.flux + step[:n_sources],
                   nodes=fit.nodes + step[n_sources:].reshape(fit.nodes.shape))
-    return fit, weighted, matrix
+    change = np.abs(step[:n_sources]) * np.sqrt(np.maximum(
+        matrix.diagonal()[:n_sources], 0.0))
+    return fit, weighted, matrix, change.max(initial=0.0)

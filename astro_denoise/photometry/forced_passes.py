@@ -28,12 +28,20 @@ _TWIN_DISTANCE = 0.25
 # Pairs of sources that may overlap, of which each needs some 100 bytes.
 _MOST_PAIRS = 4e7
 
+# Stamps grow if sources of this share of their light have larger ones.
+_BRIGHTER = 0.8
+
 # Sources as bright as this say how well the profiles are known.
 _BRIGHT_SNR = 20.0
 _MOST_MODEL_ERROR = 0.3
 
+# The change of a flux in a pass, in units of its error, after which the next
+# one would change it by less than a hundredth.
+_SETTLED = 0.08
+
 # A shift is believed if its error is below, and as far as this, in pixels.
 _MOST_SHIFT_ERROR, _MOST_STEP = 0.1, 1.0
+_LEAST_STEP = 0.1  # in units of its error: a smaller one is not worth it
 
 
 @dataclass
@@ -61,6 +69,9 @@ class Passes:
 
     weighted, matrix : list of 3D `~numpy.ndarray`, `~scipy.sparse.csr_array`
         The weighted profiles and the equations of the last step.
+
+    change : float
+        The largest of a flux in the last step, in units of its error.
     """
 
     scene: Scene
@@ -74,6 +85,7 @@ class Passes:
     tiles: list | None = None
     weighted: list | None = None
     matrix: object = None
+    change: float = np.inf
     group: np.ndarray = field(init=False)
     _drawn: tuple | None = field(default=None, init=False, repr=False)
 
@@ -87,11 +99,13 @@ class Passes:
         """
         snr = np.ones(len(self.sources)) if self.fit is None else self.snr()
         radius = stamp_radius(self.psf, self.sources, snr)
-        drawn = (self.shift, radius)
-        if self._drawn is not None and self._drawn[0] == self.shift and (
-                np.array_equal(self._drawn[1], radius)):
-            return
-        self._drawn = drawn
+        if self._drawn is not None:
+            shift, drawn = self._drawn
+            if shift == self.shift and np.all(stamp_radius(
+                    self.psf, self.sources, _BRIGHTER * snr) <= drawn):
+                return
+            radius = np.maximum(radius, drawn)
+        self._drawn = (self.shift, radius)
         # Memory for the new ones.
         self.stamps = self.tiles = self.weighted = self.matrix = None
         if self.fit is not None:
@@ -104,19 +118,22 @@ class Passes:
     def snr(self):
         """
         Compute the signal-to-noise ratios of isolated point sources.
+
+        Of sources at an edge what is on the plane counts, and those at
+        nearly one place have their mean.
         """
-        flux = np.maximum(self.fit.flux, 0.0)
+        flux = self.fit.shared_flux(self.group)
         variance = (
             4 * np.pi * (self.psf.fwhm / 2.355)**2 * self.scene.noise**2
             + self.scene.photon_variance(flux))
-        return flux / np.sqrt(variance)
+        return flux * np.sqrt(self.stamps.share / variance)
 
     def improve(self):
         """
         Make a step of least squares with the weights of the moment.
         """
         self.weighted = self.matrix = None
-        self.fit, self.weighted, self.matrix = improved(
+        self.fit, self.weighted, self.matrix, self.change = improved(
             self.scene, self.stamps, self.fit, self.weights, self.tiles)
 
     def model(self):
@@ -198,28 +215,34 @@ class Passes:
         """
         Make a Gauss-Newton step of the shift common to all sources.
         """
-        bright = self.snr() > 5.0
-        if not bright.any():
+        snr = self.snr()
+        bright = snr > 5.0
+        # Of a Gaussian profile; the pixels would say the same.
+        if self.psf.fwhm > 2.355 * _MOST_SHIFT_ERROR * np.sqrt(
+                np.sum(snr[bright]**2)):
             return
         moving = self.sources.copy()
         moving['x'][~bright] = np.nan
-        radius = stamp_radius(self.psf, moving, self.snr())
+        radius = stamp_radius(self.psf, moving, snr)
         slopes = [render_stamps(
             self.psf, moving, radius, self.scene.values.shape,
-            shift=self.shift, derivative=axis).image(self.fit.flux)
+            shift=self.shift, derivative=axis).image(self.fit.flux).ravel()
             for axis in 'xy']
-        of_sky = self.weights.of_sky()
-        weighted = [slope * of_sky for slope in slopes]
-        matrix = np.array([[np.vdot(one, other) for other in slopes]
-                           for one in weighted], float)
+        lit = np.flatnonzero(slopes[0])
+        slopes = np.array([slope[lit] for slope in slopes])
+        weighted = slopes * (self.weights.share.ravel()[lit]
+                             / self.weights.variance.ravel()[lit])
+        matrix = (weighted @ slopes.T).astype(float)
         if not np.linalg.det(matrix) > 0:
             return
         inverse = np.linalg.inv(matrix)
-        if np.sqrt(np.diag(inverse)).max() > _MOST_SHIFT_ERROR:
+        error = np.sqrt(np.diag(inverse))
+        if error.max() > _MOST_SHIFT_ERROR:
             return
         residual = self.fit.residual(self.scene, self.stamps)
-        step = inverse @ [float(np.vdot(slope, residual))
-                          for slope in weighted]
+        step = inverse @ (weighted @ residual.ravel()[lit]).astype(float)
+        if np.all(np.abs(step) < _LEAST_STEP * error):
+            return
         step = np.clip(step, -_MOST_STEP, _MOST_STEP)
         self.shift = (self.shift[0] + float(step[0]),
                       self.shift[1] + float(step[1]))
@@ -317,3 +340,5 @@ def run_passes(passes, *, robust=True, shift=True, guide_flux=None):
                 passes.improve_shift()
             passes.render()
         passes.improve()
+        if number and passes.change < _SETTLED:
+            break

@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 
 __all__ = ['SourceStamps', 'StampPairs', 'StampSet']
 
-_BLOCK_PIXELS = 2**22  # of stamps, worked on at a time
+_BLOCK_PIXELS = 2**19  # of stamps, worked on at a time
 _FEW = 3000  # stamps, which are added to a plane one by one
 
 
@@ -112,7 +112,6 @@ class StampSet:
                 (values.reshape(-1), pixels.reshape(-1), ends),
                 shape=(len(y_low), len(strip))).T @ factors
 
-
     def _add_each(self, plane, flux, squared):
         """Add the stamps one by one, where there are few."""
         height, width = self.stamps.shape[1:]
@@ -206,12 +205,16 @@ class SourceStamps:
     total : 1D `~numpy.ndarray`
         Sum of each profile, what is not on the plane included; 0 for
         sources without stamp.
+
+    share : 1D `~numpy.ndarray`
+        Of the sum of the squares of each profile, what is on the plane.
     """
 
     sets: list
     n_sources: int
     shape: tuple
     total: np.ndarray
+    share: np.ndarray
 
     def image(self, flux, squared=None):
         """
@@ -242,8 +245,16 @@ class SourceStamps:
                 continue
             if not chosen.all():
                 group = group[chosen]
-            group.add(image, flux[group.rows],
-                      None if squared is None else squared[group.rows])
+            if squared is None:
+                group.add(image, flux[group.rows])
+                continue
+            curved = squared[group.rows] != 0
+            if not curved.all():
+                straight = group[~curved]
+                straight.add(image, flux[straight.rows])
+            if curved.any():
+                group = group[curved]
+                group.add(image, flux[group.rows], squared[group.rows])
         return image
 
     def sums(self, plane):
@@ -306,6 +317,13 @@ class SourceStamps:
             sums[group.rows] = np.einsum('ijk,ijk->i', one, other)
         return sums
 
+    def light(self):
+        """Sum of each profile on the plane, 0 for sources without stamp."""
+        sums = np.zeros(self.n_sources)
+        for group in self.sets:
+            sums[group.rows] = group.stamps.sum(axis=(1, 2))
+        return sums
+
     @property
     def profiles(self):
         """The stamps of each set."""
@@ -332,7 +350,8 @@ class SourceStamps:
         """
         sets = [group[chosen[group.rows]] for group in self.sets
                 if chosen[group.rows].any()]
-        return SourceStamps(sets, self.n_sources, self.shape, self.total)
+        return SourceStamps(sets, self.n_sources, self.shape, self.total,
+                            self.share)
 
     def parts(self):
         """

@@ -102,7 +102,7 @@ def render_stamps(psf, sources, radius, shape, *, shift=(0.0, 0.0),
                         for each in (y, x))
     for pixel, n_pixels in ((y_pixel, shape[0]), (x_pixel, shape[1])):
         there &= (pixel + radius >= 0) & (pixel - radius < n_pixels)
-    sets, total = [], np.zeros(len(sources))
+    sets, total, share = [], np.zeros(len(sources)), np.ones(len(sources))
     for half in np.unique(radius[there]):
         rows = np.flatnonzero(there & (radius == half))
         rows = rows[np.lexsort([x_pixel[rows], y_pixel[rows]])]
@@ -111,11 +111,11 @@ def render_stamps(psf, sources, radius, shape, *, shift=(0.0, 0.0),
             derivative)
         total[rows] = stamps.sum(axis=(1, 2))
         sets.append(_on_plane(rows, stamps, y_pixel[rows] - half,
-                              x_pixel[rows] - half, shape))
-    return SourceStamps(sets, len(sources), tuple(shape), total)
+                              x_pixel[rows] - half, shape, share))
+    return SourceStamps(sets, len(sources), tuple(shape), total, share)
 
 
-def _on_plane(rows, stamps, y_low, x_low, shape):
+def _on_plane(rows, stamps, y_low, x_low, shape, share):
     """Move stamps that reach over an edge, and their light in them."""
     size = tuple(np.minimum(stamps.shape[1:], shape))
     new_low = [np.clip(low, 0, n_pixels - side) for low, n_pixels, side in
@@ -136,6 +136,8 @@ def _on_plane(rows, stamps, y_low, x_low, shape):
                                here[-1].stop - first))
         part = np.zeros(size, np.float32)
         part[tuple(here)] = whole[number][tuple(there)]
+        share[rows[number]] = np.vdot(part, part) / np.vdot(
+            whole[number], whole[number])
         stamps[number] = part
     return StampSet(rows, stamps, *new_low)
 
