@@ -248,3 +248,30 @@ def _matched_error(unit, x, y, flux, variance):
     x, y = round(float(x)), round(float(y))
     profile = unit[max(y - half, 0):y + half, max(x - half, 0):x + half]
     return 1 / np.sqrt(np.sum(profile**2 / (variance + flux * profile)))
+
+
+def jittered_grid(size, spacing, jitter, rng):
+    """
+    Draw positions of sources that do not touch.
+
+    Parameters
+    ----------
+    size : int
+        Pixels per side of the scene.
+
+    spacing, jitter : float
+        Pixels from one position to the next, and how far each is from the
+        grid at most.
+
+    rng : `~numpy.random.Generator`
+        Random numbers.
+
+    Returns
+    -------
+    x, y : 1D `~numpy.ndarray`
+        The positions.
+    """
+    line = np.arange(spacing // 2, size - spacing // 4, spacing)
+    y, x = (each.ravel() + rng.uniform(-jitter, jitter, each.size)
+            for each in np.meshgrid(line, line))
+    return x, y

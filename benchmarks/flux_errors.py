@@ -21,6 +21,7 @@ import numpy as np
 from astropy.nddata import CCDData
 from astropy.table import QTable
 from astropy.utils.exceptions import AstropyUserWarning
+from fields import jittered_grid
 
 from astro_denoise import denoise
 from astro_denoise.photometry import annulus_photometry, denoised_flux_error
@@ -56,9 +57,7 @@ def make_scene(size, rng):
     sources : `~astropy.table.QTable`
         Positions, and the bin of each.
     """
-    line = np.arange(SPACING // 2, size - SPACING // 4, SPACING)
-    y, x = (each.ravel() + rng.uniform(-8, 8, each.size)
-            for each in np.meshgrid(line, line))
+    x, y = jittered_grid(size, SPACING, 8, rng)
     number = rng.permutation(len(x)) % len(BINS)
     low, high = np.array(BINS)[number].T
     snr = rng.uniform(low, high)

@@ -14,10 +14,15 @@ neighbors and the background free, over R; ``pull``, sigma68 of the difference
 over the stated error. Aperture fluxes are divided by the share of a star's
 light in the aperture.
 
+``+-`` is the error of R, from the scatter of the differences in simulations
+and by a bootstrap over the sources on real frames.
+
 On M13 (``--m13 FOLDER``, all pairs of five exposures) the sources are found on
-the mean of the three other exposures, with a Moffat profile of the width that
-a mean of stars shows: none is bright enough to fit it. On the two exposures of
-ESO 085-030 (``--eso085 FOLDER``) the profile is fitted. All fluxes are scaled
+the mean of the three other exposures, on ESO 085-030 (``--eso085 FOLDER``) on
+the mean of both. The point-spread function of both fields is a Moffat profile
+with an exponent of 3, whose width is that of the mean of the brightest
+sources in exposures other than those in which they were found, so that no
+noise that made them bright is in it. All fluxes are scaled
 to those in the aperture by the median of bright sources, and divided by the
 error of the raw flux. ``R`` is the sum of the
 products of the fluxes in one exposure with the raw aperture fluxes in the
@@ -34,12 +39,15 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from astropy.io import fits
+from astropy.modeling.fitting import TRFLSQFitter
+from astropy.modeling.models import Const2D, Moffat2D
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 from astropy.table import QTable, vstack
 from astropy.utils.exceptions import AstropyUserWarning
 from photutils.background import Background2D
 from photutils.detection import DAOStarFinder
+from photutils.psf import ImagePSF, PSFPhotometry, SourceGrouper
 
 from astro_denoise import denoise
 from astro_denoise.photometry import (
@@ -58,17 +66,18 @@ SEED = 20150212_97  # used by no other script and no training
 
 REAL_RADIUS = 2.0
 REAL_BINS = (1.5, 3.0, 5.0, 10.0, 30.0, 200.0)
-M13_FWHM, ESO_FWHM = 4.0, 2.7
+M13_FWHM, ESO_FWHM = 4.0, 2.7  # of the filters that find sources
+REAL_BETA, MOST_STARS, STAR_REACH = 3.0, 40, 7
 SCALE, FWHM, BETA = 0.263, 3.8, 3.5
 LEVEL = 268.0
 SKY = np.sqrt(1.70 * 110 + 110 / 3600 + 81)
 RADIUS, SHARE = 0.72 * FWHM, 0.625
 BINS = (1.5, 5.0, 15.0, 50.0, 500.0)
-METHODS = ('aperture', 'ccd aperture', 'one at a time', 'forced',
+METHODS = ('aperture', 'ccd aperture', 'one at a time', 'photutils', 'forced',
            'forced, fitted', 'forced, hybrid')
-# Density per 10^6 pixels, and share of stars.
-SCENES = {'isolated stars': (400, 1.0), 'crowded stars': (5000, 1.0),
-          'galaxies': (1000, 0.2)}
+# Density per 10^6 pixels, share of stars, exposures for each asked for.
+SCENES = {'isolated stars': (400, 1.0, 4), 'crowded stars': (5000, 1.0, 1),
+          'galaxies': (1000, 0.2, 2)}
 
 
 def apertures_of(catalog, radius):
@@ -141,6 +150,7 @@ def measure_all(frame, catalog, psf, noise, stars):
                             strict=True)])
         tables['one at a time'] = profile_photometry(
             frame, circles, stamps, gain=1, error=noise)
+        tables['photutils'] = photutils_fit(frame, catalog, psf, noise)
     tables['forced'] = forced_photometry(frame, catalog, psf, gain=1,
                                          error=noise)
     tables['forced, hybrid'] = QTable({
@@ -149,6 +159,34 @@ def measure_all(frame, catalog, psf, noise, stars):
     tables['forced, fitted'] = forced_photometry(frame, catalog, gain=1,
                                                  error=noise)
     return tables
+
+
+def photutils_fit(frame, catalog, psf, noise):
+    """
+    Fluxes by photutils: groups of near neighbors, positions known.
+
+    Parameters
+    ----------
+    frame, catalog, psf, noise : object
+        As for `measure_all`.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        With ``flux`` and ``flux_error``.
+    """
+    model = ImagePSF(psf)
+    model.x_0.fixed = model.y_0.fixed = True
+    background = Background2D(frame.data, 64).background
+    variance = noise.value**2 + np.maximum(frame.data - background, 0.0)
+    fit = PSFPhotometry(model, (9, 9), aperture_radius=RADIUS,
+                        grouper=SourceGrouper(FWHM))
+    start = QTable({'x_0': catalog['x_centroid'],
+                    'y_0': catalog['y_centroid']})
+    found = fit(frame.data - background, mask=frame.mask,
+                error=np.sqrt(variance), init_params=start)
+    return QTable({'flux': found['flux_fit'] * noise.unit,
+                   'flux_error': found['flux_err'] * noise.unit})
 
 
 def simulate(name, settings, seed):
@@ -174,15 +212,15 @@ def simulate(name, settings, seed):
     fluxes, errors : dict of 1D `~numpy.ndarray`
         Of each method.
     """
-    density, stars = SCENES[name]
+    density, stars, share = SCENES[name]
     simulator = SurveySimulator(
         shape=(settings['size'],) * 2, density=density, star_fraction=stars,
         psf_fwhm=FWHM * SCALE, psf_beta=BETA, n_cosmic_rays=20,
         n_bad_columns=0, magnitude_range=(17.0, 22.5), unit='electron')
     catalog = simulator.catalog(seed=seed)
     catalog['bulge_fraction'] = 0.0
-    frames, catalog = simulator.exposures(settings['n_exposures'], seed=seed,
-                                          catalog=catalog)
+    frames, catalog = simulator.exposures(share * settings['n_exposures'],
+                                          seed=seed, catalog=catalog)
     psf = moffat_image(81, FWHM, BETA)
     alone = 1 / np.sqrt(np.sum(psf**2)) * SKY
     parts = {'truth': [], 'snr': [], 'floor': []}
@@ -217,8 +255,9 @@ def report_simulated(settings):
                                                      [SEED, number])
         print(f'\n{name}: {len(truth)} fluxes')
         print(f'{"":16s}' + ''.join(
-            f'{f"S/N {low:g}-{high:g}":>22s}' for low, high in pairwise(BINS)))
-        print(f'{"":16s}' + 4 * f'{"R":>8s}{"scatter":>8s}{"pull":>6s}')
+            f'{f"S/N {low:g}-{high:g}":>28s}' for low, high in pairwise(BINS)))
+        print(f'{"":16s}'
+              + 4 * f'{"R":>8s}{"+-":>6s}{"scatter":>8s}{"pull":>6s}')
         for method in METHODS:
             if method not in fluxes:
                 continue
@@ -227,12 +266,14 @@ def report_simulated(settings):
                 use = ((snr >= low) & (snr < high)
                        & np.isfinite(fluxes[method]) & np.isfinite(floor))
                 if np.count_nonzero(use) < 20:
-                    print(f'{"-":>8s}{"-":>8s}{"-":>6s}', end='')
+                    print(f'{"-":>8s}{"-":>6s}{"-":>8s}{"-":>6s}', end='')
                     continue
                 flux, true = fluxes[method][use], truth[use]
                 slope = np.sum(flux * true) / np.sum(true**2)
                 difference = flux - true
-                print(f'{slope:8.3f}'
+                least = np.sqrt(np.sum(
+                    (flux - slope * true)**2 * true**2)) / np.sum(true**2)
+                print(f'{slope:8.3f}{least:6.3f}'
                       f'{sigma68(difference / floor[use]) / slope:8.2f}'
                       f'{sigma68(difference / errors[method][use]):6.2f}',
                       end='')
@@ -311,8 +352,8 @@ def report_faults(settings):
             found.setdefault(name, []).append(
                 (truth, snr, table['flux'].value, table['flux_error'].value))
     print(f'\n{"faults":16s}' + ''.join(
-        f'{f"S/N {low:g}-{high:g}":>18s}' for low, high in pairwise(BINS)))
-    print(f'{"":16s}' + 4 * f'{"R":>10s}{"pull":>8s}')
+        f'{f"S/N {low:g}-{high:g}":>24s}' for low, high in pairwise(BINS)))
+    print(f'{"":16s}' + 4 * f'{"R":>10s}{"+-":>6s}{"pull":>8s}')
     for name, parts in found.items():
         truth, snr, flux, error = np.concatenate(parts, axis=1)
         print(f'{name:16s}', end='')
@@ -321,7 +362,8 @@ def report_faults(settings):
             ratio = np.sum((flux * truth / error**2)[use]) / np.sum(
                 (truth**2 / error**2)[use])
             pull = sigma68(((flux - truth) / error)[use])
-            print(f'{ratio:10.3f}{pull:8.2f}', end='')
+            least = pull / np.sqrt(np.sum((truth**2 / error**2)[use]))
+            print(f'{ratio:10.3f}{least:6.3f}{pull:8.2f}', end='')
         print()
     spurious = np.concatenate(spurious)
     spurious = spurious[np.isfinite(spurious)]
@@ -369,6 +411,29 @@ def read_m13(folder):
         data -= np.median(data, axis=1, keepdims=True)
         frames.append(CCDData(data, unit='adu'))
     return frames
+
+
+def read_eso085(folder):
+    """
+    The two exposures of ESO 085-030.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where they are.
+
+    Returns
+    -------
+    frames : list of `~astropy.nddata.CCDData`
+        As they are.
+
+    images : list of 2D `~numpy.ndarray`
+        Without background.
+    """
+    frames = [CCDData(fits.getdata(path).astype(float), unit='adu')
+              for path in sorted(Path(folder).glob('*.fit*'))]
+    return frames, [frame.data - Background2D(frame.data, 32).background
+                    for frame in frames]
 
 
 def measure_real(frame, catalog, psf):
@@ -421,13 +486,17 @@ def report_m13(folder):
         Where the exposures are.
     """
     frames = read_m13(folder)
-    found, snr = {}, []
+    found, snr, scenes = {}, [], []
     for pair in combinations(range(len(frames)), 2):
-        mean = np.mean([frame.data for number, frame in enumerate(frames)
-                        if number not in pair], axis=0)
+        mean, other = (np.mean([frame.data for number, frame in enumerate(
+            frames) if (number in pair) is inside], axis=0)
+            for inside in (False, True))
         catalog = DAOStarFinder(3 * mad_std(mean), M13_FWHM)(mean)
+        scenes.append((pair, mean, other, catalog))
+    fwhm = star_width([scene[1:] for scene in scenes], M13_FWHM)
+    for pair, mean, _, catalog in scenes:
         parts = [measure_real(frames[number], catalog,
-                              moffat_image(41, M13_FWHM, 3.0))
+                              moffat_image(41, fwhm, REAL_BETA))
                  for number in pair]
         for method in parts[0][0]:
             found.setdefault(method, []).append(np.array(
@@ -440,8 +509,51 @@ def report_m13(folder):
               for method, parts in found.items()}
     scale = scales(fluxes, np.concatenate(snr), 3.0)
     fluxes = {method: flux * scale[method] for method, flux in fluxes.items()}
-    print('\nM13, ten pairs of exposures:')
+    print(f'\nM13, ten pairs of exposures, FWHM {fwhm:.2f} pixels:')
     print_pairs(fluxes, np.concatenate(snr))
+
+
+def star_width(scenes, start):
+    """
+    Measure the width of the point-spread function of real frames.
+
+    Parameters
+    ----------
+    scenes : list of tuple
+        Images that sources were found on, images of the same sky with
+        other noise, and the catalogs.
+
+    start : float
+        About what it is, in pixels.
+
+    Returns
+    -------
+    fwhm : float
+        Of a Moffat profile fitted to the mean of the brightest sources.
+    """
+    squares = []
+    for found, other, catalog in scenes:
+        flux = np.asarray(annulus_photometry(
+            found, apertures_of(catalog, REAL_RADIUS), r_in=10,
+            r_out=20)['flux'])
+        x, y = (np.rint(catalog[name]).astype(int)
+                for name in ('x_centroid', 'y_centroid'))
+        inside = np.isfinite(flux) & (flux < np.percentile(flux[
+            np.isfinite(flux)], 99)) & np.all([
+                (place > STAR_REACH) & (place < size - STAR_REACH - 1)
+                for place, size in zip((y, x), found.shape, strict=True)],
+                axis=0)
+        rows = np.flatnonzero(inside)
+        for row in rows[np.argsort(-flux[rows])][:MOST_STARS]:
+            squares.append(other[
+                y[row] - STAR_REACH:y[row] + STAR_REACH + 1,
+                x[row] - STAR_REACH:x[row] + STAR_REACH + 1])
+    mean = np.mean(squares, axis=0)
+    line = np.arange(-STAR_REACH, STAR_REACH + 1)
+    profile = Moffat2D(mean.max(), 0, 0, start, REAL_BETA,
+                       fixed={'alpha': True})
+    fit = TRFLSQFitter()(profile + Const2D(0), *np.meshgrid(line, line), mean)
+    return float(fit[0].fwhm)
 
 
 def scales(fluxes, snr, least):
@@ -484,25 +596,26 @@ def report_eso085(folder):
     folder : path-like
         Where the exposures are.
     """
-    frames = [CCDData(fits.getdata(path).astype(float), unit='adu')
-              for path in sorted(Path(folder).glob('*.fit*'))]
-    images = [frame.data - Background2D(frame.data, 32).background
-              for frame in frames]
+    frames, images = read_eso085(folder)
     catalog = find_inside(np.mean(images, axis=0))
-    (first, errors, meta), (second, _, _) = (
-        measure_real(frame, catalog, 'fit') for frame in frames)
-    note(f'point-spread function: {meta["psf"]}, shift {meta["shift"]}')
+    catalogs = [find_inside(image) for image in images]
+    fwhm = star_width([(*images, catalogs[0]), (*images[::-1], catalogs[1])],
+                      ESO_FWHM)
+    psf = moffat_image(41, fwhm, REAL_BETA)
+    (first, errors, _), (second, _, _) = (
+        measure_real(frame, catalog, psf) for frame in frames)
     fluxes = {method: np.array([first[method], second[method]])
               / errors['aperture'] for method in first}
     snr = fluxes['aperture'].mean(axis=0)
     scale = scales(fluxes, snr, 15.0)
     fluxes = {method: flux * scale[method] for method, flux in fluxes.items()}
-    print('\nESO 085-030, positions from the mean of the pair:')
+    print(f'\nESO 085-030, FWHM {fwhm:.2f} pixels, positions from the mean of '
+          'the pair:')
     print_pairs(fluxes, snr)
     own, other = {}, []
     for number in (0, 1):
-        catalog = find_inside(images[number])
-        fluxes, errors, _ = measure_real(frames[1 - number], catalog, 'fit')
+        catalog = catalogs[number]
+        fluxes, errors, _ = measure_real(frames[1 - number], catalog, psf)
         other.append(annulus_photometry(
             frames[number], apertures_of(catalog, REAL_RADIUS), r_in=10,
             r_out=20)['flux'].value / errors['aperture'])
@@ -543,21 +656,43 @@ def print_slopes(own, other):
         print(f'{method:16s}', end='')
         for low, high in pairwise(REAL_BINS):
             use = good & (other >= low) & (other < high)
-            ratio = (np.sum(flux[use] * other[use])
-                     / np.sum((own['aperture'] * other)[use]))
-            print(f'{ratio:10.3f}{"":8s}' if np.count_nonzero(use) >= 20
-                  else f'{"-":>10s}{"":8s}', end='')
+            if np.count_nonzero(use) < 20:
+                print(f'{"-":>10s}{"-":>6s}{"":8s}', end='')
+                continue
+            ratio, least = ratio_with_error(
+                flux[use] * other[use], (own['aperture'] * other)[use])
+            print(f'{ratio:10.3f}{least:6.3f}{"":8s}', end='')
         print()
+
+
+def ratio_with_error(numerator, denominator):
+    """
+    Divide two sums over sources, with an error from a bootstrap.
+
+    Parameters
+    ----------
+    numerator, denominator : 1D `~numpy.ndarray`
+        Of each source.
+
+    Returns
+    -------
+    ratio, error : float
+        Of the sums.
+    """
+    rows = np.random.default_rng(SEED).integers(
+        0, len(numerator), (400, len(numerator)))
+    ratios = numerator[rows].sum(axis=1) / denominator[rows].sum(axis=1)
+    return numerator.sum() / denominator.sum(), sigma68(ratios)
 
 
 def print_head(good, snr):
     """
     Print the bins, and how many sources there are.
     """
-    print(f'{"":16s}' + ''.join(f'{f"S/N {low:g}-{high:g}":>18s}'
+    print(f'{"":16s}' + ''.join(f'{f"S/N {low:g}-{high:g}":>24s}'
                                 for low, high in pairwise(REAL_BINS)))
     print(f'{"sources":16s}' + ''.join(
-        f'{np.count_nonzero(good & (snr >= low) & (snr < high)):18d}'
+        f'{np.count_nonzero(good & (snr >= low) & (snr < high)):24d}'
         for low, high in pairwise(REAL_BINS)))
 
 
@@ -607,14 +742,16 @@ def print_pairs(fluxes, snr):
         for low, high in pairwise(REAL_BINS):
             use = good & (snr >= low) & (snr < high)
             if np.count_nonzero(use) < 20:
-                print(f'{"-":>10s}{"-":>8s}', end='')
+                print(f'{"-":>10s}{"-":>6s}{"-":>8s}', end='')
                 continue
             mine, other = flux[:, use], raw[:, use]
-            response = (np.sum(mine * other[::-1])
-                        / (2 * np.sum(other[0] * other[1])))
+            response, least = ratio_with_error(
+                np.sum(mine * other[::-1], axis=0),
+                2 * other[0] * other[1])
             scatter = (sigma68(mine[0] - mine[1])
                        / sigma68(other[0] - other[1]))
-            print(f'{response:10.2f}{scatter / response:8.2f}', end='')
+            print(f'{response:10.2f}{least:6.2f}{scatter / response:8.2f}',
+                  end='')
         print()
 
 

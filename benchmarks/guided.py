@@ -2,7 +2,7 @@
 """
 Denoising with a catalog beside denoising without.
 
-Run as ``python benchmarks/guided.py --m13 FOLDER``; simulated exposures are of
+Run as ``python benchmarks/guided.py``; simulated exposures are of
 `~astro_denoise.simulation.SurveySimulator` (with cosmic rays, which are
 masked). For each case and method:
 
@@ -26,7 +26,9 @@ masked). For each case and method:
     sigma68 of the error of these fluxes over that of the raw ones, over R.
 
 On M13 (``--m13 FOLDER``, five exposures) the sources are found on the mean of
-three exposures, and the frames denoised are the other two. ``R`` and
+three exposures, and the frames denoised are the other two; on ESO 085-030
+(``--eso085 FOLDER``) they are found on the mean of both. The point-spread
+function is that of ``forced_photometry.py``. ``R`` and
 ``scatter`` are as in ``forced_photometry.py``: the sum of the products of the
 aperture fluxes in one with the raw ones in the other, over that of the raw
 ones, and sigma68 of the differences between both over R, over that of the raw
@@ -50,12 +52,17 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std
 from astropy.utils.exceptions import AstropyUserWarning
 from forced_photometry import (
+    ESO_FWHM,
     M13_FWHM,
+    REAL_BETA,
     REAL_RADIUS,
     apertures_of,
+    find_inside,
     mean_snr,
     print_pairs,
+    read_eso085,
     read_m13,
+    star_width,
 )
 from photutils.detection import DAOStarFinder
 from scipy.ndimage import gaussian_filter
@@ -352,11 +359,54 @@ def report_m13(folder):
     frames = read_m13(folder)
     mean = np.mean([frame.data for frame in frames[2:]], axis=0)
     catalog = DAOStarFinder(3 * mad_std(mean), M13_FWHM)(mean)
+    fwhm = star_width([(mean, frame.data, catalog) for frame in frames[:2]],
+                      M13_FWHM)
+    report_real('M13', frames[:2], mean, catalog, fwhm)
+
+
+def report_eso085(folder):
+    """
+    Print the figures of the two exposures of ESO 085-030.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where they are.
+    """
+    frames, images = read_eso085(folder)
+    catalogs = [find_inside(image) for image in images]
+    fwhm = star_width([(*images, catalogs[0]), (*images[::-1], catalogs[1])],
+                      ESO_FWHM)
+    mean = np.mean(images, axis=0)
+    report_real('ESO 085-030', frames, mean, find_inside(mean), fwhm)
+
+
+def report_real(name, frames, mean, catalog, fwhm):
+    """
+    Print the figures of two exposures of the same sky.
+
+    Parameters
+    ----------
+    name : str
+        Of the field.
+
+    frames : list of `~astropy.nddata.CCDData`
+        The exposures.
+
+    mean : 2D `~numpy.ndarray`
+        The image that the sources were found on.
+
+    catalog : `~astropy.table.QTable`
+        The sources.
+
+    fwhm : float
+        Of the point-spread function.
+    """
     circles = apertures_of(catalog, REAL_RADIUS)
-    psf = moffat_image(41, M13_FWHM, 3.0)
+    psf = moffat_image(41, fwhm, REAL_BETA)
     known = catalog['x_centroid', 'y_centroid']
     found, sky = {}, {}
-    for frame in frames[:2]:
+    for frame in frames:
         results = {'aperture': frame, 'ccd': denoise(frame),
                    'ccd-mmse': denoise(frame, 'ccd-mmse'),
                    'blend': denoise(frame, catalog=known),
@@ -369,12 +419,12 @@ def report_m13(folder):
                 error=1.0 * frame.unit)['flux'].value)
             sky.setdefault(method, []).append(mad_std(result.data[blank]))
     raw = annulus_photometry(frames[0], circles, r_in=10, r_out=20)
-    print(f'\nM13, pair of exposures: {len(catalog)} sources')
+    print(f'\n{name}, pair of exposures: {len(catalog)} sources')
     print_pairs({method: np.array(parts) for method, parts in found.items()},
                 np.asarray(mean_snr(catalog, mean, raw)))
     raw = np.mean(sky['aperture'])
     print('sky: ' + ', '.join(f'{method} {np.mean(parts) / raw:.2f}'
-                              for method, parts in sky.items()))
+                              for method, parts in sky.items()), flush=True)
 
 
 def note(text):
@@ -390,6 +440,7 @@ def main():
     parser.add_argument('--size', type=int, default=1024)
     parser.add_argument('--n-seeds', type=int, default=4)
     parser.add_argument('--m13', metavar='FOLDER')
+    parser.add_argument('--eso085', metavar='FOLDER')
     parser.add_argument('--cases', nargs='*', default=list(CASES),
                         choices=list(CASES), metavar='CASE')
     parser.add_argument('--methods', nargs='+', default=METHODS,
@@ -404,6 +455,8 @@ def main():
         note(f'{name}: {time.perf_counter() - start:.0f} s')
     if options.m13:
         report_m13(options.m13)
+    if options.eso085:
+        report_eso085(options.eso085)
 
 
 if __name__ == '__main__':

@@ -27,6 +27,7 @@ import warnings
 import numpy as np
 from astropy.nddata import CCDData
 from astropy.utils.exceptions import AstropyUserWarning
+from fields import jittered_grid
 from scipy.ndimage import gaussian_filter
 
 from astro_denoise import denoise
@@ -62,9 +63,7 @@ def make_scene(size, rng):
     sources : dict of 1D `~numpy.ndarray`
         Positions, shapes, bins.
     """
-    line = np.arange(SPACING // 2, size - SPACING // 4, SPACING)
-    y, x = (each.ravel() + rng.uniform(-4, 4, each.size)
-            for each in np.meshgrid(line, line))
+    x, y = jittered_grid(size, SPACING, 4, rng)
     n_sources = len(x)
     number = rng.integers(0, len(BINS), n_sources)
     low, high = np.log(np.array(BINS)[number].T)

@@ -193,7 +193,7 @@ def _hat_products(hats, plane):
 def _with_hats(scene, stamps, values, plane):
     """Products of values on the stamps with plane and hats, as entries."""
     n_y, n_x = (hats.shape[1] for hats in scene.hats)
-    found = [np.zeros((3, 0))]
+    found = [np.zeros((3, 0), np.int32)]
     for group, each in zip(stamps.sets, values, strict=True):
         for part in group.blocks():
             product = each[part]
@@ -208,8 +208,9 @@ def _with_hats(scene, stamps, values, plane):
                 :, np.newaxis]
             used = (node_y < n_y) & (node_x < n_x) & (product != 0)
             number = np.nonzero(used)[0]
-            found.append((group.rows[part][number],
-                          (node_y * n_x + node_x)[used], product[used]))
+            found.append((group.rows[part][number].astype(np.int32),
+                          (node_y * n_x + node_x)[used].astype(np.int32),
+                          product[used]))
     return (np.concatenate(each) for each in zip(*found, strict=True))
 
 
@@ -272,5 +273,6 @@ def joint_matrix(scene, stamps, left, right, sides, plane, *,
         np.concatenate(each, dtype=kind, casting='unsafe')
         for each, kind in zip(zip(*entries, strict=True),
                               (np.int32, np.int32, np.float32), strict=True))
+    del entries  # memory
     size = n_sources + scene.hats[0].shape[1] * scene.hats[1].shape[1]
     return sparse.coo_array((values, (rows, columns)), (size, size)).tocsr()

@@ -75,38 +75,46 @@ def fit_errors(passes, *, covariance=False):
     """
     scene, stamps, weights = passes.scene, passes.stamps, passes.weights
     errors = Errors.empty(stamps.n_sources)
-    matrices = (passes.matrix, _scatter(scene, stamps, weights,
-                                        passes.weighted),
-                _fisher(scene, stamps, passes.fit, passes.weighted))
-    passes.weighted = None  # they were written over
+    matrices = passes.matrix, _scatter(scene, stamps, weights,
+                                       passes.weighted)
     parts = []
-    for tile in passes.tiles:
-        own = np.flatnonzero(tile.own[:len(tile.rows)])
-        if not len(own):
-            continue
-        equations, scatter, fisher = (tile.cut(each) for each in matrices)
+    for tile, own in _with_sources(passes.tiles):
+        equations, scatter = (tile.cut(each) for each in matrices)
         inverse = np.linalg.inv(solvable(equations))[:len(tile.rows)]
         full = inverse @ scatter @ inverse.T
-        _enter(errors, tile, own, full, solvable(fisher))
+        scale = np.sqrt(np.diag(full))
+        errors.error[tile.rows[own]] = scale[own]
         if covariance:
-            scale = np.sqrt(np.diag(full))
             kept = np.abs(full[own]) > _LEAST_CORRELATION * (
                 scale[own, np.newaxis] * scale)
             row, column = np.nonzero(kept)
             parts.append((tile.rows[own[row]], tile.rows[column],
                           full[own][kept]))
+    passes.matrix = matrices = None  # memory
+    fisher = _fisher(scene, stamps, passes.fit, passes.weighted)
+    passes.weighted = None  # they were written over
+    for tile, own in _with_sources(passes.tiles):
+        _enter(errors, tile, own, solvable(tile.cut(fisher)))
     if covariance:
         errors.covariance = _symmetric(parts, stamps.n_sources)
     return errors
+
+
+def _with_sources(tiles):
+    """Go through tiles that answer for sources, and these in their rows."""
+    for tile in tiles:
+        own = np.flatnonzero(tile.own[:len(tile.rows)])
+        if len(own):
+            yield tile, own
 
 
 def _scatter(scene, stamps, weights, weighted):
     """Compute the noise of what the equations are solved for."""
     sigma = np.sqrt(weights.variance)
     _multiply(stamps, weighted, sigma, weighted)
-    sides = weighted, weights.share / sigma
+    sides = weighted, np.divide(weights.share, sigma, out=sigma)
     return joint_matrix(scene, stamps, weighted, weighted, (sides, sides),
-                        weights.share**2 / weights.variance, symmetric=True)
+                        sigma**2, symmetric=True)
 
 
 def _fisher(scene, stamps, fit, memory):
@@ -127,8 +135,8 @@ def _multiply(stamps, values, plane, result):
             np.multiply(one[part], group.cut(plane, part), out=other[part])
 
 
-def _enter(errors, tile, own, full, fisher):
-    """Enter the sources that a tile answers for."""
+def _enter(errors, tile, own, fisher):
+    """Enter the smallest errors of the sources a tile answers for."""
     n_rows = len(tile.rows)
     cross = fisher[:n_rows, n_rows:]
     marginal = fisher[:n_rows, :n_rows] - cross @ linalg.solve(
@@ -143,7 +151,6 @@ def _enter(errors, tile, own, full, fisher):
     rows = tile.rows[own]
     partner = np.argmax(np.abs(correlation), axis=1)
     strongest = correlation[np.arange(n_rows), partner]
-    errors.error[rows] = np.sqrt(np.diag(full))[own]
     errors.floor[rows] = scale[own]
     errors.inflation[rows] = np.sqrt(variance * np.diag(marginal))[own]
     errors.correlation[rows] = strongest[own]

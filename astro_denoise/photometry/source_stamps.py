@@ -96,21 +96,30 @@ class StampSet:
         square = (np.arange(height)[:, np.newaxis] * plane.shape[1]
                   + np.arange(width)).ravel().astype(np.int32)
         for part in self.blocks():
-            y_low = self.y_low[part]
-            top, bottom = y_low.min(), y_low.max() + height
-            strip = plane[top:bottom].reshape(-1)
-            pixels = ((y_low - top) * plane.shape[1] + self.x_low[part]
-                      ).astype(np.int32)[:, np.newaxis] + square
             factors, values = flux[part], self.stamps[part]
+            low = self.y_low[part], self.x_low[part]
             if squared is not None:
-                values = values * (factors[:, np.newaxis, np.newaxis]
-                                   + squared[part, np.newaxis, np.newaxis]
-                                   * values)
-                factors = np.ones_like(factors)
+                curved = np.flatnonzero(squared[part])
+                values, factors = values.copy(), factors.copy()
+                values[curved] *= (
+                    factors[curved, np.newaxis, np.newaxis]
+                    + squared[part][curved, np.newaxis, np.newaxis]
+                    * values[curved])
+                factors[curved] = 1.0
+            used = factors != 0
+            if not used.all():
+                factors, values = factors[used], values[used]
+                low = [each[used] for each in low]
+            if not len(factors):
+                continue
+            top, bottom = low[0].min(), low[0].max() + height
+            strip = plane[top:bottom].reshape(-1)
+            pixels = ((low[0] - top) * plane.shape[1] + low[1]
+                      ).astype(np.int32)[:, np.newaxis] + square
             ends = np.arange(0, pixels.size + 1, len(square), dtype=np.int32)
             strip += sparse.csr_array(
                 (values.reshape(-1), pixels.reshape(-1), ends),
-                shape=(len(y_low), len(strip))).T @ factors
+                shape=(len(factors), len(strip))).T @ factors
 
     def _add_each(self, plane, flux, squared):
         """Add the stamps one by one, where there are few."""
@@ -118,10 +127,12 @@ class StampSet:
         for number, (y, x) in enumerate(zip(
                 self.y_low.tolist(), self.x_low.tolist(), strict=True)):
             stamp = self.stamps[number]
-            if squared is not None:
+            if squared is not None and squared[number]:
                 stamp = stamp * (flux[number] + squared[number] * stamp)
-            else:
+            elif flux[number]:
                 stamp = stamp * flux[number]
+            else:
+                continue
             plane[y:y + height, x:x + width] += stamp
 
 
@@ -163,7 +174,7 @@ class StampPairs:
             Of the first one's left with the second one's right values,
             and of the second one's left with the first one's right ones.
         """
-        forth, back = np.empty((2, len(self.first)))
+        forth, back = np.empty((2, len(self.first)), np.float32)
         for a, b, offset, places, part in self.groups:
             here, there = _overlap(offset, left[a].shape, left[b].shape)
             here, there = (places[0], *here), (places[1], *there)
@@ -235,26 +246,15 @@ class SourceStamps:
         """
         image = np.zeros(self.shape, np.float32)
         flux = np.asarray(flux, np.float32)
-        used = flux != 0
         if squared is not None:
             squared = np.asarray(squared, np.float32)
-            used |= squared != 0
+            if not squared.any():
+                squared = None
+        if squared is None and not flux.any():
+            return image
         for group in self.sets:
-            chosen = used[group.rows]
-            if not chosen.any():
-                continue
-            if not chosen.all():
-                group = group[chosen]
-            if squared is None:
-                group.add(image, flux[group.rows])
-                continue
-            curved = squared[group.rows] != 0
-            if not curved.all():
-                straight = group[~curved]
-                straight.add(image, flux[straight.rows])
-            if curved.any():
-                group = group[curved]
-                group.add(image, flux[group.rows], squared[group.rows])
+            group.add(image, flux[group.rows],
+                      None if squared is None else squared[group.rows])
         return image
 
     def sums(self, plane):
@@ -383,8 +383,8 @@ class SourceStamps:
         first, second, groups, n_pairs = [], [], [], 0
         for a, b, keys, one, other in (each for each in found
                                        if len(each[2])):
-            first.append(self.sets[a].rows[one])
-            second.append(self.sets[b].rows[other])
+            first.append(self.sets[a].rows[one].astype(np.int32))
+            second.append(self.sets[b].rows[other].astype(np.int32))
             edges = np.flatnonzero(np.any(np.diff(keys, axis=0), axis=1)) + 1
             for low, high in zip([0, *edges], [*edges, len(keys)],
                                  strict=True):
