@@ -14,6 +14,8 @@ from photutils.psf import CircularGaussianPRF, GaussianPRF, ImagePSF
 
 from astro_denoise.photometry import (
     ForcedFlag,
+    forced_fit,
+    forced_passes,
     forced_photometry,
     light_fraction_apertures,
     source_model,
@@ -194,6 +196,32 @@ class TestFit:
                       / whole['flux_error'][good]) < 0.01
         for name in ('flux_error', 'floor_error', 'blend_inflation'):
             assert_allclose(parts[name][good], whole[name][good], rtol=2e-3)
+
+    def test_settled(self, crowded, monkeypatch):
+        # passes that were left out would have changed nothing
+        frames, catalog, (found, _) = crowded
+        for name in ('_SETTLED', '_LEAST_STEP', '_LEAST_SQUARE'):
+            module = forced_fit if name == '_LEAST_SQUARE' else forced_passes
+            monkeypatch.setattr(module, name, 0.0)
+        monkeypatch.setattr(forced_passes, '_BRIGHTER', 1.0)
+        whole = fit(frames[0], catalog)
+        assert np.max(abs(found['flux'] - whole['flux'])
+                      / whole['flux_error']) < 0.01
+        assert_allclose(found['flux_error'], whole['flux_error'], rtol=0.01)
+
+    def test_sources_at_one_place_are_not_bright(self):
+        # the noise shares 0 electrons out as many, and as many less than 0
+        rng = np.random.default_rng(5)
+        x, y = rng.uniform(15, 180, (2, 60))
+        catalog = QTable({'x': np.append(x, x + 0.02), 'y': np.append(y, y)})
+        image = rng.normal(100, 5, (200, 200))
+        table = forced_photometry(image, catalog, PSF, error=5.0, gain=1)
+        snr = table['flux'] / (5.0 / np.sqrt(np.sum(PSF**2)))
+        assert np.max(snr) > 20
+        assert table.meta['shift'] == (0.0, 0.0)
+        assert table.meta['model_error'] == 0.0
+        assert np.std(table['flux'][:60] + table['flux'][60:]) < (
+            2 * 5.0 / np.sqrt(np.sum(PSF**2)))
 
     def test_shift(self):
         frames, catalog, _ = simulate(1500, n=1)
