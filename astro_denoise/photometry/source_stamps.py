@@ -14,6 +14,9 @@ from scipy.spatial import KDTree
 __all__ = ['SourceStamps', 'StampPairs', 'StampSet']
 
 _BLOCK_PIXELS = 2**19  # of stamps, worked on at a time
+# Of the size of the smallest stamps, which are those of faint sources: farther
+# apart, the product of two is below 0.001 of their squares.
+_FAINT_REACH = 0.67
 _FEW = 3000  # stamps, which are added to a plane one by one
 
 
@@ -377,7 +380,7 @@ class SourceStamps:
 
     @cached_property
     def pairs(self):
-        """All pairs of stamps that overlap."""
+        """All pairs of stamps that overlap by more than faint wings."""
         found = [self._pairs_of(a, b) for a in range(len(self.sets))
                  for b in range(a, len(self.sets))]
         first, second, groups, n_pairs = [], [], [], 0
@@ -421,6 +424,9 @@ class SourceStamps:
                           np.where(swap, one, other))
             offset = np.where(swap[:, np.newaxis], -offset, offset)
         real = np.all((offset < sizes[0]) & (offset > -sizes[1]), axis=1)
+        if a == b == 0:  # of faint sources: the wings of both say nothing
+            reach = _FAINT_REACH * np.min(sizes[0] - 1)
+            real &= np.sum(offset**2, axis=1) <= reach**2
         order = np.lexsort(offset[real].T)
         return (a, b, offset[real][order], one[real][order],
                 other[real][order])
