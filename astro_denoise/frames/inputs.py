@@ -139,22 +139,21 @@ class FrameReader:
         Returns
         -------
         sigma : `~numpy.ndarray` or `None`
-            Standard deviation in the unit of the frame, whatever it is, not
-            to be changed; `None` if no uncertainty came with the frame.
+            Standard deviation in the unit of the frame, whatever it is;
+            `None` if no uncertainty came with the frame.
         """
         if self.noise is None:
             return None
         array, power, factor = self.noise
         shape, dtype = self.pixels[part].shape, working_type(
             self.pixels.dtype)
-        if power == factor == 1:
-            sigma = np.array(array[part] if array.ndim else array, dtype)
-            return np.broadcast_to(sigma, shape)
+        if power == factor == 1 and array.ndim:
+            return np.array(array[part], dtype)
         with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
             sigma = (array[part] if array.ndim else array).astype(
                 float)**power * factor
             sigma = sigma.astype(dtype)
-        return np.broadcast_to(sigma, shape)
+        return sigma if sigma.shape == shape else np.full(shape, sigma)
 
     def read(self, part=()):
         """
