@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.nddata import StdDevUncertainty
 from photutils.background import Background2D, MedianBackground
-from scipy.ndimage import generate_binary_structure, maximum_filter
 from scipy.signal import fftconvolve
 
 from ..frames.kernel_card import KERNEL_CARD, kernel_from_text
@@ -19,8 +18,6 @@ _BOX = 64
 
 # Of the variance of a filtered pixel: what is above was not all filtered.
 _LEAST_EXCESS = 1.1
-
-_NEAR = generate_binary_structure(2, 1)
 
 # Of a sum that must be in footprints to have the error of a filter.
 _LEAST_SHARE = 0.5
@@ -304,11 +301,8 @@ def _kept(denoised, variance, kernel, chosen):
     ratio *= power / np.median(ratio[chosen])
     excess = np.maximum(ratio - _LEAST_EXCESS * power, 0.0)
     curve, slope = 1.0 - 2.0 * center + power, center - power
-    kept = np.where(chosen, np.clip(
+    return np.where(chosen, np.clip(
         (np.sqrt(slope**2 + curve * excess) - slope) / curve, 0.0, 1.0), 0.0)
-    # The share follows from noisy pixels: where more of the source is kept,
-    # more is kept of all that is near.
-    return (kept + maximum_filter(kept, footprint=_NEAR)) / 2.0
 
 
 def _of_one_model(plane, header):
