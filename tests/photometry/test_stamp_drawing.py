@@ -43,7 +43,7 @@ def test_many_stars_are_those_drawn_one_by_one(derivative):
 
 def test_sums_over_stamps_and_pairs():
     # Two sizes of stamps, some over the edges of the plane.
-    radius = np.where(np.arange(60) % 4, 8, 14)
+    radius = np.where(np.arange(60) % 4, 11, 16)
     _, stamps = draw(60, radius=radius)
     profiles = np.zeros((60, *SHAPE))
     for row, stamp, here in stamps.parts():
@@ -62,7 +62,10 @@ def test_sums_over_stamps_and_pairs():
     found[stamps.pairs.first, stamps.pairs.second] = forth
     found[stamps.pairs.second, stamps.pairs.first] = back
     np.fill_diagonal(found, stamps.squares)
-    assert_allclose(found, products, atol=1e-6)
+    # of the small stamps only those whose wings are worth it are pairs
+    wings = (found == 0) & np.logical_and.outer(radius == 11, radius == 11)
+    assert_allclose(found[~wings], products[~wings], atol=1e-6)
+    assert 0 < np.max(products[wings]) < 1e-3 * np.median(stamps.squares)
     assert np.all(stamps.total[np.unique(stamps.pairs.first)] > 0.9)
 
 
