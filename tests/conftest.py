@@ -44,13 +44,13 @@ def small_network():
     """
     Make a network with random weights, the same in every run.
     """
-    def make(widths=(6, 8, 10), kernel_fwhms=(), scale=0.25):
+    def make(widths=(6, 8, 10), kernel_fwhms=(), scale=0.25, **options):
         import torch
 
         from astro_denoise.models.denoiser import CCDDenoiser
 
         generator = torch.Generator().manual_seed(7)
-        network = CCDDenoiser(widths, kernel_fwhms).eval()
+        network = CCDDenoiser(widths, kernel_fwhms, **options).eval()
         network.requires_grad_(requires_grad=False)
         for parameter in network.parameters():
             parameter.normal_(0.0, scale, generator=generator)

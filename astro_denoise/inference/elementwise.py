@@ -42,8 +42,8 @@ def elementwise_of(network, shape, device):
         the network: itself, or `CompiledPasses` for a large plane on the
         processor if numba is installed.
     """
-    if (device.type == 'cpu' and network.lone_pixels
-            and compiling_pays(shape)):
+    usual = network.lone_pixels and network.shuffle == 2 and not network.gated
+    if device.type == 'cpu' and usual and compiling_pays(shape):
         return CompiledPasses(network)
     return network
 
@@ -84,7 +84,7 @@ class CompiledPasses:
         _by_rows(fill, 2 * height)
         return features.permute(0, 3, 1, 2)
 
-    def estimated(self, answer, valid):
+    def estimated(self, answer, x, valid):  # noqa: ARG002
         """Unpack noise and log variance, as the network does."""
         noise, log_variance = torch.empty_like(valid), torch.empty_like(valid)
         answer = answer.permute(0, 2, 3, 1)[0].numpy()

@@ -206,10 +206,11 @@ class RowStream:
             nothing = planes[:, :1, :0]
             return (slice(self._n_finished, self._n_finished), nothing,
                     nothing)
-        start = self._n_estimated
-        stop = self._n_estimated = start + 2 * answer.shape[2]
+        start, n_rows = self._n_estimated, answer.shape[2]
+        stop = self._n_estimated = start + n_rows * self._network.shuffle
         planes = self._planes.take(start, stop)
-        estimate = self._elementwise.estimated(answer, planes[:, 2:])
+        estimate = self._elementwise.estimated(answer, planes[:, :1],
+                                               planes[:, 2:])
         self._estimates.add(torch.cat([*estimate, planes], 1))
         self._planes.drop(stop)
 
@@ -244,10 +245,12 @@ class RowStream:
     def _features(self, *, last):
         """Make the input of the network for the rows not seen yet."""
         start, stop = self._n_seen, self._planes.stop
-        stop = stop if last else stop - _MARGIN
-        low = max(start - _MARGIN, 0)
-        high = stop if last else stop + _MARGIN
+        side = self._network.shuffle
+        margin = max(_MARGIN, side)
+        stop = stop if last else stop - margin
+        low = max(start - margin, 0)
+        high = stop if last else stop + margin
         features = self._elementwise.features(
             *self._planes.take(low, high).split(1, 1))
         self._n_seen = stop
-        return features[:, :, (start - low) // 2:(stop - low) // 2]
+        return features[:, :, (start - low) // side:(stop - low) // side]

@@ -81,10 +81,20 @@ class CCDDenoiser(nn.Module):
     calibration_scale : float, optional
         The signal over the noise below which errors are calibrated in
         equal steps of signal, and above in steps of a factor.
+
+    shuffle : {2, 4}, optional
+        Pixels per side of the squares that are seen and answered for at
+        once.
+
+    gated : bool, optional
+        Whether the noise is what the network answers, and in addition a
+        share of the pixel, which it answers too. Without, few channels
+        take the pixels along all layers, and lose some of them.
     """
 
     def __init__(self, widths=(32, 64, 96, 128), kernel_fwhms=(),
-                 lone_pixels=True, calibration_scale=1.0):
+                 lone_pixels=True, calibration_scale=1.0, shuffle=2,
+                 gated=False):
         super().__init__()
         if len(kernel_fwhms) == 1:
             msg = f'kernel_fwhms must hold two or more, got {kernel_fwhms!r}'
@@ -92,11 +102,14 @@ class CCDDenoiser(nn.Module):
         self.config = {'widths': list(widths),
                        'kernel_fwhms': list(kernel_fwhms),
                        'lone_pixels': lone_pixels,
-                       'calibration_scale': calibration_scale}
+                       'calibration_scale': calibration_scale,
+                       'shuffle': shuffle, 'gated': gated}
+        self.shuffle = shuffle
+        self.gated = gated
         self.lone_pixels = lone_pixels
         self.calibration_scale = calibration_scale
         self.encoders = nn.ModuleList()
-        n_in = 16
+        n_in = 4 * shuffle**2
         for width in widths:
             self.encoders.append(convolution_block(n_in, width))
             n_in = width
@@ -109,9 +122,13 @@ class CCDDenoiser(nn.Module):
                 widths[level], widths[level], 2 if level else 1))
         self.context = nn.Sequential(nn.Linear(2, 32), nn.SiLU(),
                                      nn.Linear(32, sum(widths[1:])))
-        self.head = nn.Conv2d(widths[0], 8, 3, padding=1)
+        head_reach = int(shuffle == 2)
+        self.head = nn.Conv2d(widths[0], (2 + gated) * shuffle**2,
+                              2 * head_reach + 1, padding=head_reach)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        # With a gate, all is noise at first.
+        nn.init.ones_(self.head.bias[2 * shuffle**2:])
         # Correction of the logarithm of the variance.
         self.register_buffer('calibration', torch.zeros(
             len(calibration_knots(calibration_scale))))
@@ -122,7 +139,7 @@ class CCDDenoiser(nn.Module):
     @property
     def stride(self):
         """Tiles must start at multiples of this many pixels."""
-        return 2**len(self.config['widths'])
+        return self.shuffle * 2**(len(self.config['widths']) - 1)
 
     @property
     def restoring_reach(self):
@@ -140,14 +157,16 @@ class CCDDenoiser(nn.Module):
         n_levels = len(self.config['widths'])
         reach = 0
         for pixel in range(self.stride):
-            low, high = pixel // 2 - 1, pixel // 2 + 1       # head
+            low = high = pixel // self.shuffle
+            low, high = low - 1, high + 1                    # head
             for level in range(n_levels - 1):
                 n_convolutions = 2 if level else 1           # decoder
                 low, high = low - n_convolutions, high + n_convolutions
                 low, high = (low - 1) // 2, (high + 1) // 2  # bilinear
-            for _ in range(n_levels):
+            for level in reversed(range(n_levels)):
                 low, high = low - 2, high + 2                # encoder
-                low, high = 2 * low, 2 * high + 1            # pool, unshuffle
+                side = 2 if level else self.shuffle
+                low, high = side * low, side * (high + 1) - 1
             reach = max(reach, pixel - low, high - pixel)
         return reach + 2 + self.restoring_reach              # detail
 
@@ -182,7 +201,7 @@ class CCDDenoiser(nn.Module):
         """Make the planes that the network sees, at half resolution."""
         planes = torch.cat([asinh(x), asinh(_detail(x, valid)), log_sigma,
                             valid], 1)
-        return unshuffled(planes)
+        return unshuffled(planes, self.shuffle)
 
     def shifts(self, context):
         """Compute what the context adds to each level but the first."""
@@ -263,14 +282,17 @@ class CCDDenoiser(nn.Module):
         """
         answer = self.trunk(self.features(x, log_sigma, valid), context,
                             self.dtypes(dtype, outermost))
-        estimate = self.estimated(answer, valid)
+        estimate = self.estimated(answer, x, valid)
         return self.finished(*estimate, x, log_sigma, valid, context)
 
-    def estimated(self, answer, valid):
+    def estimated(self, answer, x, valid):
         """Unpack noise and log variance from the answer of the head."""
         with torch.autocast(valid.device.type, enabled=False):
-            answer = shuffled(answer)
-            noise, log_variance = answer[:, :1], answer[:, 1:]
+            answer = shuffled(answer, self.shuffle)
+            noise, log_variance = answer[:, :1], answer[:, 1:2]
+            if self.gated:
+                noise = torch.addcmul(noise, answer[:, 2:], x.clamp(
+                    -LARGEST_NOISE, LARGEST_NOISE))
             return (noise.clamp(-LARGEST_NOISE, LARGEST_NOISE) * valid,
                     log_variance)
 

@@ -263,9 +263,9 @@ def squashed(plane):
     return plane / (1.0 + 0.3 * plane.abs())
 
 
-def unshuffled(planes):
+def unshuffled(planes, size=2):
     """
-    Move 2x2 pixels to channels, as torch's ``pixel_unshuffle``.
+    Move squares of pixels to channels, as torch's ``pixel_unshuffle``.
 
     It is faster on processors: two neighbors move together, as a complex
     number. The result is channels last in memory.
@@ -273,13 +273,16 @@ def unshuffled(planes):
     Parameters
     ----------
     planes : `torch.Tensor`
-        Shape (n, channels, 2 ny, 2 nx), float32 or bfloat16; without a
-        gradient in bfloat16.
+        Shape (n, channels, size * ny, size * nx), float32 or bfloat16;
+        without a gradient in bfloat16.
+
+    size : int, optional
+        Even number of pixels per side of a square.
 
     Returns
     -------
     planes : `torch.Tensor`
-        Shape (n, 4 channels, ny, nx).
+        Shape (n, size^2 channels, ny, nx).
 
     Examples
     --------
@@ -289,29 +292,33 @@ def unshuffled(planes):
     tensor([0, 1, 2, 3], dtype=torch.int32)
     """
     n, channels, height, width = planes.shape
-    planes = planes.reshape(n, channels, height // 2, 2, width // 2, 2)
+    planes = planes.reshape(n, channels, height // size, size,
+                            width // size, size // 2, 2)
     halves = planes.dtype == torch.bfloat16
     pairs = (planes.view(torch.int32)[..., 0] if halves
              else torch.view_as_complex(planes))
-    pairs = pairs.permute(0, 2, 4, 1, 3).contiguous()
+    pairs = pairs.permute(0, 2, 4, 1, 3, 5).contiguous()
     pairs = (pairs.view(planes.dtype) if halves
              else torch.view_as_real(pairs))
     return pairs.flatten(3).permute(0, 3, 1, 2)
 
 
-def shuffled(planes):
+def shuffled(planes, size=2):
     """
-    Move channels to 2x2 pixels, the inverse of `unshuffled`.
+    Move channels to squares of pixels, the inverse of `unshuffled`.
 
     Parameters
     ----------
     planes : `torch.Tensor`
-        Shape (n, 4 channels, ny, nx), channels last in memory.
+        Shape (n, size^2 channels, ny, nx), channels last in memory.
+
+    size : int, optional
+        Even number of pixels per side of a square.
 
     Returns
     -------
     planes : `torch.Tensor`
-        Shape (n, channels, 2 ny, 2 nx).
+        Shape (n, channels, size * ny, size * nx).
 
     Examples
     --------
@@ -323,10 +330,10 @@ def shuffled(planes):
     """
     n, channels, height, width = planes.shape
     pairs = torch.view_as_complex(planes.permute(0, 2, 3, 1).reshape(
-        n, height, width, channels // 4, 2, 2))
-    pairs = pairs.permute(0, 3, 1, 4, 2).contiguous()
+        n, height, width, channels // size**2, size, size // 2, 2))
+    pairs = pairs.permute(0, 3, 1, 4, 2, 5).contiguous()
     return torch.view_as_real(pairs).reshape(
-        n, channels // 4, 2 * height, 2 * width)
+        n, channels // size**2, size * height, size * width)
 
 
 class Pointwise(nn.Module):

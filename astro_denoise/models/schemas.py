@@ -114,7 +114,10 @@ _SCHEMAS = {
     'CCDDenoiser': ('denoise', {
         'widths': _WIDTHS, 'kernel_fwhms': _FWHMS,
         'lone_pixels': _Field(_BOOL.words, _BOOL.fits, optional=True),
-        'calibration_scale': _number(1e-6, 1e6, optional=True)}),
+        'calibration_scale': _number(1e-6, 1e6, optional=True),
+        'gated': _Field(_BOOL.words, _BOOL.fits, optional=True),
+        'shuffle': _Field('2 or 4', lambda value: value in (2, 4)
+                          and _is_integer(value, 2, 4), optional=True)}),
     'MixedDenoiser': ('denoise', {'widths': _WIDTHS, 'noises': _NAMES}),
     'PaperAutoencoder': ('denoise', {'n_latent': _integer(1, _WIDEST),
                                      'n_hidden': _integer(1, _WIDEST)}),

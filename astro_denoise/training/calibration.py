@@ -170,10 +170,10 @@ def level_pattern(network, scenes, *, n_batches=8, seed=0, like=()):
     """
     Take from a network the pattern that it sees in blank sky.
 
-    The head answers for 2x2 pixels at once. Where a restoring kernel takes
-    over from what the network sees, nothing in the loss keeps its answers
-    for the four alike, and further training lets them drift apart; some of
-    that is left in the result, at the Nyquist frequency.
+    The head answers for a square of pixels at once. Where a restoring kernel
+    takes over from what the network sees, nothing in the loss keeps its
+    answers for the pixels of a square alike, and further training lets them
+    drift apart; some of that is left in the result, at the Nyquist frequency.
 
     Parameters
     ----------
@@ -194,15 +194,16 @@ def level_pattern(network, scenes, *, n_batches=8, seed=0, like=()):
         As for `calibrate_uncertainty`.
     """
     network.eval()
-    total, count = torch.zeros(4), torch.zeros(4)
+    side = network.shuffle
+    total, count = torch.zeros(2, side**2)
     for batch in _exposures(scenes, n_batches, [seed, 2], like):
         answer = network.trunk(
             network.features(batch['x'], batch['log_sigma'], batch['valid']),
             batch['context'], network.dtypes(torch.float32))
-        noise, _ = network.estimated(answer, batch['valid'])
+        noise, _ = network.estimated(answer, batch['x'], batch['valid'])
         blank = (batch['valid'] > 0) & (batch['truth'].abs() < _BLANK)
         seen = torch.where(blank, batch['x'] - noise, 0.0)
-        total += F.pixel_unshuffle(seen, 2).sum((0, 2, 3))
-        count += F.pixel_unshuffle(blank.float(), 2).sum((0, 2, 3))
+        total += F.pixel_unshuffle(seen, side).sum((0, 2, 3))
+        count += F.pixel_unshuffle(blank.float(), side).sum((0, 2, 3))
     seen = total / count.clamp_min(1.0)
-    network.head.bias[:4] += seen - seen.mean()
+    network.head.bias[:side**2] += seen - seen.mean()

@@ -56,7 +56,7 @@ def test_passes_are_those_of_the_network(name, masked, seed):
     with torch.inference_mode():
         for method, arguments in (
                 ('features', (x, log_sigma, valid)),
-                ('estimated', (answer, valid)),
+                ('estimated', (answer, x, valid)),
                 ('finished', (noise, log_variance, x, log_sigma, valid,
                               context))):
             expected = getattr(network, method)(*arguments)

@@ -50,11 +50,14 @@ def whole(network, planes, dtype=torch.float32):
 
 
 @pytest.mark.parametrize('kernel_fwhms', [(), (1.5, 3.0, 6.0)])
-@pytest.mark.parametrize('widths', [(6, 8), (6, 8, 10), (6, 7, 8, 9)])
+@pytest.mark.parametrize(('widths', 'options'), [
+    ((6, 8), {}), ((6, 8, 10), {}), ((6, 7, 8, 9), {}),
+    ((6, 8), {'shuffle': 4}), ((6, 8, 10), {'shuffle': 4, 'gated': True})])
 @pytest.mark.parametrize('masked', [0.0, 0.02])
 def test_rows_add_up_to_the_whole(small_network, widths, kernel_fwhms,
-                                  masked):
-    network = small_network(widths, kernel_fwhms=kernel_fwhms)
+                                  masked, options):
+    network = small_network(widths, kernel_fwhms=kernel_fwhms,
+                            **options)
     planes = planes_of((208, 48), masked=masked)
     expected = whole(network, planes)
     for sizes in (16, 48, 160, 208, (16, 112, 32, 16, 32), (192, 16)):

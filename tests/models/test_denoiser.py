@@ -34,9 +34,35 @@ def inputs(shape, *, n=1, masked=0.0, fwhm=3.0, seed=1):
     return x * valid, log_sigma * valid, valid, context(*[fwhm] * n)
 
 
-@pytest.fixture(params=[(), FWHMS], ids=['plain', 'kernels'])
+@pytest.fixture(params=[
+    {}, {'kernel_fwhms': FWHMS},
+    {'kernel_fwhms': FWHMS, 'shuffle': 4, 'gated': True}],
+    ids=['plain', 'kernels', 'gated'])
 def network(request, small_network):
-    return small_network(kernel_fwhms=request.param)
+    return small_network(**request.param)
+
+
+def test_fresh_gate_takes_all_for_noise():
+    network = CCDDenoiser((6, 8), shuffle=4, gated=True).train()
+    x, *others = inputs((16, 24))
+    noise, _ = network(x, *others)
+    assert_allclose(noise.detach(), x.clamp(-6.0, 6.0), atol=1e-6)
+
+
+@pytest.mark.parametrize('options', [
+    {'widths': (6, 8, 10)}, {'widths': (6, 8), 'shuffle': 4},
+    {'widths': (6, 8, 10), 'shuffle': 4, 'gated': True}])
+def test_nothing_beyond_the_reach_counts(small_network, options):
+    network = small_network(kernel_fwhms=FWHMS, **options)
+    side = -(-(2 * network.reach + 40) // network.stride) * network.stride
+    planes = inputs((side, network.stride))
+    changed = [plane.clone() for plane in planes]
+    for plane in changed[:2]:
+        plane[:, :, side // 2:] *= 1.5
+    difference = (network(*changed)[0] - network(*planes)[0]).abs()
+    first = side // 2 - network.reach
+    assert difference[:, :, :first].max() < 1e-5
+    assert difference[:, :, first:].max() > 1e-3
 
 
 def test_fresh_network_finds_no_noise():
