@@ -16,7 +16,8 @@ __all__ = ['blind_spot_loss', 'boxed_bias', 'flux_bias',
 _BOXES = (3, 5, 7, 9, 13, 17)  # pixels
 
 
-def heteroscedastic_loss(error, log_variance, valid, *, beta=0.5):
+def heteroscedastic_loss(error, log_variance, valid, *, beta=0.5,
+                         spread=0.0):
     """
     Weight the squared error by the predicted variance (beta-NLL).
 
@@ -33,13 +34,17 @@ def heteroscedastic_loss(error, log_variance, valid, *, beta=0.5):
     beta : float, optional
         0 is the plain likelihood, 1 the plain squared error.
 
+    spread : float or `torch.Tensor`, optional
+        Variance of the truth about what the error is relative to, in the
+        same units squared: the loss is the expectation over it.
+
     Returns
     -------
     loss : `torch.Tensor`
         A number.
     """
     squared = 2.0 * F.huber_loss(error, torch.zeros_like(error), delta=3.0,
-                                 reduction='none')
+                                 reduction='none') + spread
     factor = (beta * log_variance.detach()).exp()
     loss = 0.5 * factor * (squared * (-log_variance).exp() + log_variance)
     return (loss * valid).sum() / valid.sum()

@@ -1,16 +1,19 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
 The models for CCD frames, ``ccd`` and ``ccd-mmse``: trained on simulated
-skies, whose truth is known.
+skies, whose truth is known. ``ccd.small`` has half of the operations for a
+pixel, and learns the answers of the model that ships.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ...inference.cores import count_cores
 from ...models.denoiser import CCDDenoiser
+from ...models.registry import load_model
 from ..calibration import calibrate_uncertainty
+from ..distillation import distillation_loss
 from ..exposures import ExposureSampler
 from ..loop import train
 from ..losses import supervised_loss
@@ -33,7 +36,7 @@ _N_VALIDATION, _DENSITY, _N_BATCHES = 72, 200.0, 240
 
 
 def train_supervised(model, scenes, schedule, run=None, *, bias_weight,
-                     patch=128, n_clean=4, n_copies=4):
+                     teacher=None, patch=128, n_clean=4, n_copies=4):
     """
     Train a denoiser on simulated exposures.
 
@@ -55,6 +58,9 @@ def train_supervised(model, scenes, schedule, run=None, *, bias_weight,
         Weight of the bias of the flux, see
         `~astro_denoise.training.losses.supervised_loss`.
 
+    teacher : `~astro_denoise.models.Model`, optional
+        A larger model, whose answers the network learns.
+
     patch, n_clean, n_copies : int, optional
         See `~astro_denoise.training.exposures.ExposureSampler`.
 
@@ -68,12 +74,15 @@ def train_supervised(model, scenes, schedule, run=None, *, bias_weight,
     """
     sampler = ExposureSampler(scenes, patch=patch, n_clean=n_clean,
                               n_copies=n_copies)
-    return train(model, sampler.batch, supervised_loss(n_copies, bias_weight),
-                 schedule, run, configuration={
-                     'method': 'supervised', 'model': model.config,
+    configuration = {'method': 'supervised', 'model': model.config,
                      'bias_weight': bias_weight, 'n_scenes': len(scenes),
-                     'patch': patch, 'n_clean': n_clean,
-                     'n_copies': n_copies})
+                     'patch': patch, 'n_clean': n_clean, 'n_copies': n_copies}
+    loss = supervised_loss(n_copies, bias_weight)
+    if teacher is not None:
+        configuration['teacher'] = teacher.hash
+        loss = distillation_loss(teacher.network, n_copies, bias_weight)
+    return train(model, sampler.batch, loss, schedule, run,
+                 configuration=configuration)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +109,13 @@ class CCDRecipe(Recipe):
 
     start : `CCDRecipe`, optional
         Recipe whose result is trained further.
+
+    network : dict, optional
+        Options of `~astro_denoise.models.denoiser.CCDDenoiser` for a
+        network other than that which ships.
+
+    teacher : str, optional
+        Name of the model that ships whose answers are learnt.
     """
 
     task: str = 'denoise'
@@ -111,6 +127,8 @@ class CCDRecipe(Recipe):
     kernel_fwhms: tuple = ()
     calibration_scale: float
     start: 'CCDRecipe | None' = None
+    network: dict = field(default_factory=dict)
+    teacher: str | None = None
 
     def train(self, run, *, n_steps=None, n_skies=None):
         """Train the network and calibrate its errors."""
@@ -125,16 +143,20 @@ class CCDRecipe(Recipe):
                                         seed=_SCENE_SEED + 1000 + run.seed)
         calibrate_uncertainty(network, validation, n_batches=_N_BATCHES,
                               seed=run.seed)
-        return TrainedNetwork(network, log, {
-            'n_steps': self.schedule.with_steps(n_steps).n_steps,
-            'bias_weight': self.bias_weight, 'n_scenes': len(scenes),
-            'start': self.start and self.start.name})
+        facts = {'n_steps': self.schedule.with_steps(n_steps).n_steps,
+                 'bias_weight': self.bias_weight, 'n_scenes': len(scenes),
+                 'start': self.start and self.start.name}
+        if self.teacher is not None:
+            facts['teacher'] = {'name': self.teacher,
+                                'hash': load_model(self.teacher).hash}
+        return TrainedNetwork(network, log, facts)
 
     def _trained(self, scenes, run, n_steps):
         """Train the network after that which it starts from."""
         torch.manual_seed(run.seed)
         network = CCDDenoiser(kernel_fwhms=self.kernel_fwhms,
-                              calibration_scale=self.calibration_scale)
+                              calibration_scale=self.calibration_scale,
+                              **self.network)
         if self.kernel_fwhms:
             network.kernels.copy_(torch.from_numpy(
                 design_kernels(self.kernel_fwhms)))
@@ -148,6 +170,7 @@ class CCDRecipe(Recipe):
         return train_supervised(
             network, scenes, self.schedule.with_steps(n_steps),
             run.stage(self.name), bias_weight=self.bias_weight,
+            teacher=self.teacher and load_model(self.teacher),
             n_clean=self.n_clean, n_copies=self.n_copies)
 
 
@@ -162,5 +185,10 @@ _CCD = CCDRecipe(
     schedule=Schedule(4000, 6e-4), bias_weight=60.0, n_clean=4, n_copies=4,
     kernel_fwhms=KERNEL_FWHMS, calibration_scale=1.0, start=_MMSE)
 
+_SMALL = replace(
+    _CCD, name='ccd.small', schedule=Schedule(16_000, 1.5e-3), start=None,
+    network={'widths': (64, 64, 96), 'shuffle': 4, 'gated': True},
+    teacher='ccd')
+
 #: Recipes by name.
-RECIPES = {recipe.name: recipe for recipe in (_CCD, _MMSE)}
+RECIPES = {recipe.name: recipe for recipe in (_CCD, _MMSE, _SMALL)}

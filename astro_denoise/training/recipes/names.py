@@ -7,7 +7,7 @@ __all__ = ['RECIPE_MODULES', 'RECIPE_NAMES']
 
 #: Modules of this package, and the recipes that each holds.
 RECIPE_MODULES = {
-    'ccd': ('ccd', 'ccd-mmse'),
+    'ccd': ('ccd', 'ccd-mmse', 'ccd.small'),
     'ccd_sources': ('ccd-sources',),
     'galactic_center': ('galactic-center', 'galactic-center.estimate',
                         'galactic-center.segment'),

@@ -3,7 +3,6 @@
 Tests of the recipes of the models for CCD frames.
 """
 
-import functools
 from dataclasses import replace
 
 import numpy as np
@@ -46,8 +45,9 @@ def tiny(monkeypatch):
         recipes, 'calibrate_uncertainty', lambda network, scenes, **options:
         calibration.calibrate_uncertainty(network, scenes,
                                           **{**options, 'n_batches': 1}))
-    monkeypatch.setattr(recipes, 'CCDDenoiser',
-                        functools.partial(CCDDenoiser, (6, 8)))
+    monkeypatch.setattr(
+        recipes, 'CCDDenoiser', lambda **options: CCDDenoiser(
+            **{**options, 'widths': (6, 8)}))
 
 
 def names(folder):
@@ -55,21 +55,25 @@ def names(folder):
 
 
 @pytest.mark.usefixtures('tiny')
-@pytest.mark.parametrize('name', ['ccd', 'ccd-mmse'])
+@pytest.mark.parametrize('name', ['ccd', 'ccd-mmse', 'ccd.small'])
 def test_recipe(tmp_path, name):
     path = tmp_path / 'toy.safetensors'
     model = train_shipped(name, path, n_steps=4, n_skies=2, seed=7)
     assert names(tmp_path) == ['toy.ecsv', 'toy.safetensors']
     loaded = load_model(path, task='denoise')
     assert loaded.hash == model.hash
-    assert loaded.name == name
+    assert loaded.name == name.removesuffix('.small')
     assert loaded.metadata['version'] == astro_denoise.__version__
     training = loaded.metadata['training']
     assert training['seed'] == 7
     assert training['n_steps'] == 4
     assert training['n_scenes'] == 2
     kernels = loaded.network.config['kernel_fwhms']
-    assert bool(kernels) == (name == 'ccd')
+    assert bool(kernels) == (loaded.name == 'ccd')
+    small = name == 'ccd.small'
+    assert loaded.network.shuffle == (4 if small else 2)
+    assert training.get('teacher') == ({
+        'name': 'ccd', 'hash': load_model('ccd').hash} if small else None)
     if kernels:
         np.testing.assert_allclose(loaded.network.kernels.sum((1, 2)), 1.0,
                                    rtol=1e-5)
