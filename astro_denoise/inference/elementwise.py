@@ -84,7 +84,7 @@ class CompiledPasses:
         _by_rows(fill, 2 * height)
         return features.permute(0, 3, 1, 2)
 
-    def estimated(self, answer, x, valid):  # noqa: ARG002
+    def estimated(self, answer, x, valid):
         """Unpack noise and log variance, as the network does."""
         noise, log_variance = torch.empty_like(valid), torch.empty_like(valid)
         answer = answer.permute(0, 2, 3, 1)[0].numpy()
