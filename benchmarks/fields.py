@@ -128,7 +128,8 @@ def even_seeing(number):
     return low + (high - low) * ((0.5 + 0.6180339887 * number) % 1.0)
 
 
-def photometry_field(size, seed, *, psf_fwhm=None, n_exposures=2):
+def photometry_field(size, seed, *, psf_fwhm=None, n_exposures=2,
+                     radius=None):
     """
     Clean exposures, a pair by default, with sources of all bins, far apart.
 
@@ -145,6 +146,11 @@ def photometry_field(size, seed, *, psf_fwhm=None, n_exposures=2):
 
     n_exposures : int, optional
         Number of exposures.
+
+    radius : float, optional
+        Radius of circular apertures over the seeing; by default apertures
+        hold 62.5 per cent of the light. Fluxes are such that the
+        signal-to-noise ratios are those in the apertures.
 
     Returns
     -------
@@ -166,6 +172,9 @@ def photometry_field(size, seed, *, psf_fwhm=None, n_exposures=2):
     apertures = light_fraction_apertures(
         catalog['r50'], catalog['sersic_n'], catalog['axis_ratio'],
         catalog['theta'], psf['psf_fwhm'], psf_beta=psf['psf_beta'])
+    if radius is not None:
+        for name in ('aperture_a', 'aperture_b'):
+            apertures[name] = radius * psf['psf_fwhm']
     sky, sigma = _sky(simulator)
     gain = simulator.detector.gain
     variance = (sigma * gain)**2

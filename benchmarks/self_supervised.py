@@ -23,6 +23,11 @@ Run as ``python benchmarks/self_supervised.py --help``. The parts:
     that it keeps, measured without a truth (``kept``) and with it, of the
     same sources, in four bins of their signal-to-noise ratio; and their
     difference in units of the error that is stated.
+``faint``
+    What is left of faint sources, beside the models that need no training:
+    trained and tested on frames with twice the sources of a survey, flux
+    kept as ``flux ratio``, in circular apertures of a radius of 1.4 widths of
+    the point-spread function, in which the signal-to-noise ratios are.
 ``real``
     Trained on real frames. Truth is not known: ``error`` is the root of the
     squared difference from another exposure less the noise of that, in
@@ -84,7 +89,7 @@ from astropy.table import QTable
 from checks import nyquist_excess
 from columns import Column, Columns
 from denoise_quality import RawPhotometry, best_width, pixel_errors
-from fields import even_seeing, photometry_field, survey_field
+from fields import BINS, even_seeing, photometry_field, survey_field
 from methods import note
 from photutils.aperture import CircularAperture, aperture_photometry
 from photutils.detection import DAOStarFinder
@@ -114,9 +119,9 @@ SEED = 20150212_55  # used by no other script and no training
 # Training frames, test frames and photometry fields of 1024² pixels, and
 # planes of pure noise.
 FULL = {'n_train': 4, 'n_test': 2, 'n_photometry': 8, 'size': 1024,
-        'n_noise': 8, 'n_steps': 2000, 'n_stated': 2}
+        'n_noise': 8, 'n_steps': 2000, 'n_stated': 2, 'n_crowded': 5}
 QUICK = {'n_train': 2, 'n_test': 1, 'n_photometry': 2, 'size': 512,
-         'n_noise': 2, 'n_steps': 100, 'n_stated': 1}
+         'n_noise': 2, 'n_steps': 100, 'n_stated': 1, 'n_crowded': 1}
 
 # The frame for gr2r: a seeing of 11 pixels and a read noise of 40
 # electrons under a sky of half an electron; ccd knows 1.4-8.5 pixels,
@@ -127,6 +132,13 @@ OUTSIDE = {'psf_fwhm': 11.0 * 0.263, 'read_noise': 40.0,
 # Sources per 10^6 pixels where flux that is kept is compared with the truth,
 # four times those of a survey: each bin needs some.
 STATED_DENSITY = 600
+
+# The same where faint sources are looked at, and radius of the apertures over
+# the width of the point-spread function.
+FAINT_DENSITY, FAINT_RADIUS = 280, 1.4
+
+# Resampled skies, and trainings on them.
+_N_SKIES = 3
 
 # Of the Gaussian beside the networks on real frames, in pixels.
 _WIDTH = 1.2
@@ -148,6 +160,11 @@ SIMULATED = Columns(
     Column('response', 'R', error='response_error'),
     Column('flux_ratio', 'flux ratio', width=12, error='flux_ratio_error'),
     Column('scatter', 's68/R', width=9), Column('floor', width=7))
+FAINT = Columns(
+    Column('method', width=15), Column('rms', digits=4),
+    Column('blank_rms', 'blank', 4), *(
+        Column(f'kept_{label}', f'kept, S/N {label}', width=14,
+               error=f'kept_error_{label}') for label in BINS))
 STATED = Columns(
     Column('method', width=15), Column('pull_blank', 'blank', width=7),
     Column('pull_faint', '0.5-2', width=7), Column('pull_bright', '> 3',
@@ -174,7 +191,8 @@ FINE_TUNED = Columns(
     Column('pull_faint', 'faint', width=7),
     Column('pull_bright', 'bright', width=7))
 NAN = Columns(Column('method', 'frame', width=12), Column('rms', digits=4))
-RESAMPLED = Columns(Column('method', width=12), Column('rms', digits=4),
+RESAMPLED = Columns(Column('method', width=12), Column('number', 'sky', 0, 5),
+                    Column('rms', digits=4),
                     Column('blank_rms', 'blank', 4))
 
 
@@ -236,12 +254,56 @@ def simulated(options, scale):
     return rows
 
 
-def _training_frames(options, scale):
+def _training_frames(options, scale, **density):
     """Exposures of survey fields, two of each."""
     fields = [survey_field(scale['size'], [options.seed, 1, number],
-                           n_exposures=2)
+                           n_exposures=2, **density)
               for number in range(scale['n_train'] // 2)]
     return [frame for field in fields for frame in field.exposures]
+
+
+def faint(options, scale):
+    """
+    The part ``faint``.
+
+    Parameters
+    ----------
+    options : `argparse.Namespace`
+        See `main`.
+
+    scale : dict
+        ``FULL`` or ``QUICK``.
+
+    Returns
+    -------
+    rows : list of dict
+        A row per method.
+    """
+    size, density = scale['size'], {'density': FAINT_DENSITY}
+    frames = _training_frames(options, scale, **density)
+    tests = [survey_field(size, [options.seed, 2, number], **density)
+             for number in range(scale['n_test'])]
+    raw = RawPhotometry([
+        photometry_field(size, [options.seed, 3, number],
+                         psf_fwhm=even_seeing(number), radius=FAINT_RADIUS)
+        for number in range(scale['n_photometry'])])
+    fluxed = [frame for field in raw.fields for frame in field.exposures]
+    tested = [frame for field in tests for frame in field.exposures]
+    print(f'\nfaint sources: {len(frames)} frames of {size}², '
+          f'{_length(options)}\n{FAINT.head}', flush=True)
+    rows = []
+    free = (Shipped(name, **KNOWN) for name in ('ccd', 'ccd-mmse'))
+    for method in chain([Free('identity')], free, train_all(
+            options, frames, tested + fluxed, **KNOWN)):
+        bins = raw.rows(raw.measure(_lookup(method, fluxed)), options.seed)
+        rows.append({
+            'part': 'faint', 'method': method.label,
+            **pixel_errors(_lookup(method, tested), tests, (1, 256)),
+            **{f'kept_{row["snr"]}': row['flux_ratio'] for row in bins},
+            **{f'kept_error_{row["snr"]}': row['flux_ratio_error']
+               for row in bins}})
+        print(FAINT.line(rows[-1]), flush=True)
+    return rows
 
 
 def stated(options, scale):
@@ -264,8 +326,10 @@ def stated(options, scale):
     size = scale['size']
     fields, crowded = (
         [survey_field(size, [options.seed, part, number], **density)
-         for number in range(scale['n_stated'])]
-        for part, density in ((8, {}), (9, {'density': STATED_DENSITY})))
+         for number in range(scale[name])]
+        for name, part, density in (
+            ('n_stated', 8, {}),
+            ('n_crowded', 9, {'density': STATED_DENSITY})))
     print(f'\nwhat models say of themselves, {_length(options)}\n'
           f'{STATED.head}', flush=True)
     rows = []
@@ -624,28 +688,37 @@ def resampled(options, scale):
     rows : list of dict
         A row per method: errors in units of the noise of the raw frame.
     """
-    simulator = SurveySimulator(shape=(scale['size'],) * 2, n_cosmic_rays=0,
-                                n_bad_columns=0)
-    exposures, _, truths = simulator.exposures(
-        3, seed=[options.seed, 7], return_truth=True)
-    frames = [_half_pixel(frame.data) for frame in exposures]
-    truths = [_half_pixel(truth) for truth in truths]
     print(f'\nresampled by half a pixel, {_length(options)}, errors '
-          f'in raw noise\n{RESAMPLED.head}')
+          f'in raw noise\n{RESAMPLED.head}', flush=True)
     rows = []
-    for name in ('noise2void', 'r2r', 'struct_n2v'):
-        model = train_denoiser(
-            frames[:2], name, seed=options.seed, progress_bar=False,
-            **length_of(options))
-        error = denoise(frames[2], model) - truths[2]
-        noise = mad_std(frames[2] - truths[2])
-        blank = abs(truths[2] - np.median(truths[2])) < 0.05 * noise
-        numbers = {'rms': float(np.sqrt(np.mean(error**2))) / noise,
-                   'blank_rms': float(np.sqrt(np.mean(error[blank]**2))
-                                      ) / noise}
-        rows.append({'part': 'resampled', 'method': name, **numbers})
-        print(RESAMPLED.line(rows[-1]), flush=True)
+    for number in range(_N_SKIES):
+        frames, truths = _shifted(scale['size'], [options.seed, 7, number])
+        # What leaves the noise needs no second sky to show it.
+        for name in (('struct_n2v',) if number else
+                     ('noise2void', 'r2r', 'struct_n2v')):
+            model = train_denoiser(
+                frames[:2], name, seed=options.seed + number,
+                progress_bar=False, **length_of(options))
+            error = denoise(frames[2], model) - truths[2]
+            noise = mad_std(frames[2] - truths[2])
+            blank = abs(truths[2] - np.median(truths[2])) < 0.05 * noise
+            rows.append({
+                'part': 'resampled', 'method': name, 'number': number + 1,
+                'rms': float(np.sqrt(np.mean(error**2))) / noise,
+                'blank_rms': float(np.sqrt(np.mean(error[blank]**2))
+                                   ) / noise})
+            print(RESAMPLED.line(rows[-1]), flush=True)
     return rows
+
+
+def _shifted(size, seed):
+    """Three exposures that are shifted by half a pixel, and their truth."""
+    simulator = SurveySimulator(shape=(size, size), n_cosmic_rays=0,
+                                n_bad_columns=0)
+    exposures, _, truths = simulator.exposures(3, seed=seed,
+                                               return_truth=True)
+    return ([_half_pixel(frame.data) for frame in exposures],
+            [_half_pixel(truth) for truth in truths])
 
 
 def _half_pixel(plane):
@@ -654,7 +727,8 @@ def _half_pixel(plane):
     return (plane[:, 1:] + plane[:, :-1]) / 2
 
 
-PARTS = {'simulated': simulated, 'stated': stated, 'real': real,
+PARTS = {'simulated': simulated, 'faint': faint, 'stated': stated,
+         'real': real,
          'gr2r': fine_tuning, 'nan': with_nan, 'resampled': resampled}
 
 

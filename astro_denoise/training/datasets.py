@@ -17,7 +17,6 @@ from .frame_checks import check_groups
 from .methods import N_COPIES
 from .registration import ANY_FWHM
 from .scenes import Scene, draw_scenes, draw_survey_scenes
-from .scores import calibrate_from_noise
 
 __all__ = ['SimulatedSkies', 'SurveyFrames']
 
@@ -180,31 +179,14 @@ class SurveyFrames:
         skies = draw_survey_scenes(
             min(_SKIES_OF_BATCH * n_batches, _N_SKIES), seed=self._seed,
             size=2 * _CALIBRATION_PATCH, psf_fwhm=self._psf_fwhm)
-        like = [Conditions.of_frame(frame.noise) for frame in self.frames]
+        like = [Conditions.of_frame(frame.noise, frame.correlation)
+                for frame in self.frames]
         network.cpu()
         if isinstance(network, CCDDenoiser):
             level_pattern(network, skies, seed=self._seed, like=like,
                           n_batches=min(n_batches, 8))
         calibrate_uncertainty(network, skies, n_batches=n_batches,
                               seed=self._seed, like=like)
-
-    def calibrate_from_noise(self, network, to_tensors):
-        """
-        Make the errors of a network as large as the noise left tells.
-
-        For noise that neighbors share, which the skies have not, and a
-        network that sees none of a pixel's own.
-
-        Parameters
-        ----------
-        network : `torch.nn.Module`
-            The network.
-
-        to_tensors : callable
-            Turns a batch of arrays into one of tensors.
-        """
-        batch = self._sampler.validation(_N_CALIBRATION, seed=self._seed)
-        calibrate_from_noise(network, to_tensors(batch), seed=self._seed)
 
     def flux_kept(self, network, to_tensors):
         """

@@ -327,8 +327,7 @@ def _fit(network, method, data, run, settings, schedule):
     validation = to_tensors(data.validation())
 
     def evaluate(averaged):
-        errors = squared_errors(averaged, validation)
-        return {'score': float(errors.squared.mean())}
+        return {'score': float(squared_errors(averaged, validation).mean())}
 
     network, rows = train(
         network, data.batch, method.loss(network), schedule, run,

@@ -3,9 +3,11 @@
 Noisy exposures of simulated skies, drawn anew for every step.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import convolve1d
 
 from ..models.denoiser import psf_context
 from ..noise.photon_map import photon_noise_map
@@ -23,10 +25,13 @@ __all__ = ['Conditions', 'ExposureSampler']
 # sigmas of a pixel: more than their noise makes, since no sky is flat.
 _BACKGROUND_ERROR = 0.02
 
-# The same for `Conditions`: chosen so that the pulls of blank sky of one model
-# are about 1 in simulated frames of a survey, whose background has an error of
-# 0.013.
-_ERROR_IN_FRAMES = 0.01
+# The same in frames: a background from boxes of 64 pixels is off by 0.010
+# where there is nothing but noise, and by 0.011-0.014 in simulated frames of a
+# survey, with the light of sources that are too faint to be masked.
+_ERROR_IN_FRAMES = 0.0125
+
+# Correlation of noise from which on pixels share it, and the largest.
+_LEAST_SHARED, _MOST_SHARED = 0.05, 0.95
 
 _LEAST_VARIANCE = 0.03  # electrons squared
 _MANY_PHOTONS = 1e5
@@ -45,15 +50,21 @@ class Conditions:
         In electrons.
 
     background_error : float, optional
-        Of the background that is subtracted, in sigmas of a pixel.
+        Of the background that is subtracted, in sigmas of a pixel, where
+        these do not share their noise.
+
+    correlation : tuple of float, optional
+        Correlation of the noise of neighbors along y and x, as that of a
+        frame that was resampled.
     """
 
     sky: float
     read_noise: float
     background_error: float = _ERROR_IN_FRAMES
+    correlation: tuple = (0.0, 0.0)
 
     @classmethod
-    def of_frame(cls, noise):
+    def of_frame(cls, noise, correlation=(0.0, 0.0)):
         """
         Find those of a frame.
 
@@ -63,6 +74,9 @@ class Conditions:
             ``gain``, ``read_noise`` and ``level``, as from
             `~astro_denoise.noise.Measurement.describe`.
 
+        correlation : tuple of float, optional
+            As above.
+
         Returns
         -------
         conditions : `Conditions`
@@ -70,10 +84,60 @@ class Conditions:
             Gaussian.
         """
         if not noise['gain']:
-            return cls(_MANY_PHOTONS, 0.0)
+            return cls(_MANY_PHOTONS, 0.0, correlation=correlation)
         variance = (noise['level'] * noise['gain'])**2
         read_noise = min(noise['read_noise'] or 0.0, 0.99 * variance**0.5)
-        return cls(variance - read_noise**2, read_noise)
+        return cls(variance - read_noise**2, read_noise,
+                   correlation=correlation)
+
+    def shared(self, noise):
+        """
+        Let pixels share their noise, as linear interpolation makes them.
+
+        Parameters
+        ----------
+        noise : 3D `~numpy.ndarray`
+            Independent from pixel to pixel.
+
+        Returns
+        -------
+        noise : 3D `~numpy.ndarray`
+            Of the same variance.
+        """
+        for axis, taps in zip((1, 2), self._taps(), strict=True):
+            if len(taps) > 1:
+                noise = convolve1d(noise, taps, axis, mode='wrap')
+        return noise
+
+    def error_of_background(self):
+        """
+        Give the error of the background; it has the noise of many pixels.
+
+        Returns
+        -------
+        error : float
+            In sigmas of a pixel.
+        """
+        return self.background_error * math.prod(map(sum, self._taps()))
+
+    def _taps(self):
+        """Kernels along y and x that leave the variance as it is."""
+        return [_box(shared) for shared in self.correlation]
+
+
+def _box(shared):
+    """
+    Make a box whose noise has a correlation at lag 1; the last pixel counts
+    in part. One of up to two pixels is linear interpolation.
+    """
+    if shared < _LEAST_SHARED:
+        return np.ones(1, np.float32)
+    shared = min(shared, _MOST_SHARED)
+    whole = int(1.0 / (1.0 - shared) + 1e-6)
+    rest = (1.0 - math.sqrt(max(1.0 - 4.0 * shared * (
+        1.0 - whole * (1.0 - shared)), 0.0))) / (2.0 * shared)
+    taps = np.append(np.ones(whole, np.float32), np.float32(rest))
+    return taps / np.linalg.norm(taps)
 
 
 @dataclass
@@ -269,13 +333,16 @@ class ExposureSampler:
         error = _BACKGROUND_ERROR
         if self.like:
             found = self.like[rng.integers(len(self.like))]
-            brightness.sky, brightness.read_noise, error = (
-                found.sky, found.read_noise, found.background_error)
+            brightness.sky, brightness.read_noise = (
+                found.sky, found.read_noise)
+            error = found.error_of_background()
             defects = _Defects.none(self.patch)
         else:
             defects = _Defects.draw(rng, self.patch, brightness)
         electrons, true, variance = self._expose(rng, cut, brightness,
                                                  defects)
+        if self.like:
+            electrons = true + found.shared(electrons - true)
         valid = ~defects.masked
         level = brightness.level
         sigma = self._noise_map(rng, electrons, variance, valid,

@@ -73,8 +73,7 @@ def judge(network, batch, *, seed=0):
     judged = {}
     for name, each in networks.items():
         each = each.to(batch['x'].device).eval()
-        squared = squared_errors(each, batch, seed=seed
-                                 ).squared.cpu().numpy()
+        squared = squared_errors(each, batch, seed=seed).cpu().numpy()
         judged[name] = {}
         for group, (low, high) in GROUPS.items():
             values = squared[(brightness >= low) & (brightness < high)]

@@ -359,12 +359,6 @@ class BlindSpots(FromScratch):
         """Make the loss; see `Method.loss`."""
         return blind_spot_loss(network.config['noise_mixture'])
 
-    def finish(self, network, data, to_tensors):
-        """Calibrate the errors; see `Method.finish`."""
-        calibrate = (data.calibrate_from_noise if self.structured
-                     else data.calibrate)
-        calibrate(network, to_tensors)
-
 
 @dataclass(frozen=True)
 class FluxKeeping(Method):
@@ -505,7 +499,7 @@ METHODS = {
     'struct_n2v': BlindSpots(
         'structN2V, for noise that neighboring pixels share: pulls faint '
         'flux down', 1.5e-3, ('masked_fraction',), structured=True,
-        network={**_SMALL}),
+        network={**_CALIBRATED}),
     # The weight is that of ccd for 'supervised'; against a noisy target an
     # error counts less, by the noise of the target.
     'noise2noise': FluxKeeping(

@@ -96,6 +96,31 @@ def test_skies_are_exposed_as_frames_were(scenes):
     assert_allclose((noise**3).mean(), 400.0 / 409.0**1.5, rtol=0.3)
 
 
+@pytest.mark.parametrize('shared', [0.0, 0.1, 0.3, 0.5, 0.6, 0.9])
+def test_neighbors_share_noise_as_those_of_the_frames(shared):
+    like = Conditions(400.0, 3.0, correlation=(0.2, shared))
+    noise = like.shared(np.random.default_rng(1).standard_normal(
+        (4, 300, 300)))
+    assert_allclose(noise.var(), 1.0, rtol=0.05)
+    assert_allclose((noise[:, 1:] * noise[:, :-1]).mean(), 0.2, atol=0.02)
+    assert_allclose((noise[..., 1:] * noise[..., :-1]).mean(), shared,
+                    atol=0.05)
+    # Of the mean of many pixels, more is left.
+    blocks = noise.reshape(4, 5, 60, 5, 60).mean((2, 4))
+    assert_allclose(
+        60 * blocks.std() * like.background_error / like.error_of_background(),
+        1.0, rtol=0.3)
+
+
+def test_exposures_share_noise(scenes):
+    batch = batches(scenes, as_drawn=True, empty_share=1.0, like=[
+        Conditions(400.0, 3.0, 0.0, (0.5, 0.0))])
+    noise = batch['x'][:, 0]
+    assert_allclose(noise.std(), 1.0, rtol=0.05)
+    assert_allclose((noise[:, 1:] * noise[:, :-1]).mean(), 0.5, atol=0.05)
+    assert abs((noise[..., 1:] * noise[..., :-1]).mean()) < 0.05
+
+
 def test_conditions_of_frames():
     found = Conditions.of_frame({'gain': 2.0, 'read_noise': 6.0,
                                  'level': 5.0})
