@@ -135,7 +135,7 @@ STATED_DENSITY = 600
 
 # The same where faint sources are looked at, and radius of the apertures over
 # the width of the point-spread function.
-FAINT_DENSITY, FAINT_RADIUS = 280, 1.4
+FAINT_DENSITY, FAINT_RADIUS = 300, 1.4
 
 # Resampled skies, and trainings on them.
 _N_SKIES = 3
@@ -286,7 +286,7 @@ def faint(options, scale):
     raw = RawPhotometry([
         photometry_field(size, [options.seed, 3, number],
                          psf_fwhm=even_seeing(number), radius=FAINT_RADIUS)
-        for number in range(scale['n_photometry'])])
+        for number in range(scale['n_photometry'] // 2)])
     fluxed = [frame for field in raw.fields for frame in field.exposures]
     tested = [frame for field in tests for frame in field.exposures]
     print(f'\nfaint sources: {len(frames)} frames of {size}², '

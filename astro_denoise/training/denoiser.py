@@ -43,7 +43,7 @@ def train_denoiser(images, method='gr2r', *, model=None, epochs=None,
                    checkpoint=None, progress_bar=True, gain=None,
                    read_noise=None, saturation=None, hdu=None, patch=128,
                    n_patches=8, masked_fraction=0.03, radius=2,
-                   noise_model='map', recorruption=0.5, psf_fwhm=None,
+                   noise_model='map', recorruption=None, psf_fwhm=None,
                    learning_rate=None, patience=15, name=None, log=None,
                    figure=None, folder=None, checkpoint_minutes=3.0):
     """
@@ -145,7 +145,8 @@ def train_denoiser(images, method='gr2r', *, model=None, epochs=None,
 
     recorruption : float, optional
         For ``'gr2r'`` and ``'r2r'``: how much noise is added, in units of
-        that of the frame.
+        that of the frame; by default 0.5 and 1. More of it makes the target
+        less noisy, and sources fainter.
 
     psf_fwhm : float, optional
         Width of the point-spread function in pixels, for the restoring
@@ -232,7 +233,8 @@ def train_denoiser(images, method='gr2r', *, model=None, epochs=None,
                       n_patches=n_patches, patch=patch,
                       checkpoint_minutes=checkpoint_minutes)
     options = MethodOptions(masked_fraction, radius, noise_model,
-                            recorruption, psf_fwhm)
+                            chosen.recorruption if recorruption is None
+                            else recorruption, psf_fwhm)
     for path in (log, figure, checkpoint):
         if path is not None:
             check_output(path, overwrite=True)

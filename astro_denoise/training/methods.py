@@ -142,6 +142,10 @@ class Method:
     structured : bool, optional
         Whether it is made for noise that neighbors share.
 
+    recorruption : float, optional
+        Noise that is added, in units of that of the frame, unless
+        `~astro_denoise.train_denoiser` is told.
+
     Examples
     --------
     Pixels that are predicted from the frame with more noise:
@@ -173,6 +177,7 @@ class Method:
     simulated: bool = False
     is_blind: bool = False
     structured: bool = False
+    recorruption: float = 0.5
 
     def settings(self, options):
         """
@@ -322,7 +327,7 @@ class Emphasized(FromScratch):
         See `~astro_denoise.training.batches.emphasized`.
     """
 
-    emphasis: float = 3.0
+    emphasis: float = 2.0
 
     def settings(self, options):
         """Choose the options that matter; see `Method.settings`."""
@@ -484,7 +489,8 @@ METHODS = {
         ('recorruption',), bias_weight=3.0),
     'r2r': Emphasized(
         'recorrupted pairs, from scratch: pulls faint flux down',
-        1.5e-3, ('recorruption',), network={**_CALIBRATED}),
+        1.5e-3, ('recorruption',), recorruption=1.0,
+        network={**_CALIBRATED}),
     'noise2void': BlindSpots(
         'Noise2Void: pulls faint flux down', 1.5e-3, _MASKING,
         network={**_CALIBRATED}),
