@@ -83,6 +83,24 @@ def assert_same(one, other):
         assert torch.equal(first, second), name
 
 
+@pytest.mark.parametrize(('method', 'given', 'expected'), [
+    ('r2r', None, 1.0), ('gr2r', None, 0.5), ('r2r', 0.7, 0.7)])
+def test_each_method_recorrupts_as_it_says(monkeypatch, method, given,
+                                           expected):
+    used = []
+    prepare = type(METHODS[method]).prepare
+
+    def spy(self, frames, options):
+        used.append(options.recorruption)
+        return prepare(self, frames, options)
+
+    monkeypatch.setattr(type(METHODS[method]), 'prepare', spy)
+    options = {} if given is None else {'recorruption': given}
+    model = train(method=method, **options)
+    assert set(used) == {expected}
+    assert model.metadata['training']['recorruption'] == expected
+
+
 @pytest.mark.parametrize('method', [*BLIND, 'r2r', 'struct_n2v',
                                     'noise2noise', 'gr2r'])
 def test_a_model_is_a_file(tmp_path, method):
