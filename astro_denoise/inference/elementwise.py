@@ -3,8 +3,6 @@
 Passes of a denoiser over single pixels, compiled where that pays.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
 
@@ -14,10 +12,11 @@ from ..models.layers import all_count
 from ..models.lone_pixels import LONE, least_support
 from ..models.restoring_kernels import restored
 from ..noise.compiling import compiling_pays
+from ..noise.strips import map_strips
 
 __all__ = ['CompiledPasses', 'elementwise_of']
 
-_STRIP = 40   # rows: what is between them stays in the cache
+_STRIP = 32   # rows, an even number: what is between them stays in the cache
 
 
 def elementwise_of(network, shape, device):
@@ -138,15 +137,7 @@ def _planes(*planes):
 
 
 def _by_rows(function, n_rows):
-    """Share an even number of rows among as many threads as torch takes."""
-    n_threads = torch.get_num_threads()
-    n_parts = n_threads * -(-n_rows // (_STRIP * n_threads))
-    height = 2 * -(-n_rows // (2 * n_parts))
-    starts = range(0, n_rows, height)
-    stops = [min(start + height, n_rows) for start in starts]
-    if n_threads == 1:
-        for start, stop in zip(starts, stops, strict=True):
-            function(start, stop)
-        return
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(function, starts, stops))
+    """Share an even number of rows among threads."""
+    map_strips(lambda rows: function(rows.start, rows.stop), [
+        slice(first, min(first + _STRIP, n_rows))
+        for first in range(0, n_rows, _STRIP)])

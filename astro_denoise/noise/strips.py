@@ -3,8 +3,10 @@
 Work on a large plane in strips of rows, on bins and on blocks of bins.
 """
 
+import functools
+import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -13,6 +15,7 @@ __all__ = ['STRIP', 'bin_plane', 'bin_sums', 'binomial',
            'map_strips', 'strip', 'strips', 'upsample']
 
 STRIP = 64  # rows worked on at a time, so that a strip stays in the cache
+_MOST_THREADS = 256  # each is started when it is needed
 
 
 def strips(n_rows):
@@ -23,20 +26,49 @@ def strips(n_rows):
         yield slice(start, min(start + STRIP, n_rows))
 
 
+@functools.cache
+def _pool():
+    """
+    Threads that are kept: to start them takes as long as a strip.
+    """
+    return ThreadPoolExecutor(_MOST_THREADS)
+
+
+if hasattr(os, 'register_at_fork'):
+    # Threads do not come along.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def map_strips(function, parts):
     """
-    Apply a function to each strip, and yield the results in order.
+    Apply a function to each strip, and return the results in order.
 
     As many threads as torch takes, where it is loaded (``denoise`` does
-    that first), share the work; else it is done by one.
+    that first), share the work; else it is done by one. The thread of the
+    caller is one of them, and each takes the next strip when it is free:
+    another core may still be busy with the end of something else.
     """
     torch = sys.modules.get('torch')
     n_threads = torch.get_num_threads() if torch else 1
     parts = list(parts)
-    if min(n_threads, len(parts)) < 2:
-        return [function(rows) for rows in parts]
-    with ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(function, parts))
+    results = [None] * len(parts)
+    waiting = iter(range(len(parts)))
+
+    def work():
+        for number in waiting:
+            results[number] = function(parts[number])
+
+    helpers = [_pool().submit(work)
+               for _ in range(min(n_threads, len(parts)) - 1)]
+    try:
+        work()
+    finally:
+        # One that has not begun may wait for this very thread.
+        running = [helper for helper in helpers if not helper.cancel()]
+        wait(running)
+    for helper in running:
+        helper.result()
+    return results
 
 
 def strip(values, valid, rows, halo, *, offset=0.0, factor=1.0):
