@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Images of the Galactic Center: the source document's figures, its networks
+Images of the Galactic Center: the student project's figures, its networks
 trained again, what costs nothing, and the models of this package, all on
 the same fresh images.
 

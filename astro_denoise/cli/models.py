@@ -10,6 +10,10 @@ from .common import NAME, add_command, describe_error, print_error, tell
 __all__ = ['add_models']
 
 
+# Words that the weights of some shipped models were saved with.
+_FORMER = 'source document', 'student project'
+
+
 def add_models(commands):
     """
     Add the command that lists models.
@@ -38,7 +42,7 @@ def _run_models(options):
         for name, model in found:
             # Not folded: the name of a file may be long.
             tell(f'  {name:16s} {model.hash[:8]}  ' + textwrap.fill(
-                model.metadata.get('summary', ''), 50,
+                model.metadata.get('summary', '').replace(*_FORMER), 50,
                 subsequent_indent=29 * ' '))
             if options.files:
                 for line in _facts(model):

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-The networks of the source document, layer by layer as it lists them.
+The networks of the student project, layer by layer as it lists them.
 """
 
 import torch

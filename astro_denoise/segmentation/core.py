@@ -35,7 +35,7 @@ __all__ = ['PointSourceFinder', 'PointSources', 'segment_point_sources']
 # Pixels of a stack that are worked on before catalogs are made of them.
 _STACK_PIXELS = 2**22
 
-# The cut of the source document, for models that state none.
+# The cut of the student project, for models that state none.
 _DOCUMENT_THRESHOLD = 0.02
 
 # From this many errors on, the flux of a pixel is a source of its own.

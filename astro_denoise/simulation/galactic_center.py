@@ -44,7 +44,7 @@ class GalacticCenterSimulator:
     Parameters
     ----------
     tier : {'fixed', 'legacy', 'realistic'}, optional
-        ``'legacy'`` is the simulator of the source document, the gain
+        ``'legacy'`` is the simulator of the student project, the gain
         of 2.047 of its smoothing kernel included, and sources moved to
         the middle of their pixels. ``'fixed'`` has a normalized kernel,
         evaluated at the true position of each source, and an exposure
@@ -85,7 +85,7 @@ class GalacticCenterSimulator:
     Notes
     -----
     The formulas of the first two tiers are those of a public simulator
-    by A. Coogan, which the source document used.
+    by A. Coogan, which the student project used.
 
     Examples
     --------

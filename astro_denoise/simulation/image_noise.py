@@ -8,7 +8,7 @@ import numpy as np
 __all__ = ['IMAGE_NOISES', 'add_gaussian_noise', 'add_image_noise',
            'add_masked_noise', 'add_poisson_noise', 'add_saltpepper_noise']
 
-#: The kinds of noise, with the amounts of the source document's figures.
+#: The kinds of noise, with the amounts of the student project's figures.
 IMAGE_NOISES = {'gaussian': 0.2, 'poisson': 1.0, 'masked': 0.5,
                 'saltpepper': 0.5}
 

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-Tests of the noises of the source document.
+Tests of the noises of the student project.
 """
 
 import numpy as np

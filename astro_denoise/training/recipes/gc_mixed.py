@@ -27,7 +27,7 @@ class NoisyImageSampler:
     """
     Draw batches of images with one of several kinds of noise.
 
-    Half of the images have the amount of noise of the source document,
+    Half of the images have the amount of noise of the student project,
     the others more or less of it. A few have masked pixels besides.
 
     Parameters

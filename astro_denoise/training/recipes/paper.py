@@ -393,13 +393,13 @@ def _estimator(name, architecture, outputs, n_validation=1024, n_test=1024):
     return EstimatorRecipe(
         name=name, architecture=architecture, outputs=outputs,
         n_validation=n_validation, n_test=n_test,
-        summary="the source document's network for " + ', '.join(outputs))
+        summary="the student project's network for " + ', '.join(outputs))
 
 
 def _autoencoder(noise):
     return AutoencoderRecipe(
         name=f'gc-{noise}', noise=noise,
-        summary=(f"the source document's autoencoder, {noise} noise of "
+        summary=(f"the student project's autoencoder, {noise} noise of "
                  f'{IMAGE_NOISES[noise]}'))
 
 
@@ -411,5 +411,5 @@ RECIPES = {recipe.name: recipe for recipe in (
                ('a_dm', 'n_ps_disk', 'n_ps_gc')),
     UNetRecipe(name='unet-paper', n_skies=6592, n_validation=800, n_test=800,
                batch_size=128, epochs=60, patience=10,
-               summary="the source document's U-net for point sources"),
+               summary="the student project's U-net for point sources"),
     *map(_autoencoder, ('gaussian', 'poisson', 'masked', 'saltpepper')))}
