@@ -75,7 +75,8 @@ def test_metadata():
     assert metadata['Version'] == astro_denoise.__version__
     assert metadata['License-Expression'] == 'BSD-3-Clause'
     assert set(metadata.get_all('Provides-Extra')) == {
-        'all', 'dask', 'docs', 'galactic', 'onnx', 'parquet', 'plot', 'test'}
+        'all', 'dask', 'docs', 'fast', 'galactic', 'onnx', 'parquet', 'plot',
+        'test'}
 
 
 def test_console_script():

@@ -54,7 +54,8 @@ def included(extra):
 REQUIRED = requirements(PROJECT['dependencies'])
 # What users choose to have.
 OPTIONAL = {extra: requirements(EXTRAS[extra])
-            for extra in ('plot', 'galactic', 'dask', 'parquet', 'onnx')}
+            for extra in ('plot', 'galactic', 'dask', 'fast', 'parquet',
+                          'onnx')}
 
 
 @pytest.fixture(scope='module')

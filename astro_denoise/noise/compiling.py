@@ -5,6 +5,8 @@ Compiled passes: when they pay, and how they are made.
 
 import functools
 
+from ..exceptions import needs_extra
+
 __all__ = ['FEWEST_COMPILED', 'compiled', 'compiling_pays']
 
 #: Pixels below which loading what was compiled takes longer than it saves.
@@ -24,7 +26,8 @@ def _has_numba():
     Tell if numba can be imported; it refuses versions of numpy it is not for.
     """
     try:
-        import numba  # noqa: F401
+        with needs_extra('fast', 'to compile passes over pixels'):
+            import numba  # noqa: F401
     except ImportError:
         return False
     return True
@@ -37,7 +40,8 @@ def compiled(function):
     Sums may be taken in any order; what is no number stays none. The lock of
     the interpreter is not held meanwhile.
     """
-    from numba import njit
+    with needs_extra('fast', 'to compile passes over pixels'):
+        from numba import njit
 
     make = functools.partial(
         njit, nogil=True, error_model='numpy',
