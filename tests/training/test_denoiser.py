@@ -184,8 +184,8 @@ def test_a_short_training_is_calibrated_for_a_short_time(monkeypatch, images,
         data = datasets.SurveyFrames(
             types.SimpleNamespace(hash='', frames=[types.SimpleNamespace(
                 shape=(300, 300), fwhm=3.0,
-                noise={'gain': None})]), None, BatchPlan(),
-            pairs=False, with_skies=False)
+                noise={'gain': None}, correlation=(0.0, 0.0))]), None,
+            BatchPlan(), pairs=False, with_skies=False)
     for number in (data.n_pixels, 1e5, 1e7, 2.62e7, 1e9):
         data.n_pixels = number
         data.calibrate(BlindSpotDenoiser((6, 8)), None)
