@@ -94,7 +94,7 @@ def least_support(fwhm):
     >>> import torch
     >>> from astro_denoise.models.lone_pixels import least_support
     >>> print(least_support(torch.tensor([1.5, 4.0])))
-    tensor([0.1505, 0.3500])
+    tensor([0.1467, 0.3500])
     """
     # A Gaussian profile, averaged over a pixel.
     beside = torch.exp(-0.5 / ((fwhm / 2.355)**2 + 1.0 / 12.0))
