@@ -158,6 +158,15 @@ def _measure(path, catalog, options):
     return frame, table
 
 
+def _raw_noise(frame, options):
+    """
+    The noise that is given with a denoised frame: that of the raw one.
+    """
+    if options.uncertainty and 'DNMODEL' in frame.meta:
+        return frame.uncertainty
+    return None
+
+
 def _in_apertures(frame, catalog, options):
     """
     Fluxes in apertures, those of the catalog or circles.
@@ -175,14 +184,11 @@ def _in_apertures(frame, catalog, options):
         msg = str(error).replace('radius_fwhm', '--radius-fwhm').replace(
             'radius or', '--radius or')
         raise ValueError(msg) from error
-    # Of a denoised frame, the noise that is given is that of the raw one.
-    raw = (frame.uncertainty if options.uncertainty and 'DNMODEL' in frame.meta
-           else None)
     try:
         table = annulus_photometry(
             frame, apertures, r_in=options.r_in, r_out=options.r_out,
-            error=raw, gain=options.gain, saturation=options.saturation,
-            theta_sign=options.theta_sign)
+            error=_raw_noise(frame, options), gain=options.gain,
+            saturation=options.saturation, theta_sign=options.theta_sign)
     except ValueError as error:
         msg = str(error).replace('give error, the noise',
                                  'give --uncertainty, the noise')
@@ -206,7 +212,8 @@ def _forced(frame, catalog, options):
                f'the header (SATURATE), got {options.saturation}')
         raise ValueError(msg)
     return forced_photometry(frame, without_pixels(catalog, frame.wcs),
-                             open_psf_image(options.psf), gain=options.gain)
+                             open_psf_image(options.psf), gain=options.gain,
+                             error=_raw_noise(frame, options))
 
 
 def _card(keyword, option, frame):

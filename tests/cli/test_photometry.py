@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter
 
 from astro_denoise.cli import main
 from astro_denoise.data.examples import load_example_pair
+from astro_denoise.exceptions import ProcessedFrameWarning
 from astro_denoise.frames.kernel_card import kernel_to_text
 from astro_denoise.photometry import denoised_flux_error
 from astro_denoise.photometry.apertures import ApertureFlag, annulus_photometry
@@ -391,6 +392,12 @@ def test_denoised_frames(folder, capsys):
     for name, path in (('mmse', 'mmse.fits'), ('raw', 'raw/a.fits')):
         run(f'photometry {path} catalog.ecsv -o {name}.ecsv '
             '--uncertainty noise.fits', capsys)
+    # Forced photometry takes the noise of the raw frame too.
+    with pytest.warns(ProcessedFrameWarning, match='noise of the raw frame'):
+        run('photometry mmse.fits catalog.ecsv -o own.ecsv --method forced '
+            '--overwrite', capsys)
+    run('photometry mmse.fits catalog.ecsv -o forced.ecsv --method forced '
+        '--uncertainty noise.fits', capsys)
     # The errors are those of the raw fluxes.
     mmse, raw = (QTable.read(f'{name}.ecsv') for name in ('mmse', 'raw'))
     good = np.isfinite(mmse['flux'])
