@@ -7,7 +7,7 @@ import copy
 
 import torch
 
-from .losses import boxed_bias, heteroscedastic_loss
+from .losses import heteroscedastic_loss, logged_bias
 
 __all__ = ['distillation_loss']
 
@@ -75,9 +75,8 @@ def distillation_loss(teacher, n_copies, bias_weight):
         loss = loss + _TRUTH * heteroscedastic_loss(error, log_variance,
                                                     valid)
         if bias_weight:
-            bias = boxed_bias(error, batch, n_copies, step)
-            numbers['bias'] = float(bias.detach())
-            loss = loss + bias_weight * bias
+            loss = loss + bias_weight * logged_bias(
+                numbers, error, batch, n_copies, step)
         return loss, numbers
 
     return loss_function

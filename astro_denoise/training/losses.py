@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from ..models.blind_spot import mixture_terms
 
 __all__ = ['blind_spot_loss', 'boxed_bias', 'flux_bias',
-           'heteroscedastic_loss', 'noisy_target_loss', 'squared_loss',
-           'supervised_loss']
+           'heteroscedastic_loss', 'logged_bias', 'noisy_target_loss',
+           'squared_loss', 'supervised_loss']
 
 _BOXES = (3, 5, 7, 9, 13, 17)  # pixels
 
@@ -130,6 +130,28 @@ def boxed_bias(error, batch, n_copies, step):
                for box in rng.choice(_BOXES, 2, replace=False)) / 2
 
 
+def logged_bias(numbers, error, batch, n_copies, step):
+    """
+    Estimate the bias of the flux, and put it among the numbers of a step.
+
+    Parameters
+    ----------
+    numbers : dict
+        What the log will have of the step; ``bias`` is added.
+
+    error, batch, n_copies, step : object
+        As for `boxed_bias`.
+
+    Returns
+    -------
+    squared_bias : `torch.Tensor`
+        See `flux_bias`.
+    """
+    bias = boxed_bias(error, batch, n_copies, step)
+    numbers['bias'] = float(bias.detach())
+    return bias
+
+
 def supervised_loss(n_copies, bias_weight):
     """
     Make the loss of the supervised method.
@@ -157,9 +179,8 @@ def supervised_loss(n_copies, bias_weight):
         loss = heteroscedastic_loss(error, log_variance, valid)
         numbers = {'rms': float(error.detach().square().mean().sqrt())}
         if bias_weight:
-            bias = boxed_bias(error, batch, n_copies, step)
-            numbers['bias'] = float(bias.detach())
-            loss = loss + bias_weight * bias
+            loss = loss + bias_weight * logged_bias(
+                numbers, error, batch, n_copies, step)
         return loss, numbers
 
     return loss_function

@@ -29,7 +29,7 @@ def test_tasks_have_one_core_each(n_threads):
         numbers = list(do(lambda _: torch.get_num_threads(), range(5)))
     assert numbers == [1] * 5
     assert torch.get_num_threads() == n_threads
-    # also for threads to come
+    # Elsewhere than on the processor, one follows the other.
     with side_by_side(torch.device('meta'), 5) as do:
         assert do is map
 
