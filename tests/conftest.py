@@ -208,3 +208,24 @@ def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():
         for item in gpu_items:
             item.add_marker(pytest.mark.skip(reason='no CUDA device'))
+
+
+@pytest.fixture
+def torch_threads():
+    """
+    Sets the number of threads of torch; it is what it was afterwards.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=[1, 2, 5])
+def n_threads(request, torch_threads):
+    """
+    Threads that torch takes.
+    """
+    torch_threads(request.param)
+    return request.param

@@ -16,14 +16,6 @@ from astro_denoise.simulation import GalacticCenterSimulator
 CPU = torch.device('cpu')
 
 
-@pytest.fixture(params=[1, 3])
-def n_threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def test_tasks_have_one_core_each(n_threads):
     with side_by_side(CPU, 5) as do:
         numbers = list(do(lambda _: torch.get_num_threads(), range(5)))
@@ -55,14 +47,11 @@ def results():
         denoised.data, denoised.mask, denoised.uncertainty.array]
 
 
-def test_results_do_not_depend_on_the_cores():
-    before, found = torch.get_num_threads(), []
-    try:
-        for n_threads in (1, 2, 3):
-            torch.set_num_threads(n_threads)
-            found.append(results())
-    finally:
-        torch.set_num_threads(before)
+def test_results_do_not_depend_on_the_cores(torch_threads):
+    found = []
+    for n_threads in (1, 2, 3):
+        torch_threads(n_threads)
+        found.append(results())
     for others in found[1:]:
         for one, other in zip(found[0], others, strict=True):
             assert_array_equal(one, other)

@@ -8,17 +8,8 @@ import threading
 import time
 
 import pytest
-import torch
 
 from astro_denoise.noise.strips import map_strips
-
-
-@pytest.fixture(params=[1, 2, 5])
-def n_threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def test_results_in_order(n_threads):
@@ -58,15 +49,11 @@ def test_errors_come_out(n_threads):
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork')
 @pytest.mark.filterwarnings('ignore:.*fork.*:DeprecationWarning')
-def test_after_a_fork():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        map_strips(abs, range(10))
-        child = os.fork()
-        if child == 0:
-            right = map_strips(abs, range(-9, 0)) == list(range(9, 0, -1))
-            os._exit(0 if right else 1)
-        assert os.waitpid(child, 0)[1] == 0
-    finally:
-        torch.set_num_threads(before)
+def test_after_a_fork(torch_threads):
+    torch_threads(2)
+    map_strips(abs, range(10))
+    child = os.fork()
+    if child == 0:
+        right = map_strips(abs, range(-9, 0)) == list(range(9, 0, -1))
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
