@@ -80,17 +80,25 @@ def build(path):
     return original(path)
 
 
+def load(name, task):
+    astro_denoise.load_model(name, task=task)
+    # The end of a thread that has computed loads a library (libgcc_s), which
+    # a fork at that moment would have half of.
+    forked.wait()
+
+
 if __name__ == '__main__':
-    loading, original = threading.Event(), registry._build
+    loading, forked = threading.Event(), threading.Event()
+    original = registry._build
     registry._build = build
     names = {'denoise': 'ccd', 'segment': 'galactic-center',
              'estimate': 'galactic-center'}
     verb = sys.argv[1]
-    thread = threading.Thread(target=astro_denoise.load_model, args=(
-        names[verb],), kwargs={'task': verb})
+    thread = threading.Thread(target=load, args=(names[verb], verb))
     thread.start()
     loading.wait()
     with multiprocessing.get_context('fork').Pool(2) as pool:
+        forked.set()
         print(*pool.map(result, [verb, verb]))
     thread.join()
 """
