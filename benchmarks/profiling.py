@@ -122,11 +122,12 @@ def profile_denoise(path, model, *, precision, repeats=3):
         ('rows', engine.denoise_windows), ('rows', rows.RowStream, 'push'),
         ('features', CCDDenoiser, 'features'),
         ('network', CCDDenoiser, 'encoded'),
-        ('network', CCDDenoiser, 'enlarged'),
+        ('network', CCDDenoiser, 'joined'),
         ('network', CCDDenoiser, 'decoded'),
         ('restoring', CCDDenoiser, 'estimated'),
         ('restoring', CCDDenoiser, 'finished'),
         ('features', CompiledPasses, 'features'),
+        ('network', CompiledPasses, 'joined'),
         ('restoring', CompiledPasses, 'estimated'),
         ('restoring', CompiledPasses, 'finished'),
         ('write', FrameWriter, 'write')]

@@ -135,7 +135,8 @@ def feature_rows(x, log_sigma, valid, all_count, first, stop, out):
         Rows of the planes to make features of, even numbers.
 
     out : 3D `~numpy.ndarray`
-        Features at half resolution, channels last; changed in place.
+        Features at half resolution, channels last, from that of the first
+        row on; changed in place.
     """
     n_columns = x.shape[1]
     n_rows = stop - first
@@ -164,7 +165,7 @@ def feature_rows(x, log_sigma, valid, all_count, first, stop, out):
                          ) * valid[i, j]
         hyperbolic(x[i], root, bits, answers[0])
         hyperbolic(detail, root, bits, answers[1])
-        below, half = 2 * (i % 2), i // 2
+        below, half = 2 * (i % 2), (i - first) // 2
         for j in range(n_columns // 2):
             for k in range(2):
                 out[half, j, below + k] = answers[0, 2 * j + k]

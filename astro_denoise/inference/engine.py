@@ -144,9 +144,11 @@ def _standardized(planes, rows, columns, shape, level):
 
 def _go_down(network, tile, shape, n_rows, planes, level, context, runtime):
     """Noise and log variance of a window, some rows at a time."""
+    outermost = network.dtypes(**runtime.precision)[0]
     stream = RowStream(
         network, shape[0], context, **runtime.precision,
-        elementwise=elementwise_of(network, planes.shape, runtime.device))
+        elementwise=elementwise_of(network, planes.shape, runtime.device,
+                                   outermost))
     for start in range(0, shape[0], n_rows):
         rows = slice(start, min(start + n_rows, shape[0]))
         stack = _standardized(planes, rows, tile.window[1],

@@ -56,15 +56,16 @@ class _Skips:
         self._pieces.append((self._stop, rows))
         self._stop += rows.shape[2]
 
-    def add_to(self, rows, start):
-        """Add to rows of the same level, of which the first is given."""
-        stop = start + rows.shape[2]
+    def between(self, start, stop):
+        """List the pieces of some rows, each with its distance to start."""
+        pieces = []
         for first, piece in self._pieces:
             low = max(start, first)
             high = min(stop, first + piece.shape[2])
             if low < high:
-                rows[:, :, low - start:high - start] += (
-                    piece[:, :, low - first:high - first])
+                pieces.append((low - start,
+                               piece[:, :, low - first:high - first]))
+        return pieces
 
     def drop(self, stop):
         """Forget the pieces that end before ``stop``."""
@@ -98,8 +99,8 @@ class _Encoder:
 class _Decoder:
     """A level on the way up: two convolutions of what is added to a skip."""
 
-    def __init__(self, network, level, dtype):
-        self._enlarge = lambda rows: network.enlarged(level, rows, dtype)
+    def __init__(self, network, level, dtype, elementwise):
+        self._join = lambda *parts: elementwise.joined(level, *parts, dtype)
         self._decode = lambda rows: network.decoded(level, rows, dtype)
         self._rows, self.skips = _Rows(), _Skips()
         self._answered = 0
@@ -114,10 +115,9 @@ class _Decoder:
         if stop <= self._answered:
             return None
         first = max(self._answered - _MARGIN, 0)
-        rows = self._enlarge(self._rows.take())
-        rows = rows[:, :, first - start:known - start]
-        self.skips.add_to(rows, first)
-        rows = self._decode(rows)
+        rows = self._decode(self._join(
+            self._rows.take(), slice(first - start, known - start),
+            self.skips.between(first, known)))
         rows = rows[:, :, self._answered - first:stop - first]
         self._answered = stop
         first = max(stop - _MARGIN, 0)
@@ -174,9 +174,11 @@ class RowStream:
         self._encoders = [
             _Encoder(network, level, shift, dtypes[level])
             for level, shift in enumerate(network.shifts(context))]
-        self._decoders = [_Decoder(network, level, dtypes[level])
+        self._decoders = [_Decoder(network, level, dtypes[level],
+                                   self._elementwise)
                           for level in range(len(self._encoders) - 1)]
-        self._planes, self._estimates = _Rows(), _Rows()
+        self._planes = _Rows()
+        self._estimates = _Rows(), _Rows()  # noise and log variance
         self._n_seen = self._n_estimated = self._n_finished = 0
 
     def push(self, planes):
@@ -209,19 +211,22 @@ class RowStream:
         start, n_rows = self._n_estimated, answer.shape[2]
         stop = self._n_estimated = start + n_rows * self._network.shuffle
         planes = self._planes.take(start, stop)
-        estimate = self._elementwise.estimated(answer, planes[:, :1],
-                                               planes[:, 2:])
-        self._estimates.add(torch.cat([*estimate, planes], 1))
-        self._planes.drop(stop)
+        estimates = self._elementwise.estimated(answer, planes[:, :1],
+                                                planes[:, 2:])
+        for rows, new in zip(self._estimates, estimates, strict=True):
+            rows.add(new)
 
         margin = self._network.restoring_reach
-        start, stop = self._estimates.start, self._estimates.stop
+        start, stop = self._estimates[0].start, self._estimates[0].stop
+        planes = self._planes.take(start, stop)
         stop = stop if last else max(stop - margin, self._n_finished)
         rows = slice(self._n_finished, stop)
         answers = self._elementwise.finished(
-            *self._estimates.take().split(1, 1), self._context)
+            *(rows.take() for rows in self._estimates),
+            *planes.split(1, 1), self._context)
         self._n_finished = stop
-        self._estimates.drop(stop - margin)
+        for kept in (*self._estimates, self._planes):
+            kept.drop(stop - margin)
         return (rows, *(answer[:, :, rows.start - start:stop - start]
                         for answer in answers))
 

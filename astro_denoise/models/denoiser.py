@@ -18,6 +18,7 @@ from .layers import (
     computing_in,
     convolution_block,
     convolved,
+    in_pairs,
     mean_of_nine,
     shuffled,
     unshuffled,
@@ -212,8 +213,8 @@ class CCDDenoiser(nn.Module):
         """Encode a level: its skip, from its features once pooled."""
         return convolved(self.encoders[level], features, dtype, shift=shift)
 
-    def enlarged(self, level, features, dtype):
-        """Enlarge features of the next level to the resolution of this one."""
+    def projected(self, level, features, dtype):
+        """Give features of the next level as many channels as this one's."""
         exact = level == 0 and not self.training
         with computing_in(torch.float32 if exact else dtype,
                           features.device):
@@ -221,11 +222,17 @@ class CCDDenoiser(nn.Module):
             # and on processors slower.
             if exact:
                 features = features.float()
-            projection = self.projections[-1 - level]
-            return F.interpolate(
-                projection(features).contiguous(
-                    memory_format=torch.channels_last),
-                scale_factor=2, mode='bilinear', align_corners=False)
+            return self.projections[-1 - level](features).contiguous(
+                memory_format=torch.channels_last)
+
+    def joined(self, level, features, rows, skips, dtype):
+        """Add skips to rows of enlarged features of the next level."""
+        features = F.interpolate(
+            self.projected(level, features, dtype), scale_factor=2,
+            mode='bilinear', align_corners=False)[:, :, rows]
+        for first, skip in skips:
+            features[:, :, first:first + skip.shape[2]] += skip
+        return features
 
     def decoded(self, level, features, dtype):
         """Decode a level from the sum of the next one and its own skip."""
@@ -233,7 +240,7 @@ class CCDDenoiser(nn.Module):
         if level:
             return features
         with torch.autocast(features.device.type, enabled=False):
-            return self.head(features.float())
+            return in_pairs(self.head, features.float())
 
     def trunk(self, features, context, dtypes):
         """Compute the answer of the head, at half resolution."""
@@ -246,8 +253,8 @@ class CCDDenoiser(nn.Module):
         features = skips.pop()
         while skips:
             level = len(skips) - 1
-            features = self.enlarged(level, features, dtypes[level])
-            features += skips.pop()
+            features = self.joined(level, features, slice(None),
+                                   [(0, skips.pop())], dtypes[level])
             features = self.decoded(level, features, dtypes[level])
         return features
 

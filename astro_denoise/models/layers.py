@@ -11,11 +11,14 @@ from torch.nn import functional as F
 
 __all__ = ['Pointwise', 'Standardized', 'all_count', 'asinh', 'at_hand',
            'box_matrix', 'box_sum', 'computing_in', 'convolution_block',
-           'convolved', 'exporting', 'mean_around', 'mean_of_nine',
-           'rectified', 'shuffled', 'squashed', 'unshuffled']
+           'convolved', 'exporting', 'in_pairs', 'mean_around',
+           'mean_of_nine', 'rectified', 'shuffled', 'squashed', 'unshuffled']
 
 # Slope of the rectifiers below 0.
 _SLOPE = 0.1
+
+# Numbers that a processor computes with at once.
+_VECTOR = 16
 
 # Share of a batch in the running means of `Standardized`.
 _SHARE = 0.01
@@ -487,6 +490,50 @@ def convolved(block, features, dtype, *, shift=None):
         features = rectified(layer, features, dtype, shift=shift)
         shift = None
     return features
+
+
+def in_pairs(layer, features):
+    """
+    Convolve for two neighbors in a row at once, where that is faster.
+
+    A convolution with few answers leaves half of a processor's vectors empty.
+
+    Parameters
+    ----------
+    layer : `torch.nn.Conv2d`
+        A convolution without stride, of 3x3 or 1x1 pixels.
+
+    features : `torch.Tensor`
+        Shape (n, n_in, ny, nx), channels last in memory.
+
+    Returns
+    -------
+    answer : `torch.Tensor`
+        Shape (n, n_out, ny, nx), as from the layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from astro_denoise.models.layers import in_pairs
+    >>> layer = torch.nn.Conv2d(2, 8, 3, padding=1)
+    >>> features = torch.rand(1, 2, 6, 4)
+    >>> with torch.no_grad():
+    ...     answer = in_pairs(layer, features)
+    >>> torch.allclose(answer, layer(features), atol=1e-6)
+    True
+    """
+    n, _, height, width = features.shape
+    if (torch.is_grad_enabled() or not at_hand(features) or width % 2
+            or layer.out_channels >= _VECTOR):
+        return layer(features)
+    one = layer.weight
+    # The second answer is that of the kernel one pixel to the right.
+    pair = torch.cat([F.pad(one, (0, 1)), F.pad(one, (1, 0))])
+    answer = F.conv2d(
+        features, pair.contiguous(memory_format=torch.channels_last),
+        torch.cat([layer.bias, layer.bias]), (1, 2), layer.padding)
+    return answer.permute(0, 2, 3, 1).reshape(
+        n, height, width, layer.out_channels).permute(0, 3, 1, 2)
 
 
 def rectified(layer, features, dtype, *, scale=None, shift=None):

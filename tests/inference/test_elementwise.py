@@ -68,6 +68,41 @@ def test_passes_are_those_of_the_network(name, masked, seed):
                 assert_allclose(one, other, rtol=3e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize('level', [0, 1, 2])
+@pytest.mark.parametrize('start', [0, 3, 8])
+def test_joined_as_the_network(level, start):
+    network = load_model('ccd').network
+    widths = network.config['widths'][level:]
+    generator = torch.Generator().manual_seed(level)
+
+    def drawn(width, n_rows, n_columns):
+        return torch.randn(1, width, n_rows, n_columns, generator=generator
+                           ).bfloat16().contiguous(
+                               memory_format=torch.channels_last)
+
+    features, skip = drawn(widths[1], 12, 20), drawn(widths[0], 24, 40)
+    rows = slice(start, start + 15)
+    skips = [(0, skip[:, :, 2:12]), (10, skip[:, :, 15:20])]
+    with torch.inference_mode():
+        expected = network.joined(level, features, rows, skips,
+                                  torch.bfloat16)
+        got = CompiledPasses(network).joined(level, features, rows, skips,
+                                             torch.bfloat16)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    # The inner levels are enlarged more exactly than torch does.
+    assert_allclose(got.float(), expected.float(), rtol=2**-7,
+                    atol=2**-9 if level == 0 else 2**-5)
+
+
+def test_features_in_bfloat16():
+    network = load_model('ccd').network
+    planes = planes_of(masked=True, seed=4)
+    got = CompiledPasses(network, torch.bfloat16).features(*planes)
+    expected = CompiledPasses(network).features(*planes).bfloat16()
+    assert got.stride() == expected.stride()
+    assert torch.equal(got, expected)
+
+
 def test_asinh_as_torch():
     from astro_denoise.inference.compiled_passes import hyperbolic
 

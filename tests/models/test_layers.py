@@ -54,3 +54,17 @@ def test_mean_of_nine(shape):
                 / uniform_filter(np.ones(shape), 3, mode='constant'))
     mean = mean_of_nine(torch.from_numpy(plane)[None, None])[0, 0]
     assert_allclose(mean, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(('n_out', 'side', 'width'), [
+    (8, 3, 12), (8, 1, 12), (2, 3, 6), (8, 3, 13), (32, 3, 12)])
+def test_in_pairs_as_the_layer(n_out, side, width):
+    generator = torch.Generator().manual_seed(n_out)
+    layer = torch.nn.Conv2d(5, n_out, side, padding=side // 2)
+    features = torch.randn(2, 5, 9, width, generator=generator).contiguous(
+        memory_format=torch.channels_last)
+    with torch.inference_mode():
+        got = layers.in_pairs(layer, features)
+        assert_allclose(got, layer(features), atol=2e-6)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    assert layers.in_pairs(layer, features).requires_grad

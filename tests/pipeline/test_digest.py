@@ -80,7 +80,9 @@ def test_same_in_every_process():
 
 @pytest.mark.parametrize('value', [
     object(), print, lambda: 1, {1, 2}, NDData(ONES), ONES.view(np.matrix),
-    [1, object()], {'a': print}, np.array([print], object)], ids=repr)
+    [1, object()], {'a': print}, np.array([print], object)], ids=[
+        'object', 'function', 'lambda', 'set', 'NDData', 'matrix', 'in a list',
+        'in a dict', 'in an array'])
 @pytest.mark.filterwarnings('ignore::PendingDeprecationWarning')
 def test_what_cannot_be_told_apart_is_refused(value):
     with pytest.raises(TypeError, match='cannot be told from others'):
