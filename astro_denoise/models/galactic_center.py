@@ -142,9 +142,9 @@ class Trunk(nn.Module):
 
         Returns
         -------
-        features : list of `torch.Tensor`
-            Half resolution first, as the decoder leaves them; the last
-            one is the deepest level.
+        features : tuple of `torch.Tensor`
+            At half resolution, as the last decoder leaves them, and of the
+            deepest level; float32.
         """
         if dtype == torch.bfloat16 and not planes.requires_grad:
             planes = planes.to(dtype)
@@ -163,16 +163,16 @@ class Trunk(nn.Module):
                 features = encoder(rectified(
                     enter, features, dtype, scale=scale, shift=shift), dtype)
                 levels.append(features)
-            done = [levels.pop()]
+            deepest = done = levels.pop()
             for projection, decoder in zip(self.projections, self.decoders,
                                            strict=True):
                 skip = levels.pop()
-                features = F.interpolate(projection(done[0]),
+                features = F.interpolate(projection(done),
                                          size=skip.shape[-2:],
                                          mode='bilinear',
                                          align_corners=False)
-                done.insert(0, decoder(skip + features, dtype))
-        return [features.float() for features in done]
+                done = decoder(features.add_(skip), dtype)
+        return done.float(), deepest.float()
 
 
 class SourceSegmenter(nn.Module):
