@@ -4,11 +4,12 @@ The equations of the joint least squares of sources and background.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
-__all__ = ['Tile', 'hat_sums', 'joint_matrix', 'tiles_of']
+__all__ = ['Tile', 'joint_matrix', 'parts_of', 'sky_sums', 'tiles_of']
 
 _LEAST_HALO, _MOST_HALO = 24, 64
 
@@ -38,38 +39,59 @@ class Tile:
     nodes: np.ndarray
     own: np.ndarray
 
-    @property
+    @cached_property
     def unknowns(self):
         """Rows of the equations."""
-        return np.concatenate([self.rows, self.nodes])
+        return np.concatenate([self.rows, self.nodes], dtype=np.int32)
 
-    def cut(self, matrix):
-        """
-        Cut the part of the tile out of equations.
 
-        Parameters
-        ----------
-        matrix : `~scipy.sparse.csr_array`
-            Of all unknowns.
+def parts_of(tiles, passes, *matrices):
+    """
+    Cut the equations of each tile out of those of all unknowns.
 
-        Returns
-        -------
-        part : 2D `~numpy.ndarray`
-            Of those of the tile.
-        """
-        unknowns = self.unknowns
-        place = np.full(matrix.shape[0], -1, np.int32)
-        place[unknowns] = np.arange(len(unknowns))
-        counts = matrix.indptr[unknowns + 1] - matrix.indptr[unknowns]
-        ends = np.cumsum(counts)
-        entries = np.arange(ends[-1]) + np.repeat(
-            matrix.indptr[unknowns] - ends + counts, counts)
-        columns = place[matrix.indices[entries]]
-        rows = np.repeat(np.arange(len(unknowns)), counts)
-        inside = columns >= 0
-        part = np.zeros((len(unknowns), len(unknowns)))
-        part[rows[inside], columns[inside]] = matrix.data[entries[inside]]
-        return part
+    Parameters
+    ----------
+    tiles : iterable of `Tile`
+        The tiles.
+
+    passes : module or `None`
+        From `~astro_denoise.photometry.source_stamps.stamp_passes`.
+
+    *matrices : `~scipy.sparse.csr_array`
+        Of all unknowns.
+
+    Yields
+    ------
+    tile : `Tile`
+        Each of them.
+
+    *parts : 2D `~numpy.ndarray`
+        Of its unknowns, from each of the matrices.
+    """
+    place = np.full(matrices[0].shape[0], -1, np.int32)
+    cut = _cut if passes is None else passes.cut_equations
+    for tile in tiles:
+        unknowns = tile.unknowns
+        parts = np.zeros((len(matrices), len(unknowns), len(unknowns)))
+        for matrix, part in zip(matrices, parts, strict=True):
+            cut(unknowns, (matrix.indptr, matrix.indices, matrix.data),
+                place, part)
+        yield tile, *parts
+
+
+def _cut(rows, matrix, place, out):
+    """Cut rows and columns out of a matrix, as what is compiled does."""
+    starts, indices, values = matrix
+    place[rows] = np.arange(len(rows))
+    counts = starts[rows + 1] - starts[rows]
+    ends = np.cumsum(counts)
+    entries = np.arange(ends[-1]) + np.repeat(
+        starts[rows] - ends + counts, counts)
+    columns = place[indices[entries]]
+    line = np.repeat(np.arange(len(rows)), counts)
+    inside = columns >= 0
+    out[line[inside], columns[inside]] = values[entries[inside]]
+    place[rows] = -1
 
 
 def tiles_of(scene, stamps):
@@ -138,42 +160,64 @@ def _used(hats):
     return np.flatnonzero(hats.any(axis=0))
 
 
-def hat_sums(hats, plane):
+def sky_sums(hats, weights, plane, passes):
     """
-    Sum a plane, weighted with each hat of the background.
+    Sum a plane, weighted for the background and with each of its hats.
 
     Parameters
     ----------
     hats : tuple of 2D `~numpy.ndarray`
         Along y and x.
 
+    weights : `~astro_denoise.photometry.forced_fit.Weights`
+        Of the pixels.
+
     plane : 2D `~numpy.ndarray`
         Of the scene.
 
+    passes : module or `None`
+        From `~astro_denoise.photometry.source_stamps.stamp_passes`.
+
     Returns
     -------
+    of_sky : 2D `~numpy.ndarray`
+        The weights of the pixels.
+
     sums : 2D `~numpy.ndarray`
         A number for each node.
     """
-    return (sparse.csr_array(hats[0].T) @ plane) @ hats[1]
+    if passes is None:
+        of_sky = weights.share / weights.variance
+        return of_sky, (sparse.csr_array(hats[0].T) @ (of_sky * plane)
+                        ) @ hats[1]
+    of_sky = np.empty_like(plane)
+    lines = np.zeros((hats[0].shape[1], plane.shape[1]), np.float32)
+    passes.sky_lines(weights.share, weights.variance, plane, of_sky, lines)
+    return of_sky, lines @ hats[1]
 
 
-def _hat_products(hats, plane):
+def _hat_products(hats, plane, root, passes):
     """Products of the hats with a plane in between, as entries."""
     blocks = [int(np.clip(_MOST_SHARE * len(line) / line.shape[1], 1,
                           _HAT_BLOCK)) for line in hats]
-    binned = plane
+    if passes is None:
+        binned = plane**2 if root else plane
+    else:
+        binned = np.zeros([-(-n_pixels // block) for n_pixels, block in
+                           zip(plane.shape, blocks, strict=True)], np.float32)
+        passes.binned(plane, root, tuple(blocks), binned)
     lines = []
     for axis, (line, block) in enumerate(zip(hats, blocks, strict=True)):
         padding = -len(line) % block
         if padding:
-            widths = [(0, 0), (0, 0)]
-            widths[axis] = (0, padding)
-            binned = np.pad(binned, widths)
             line = np.pad(line, ((0, padding), (0, 0)), mode='edge')
         parts = [np.s_[first::block] for first in range(block)]
-        binned = sum(binned[part] if axis == 0 else binned[:, part]
-                     for part in parts)
+        if passes is None:
+            widths = np.zeros((2, 2), int)
+            widths[axis, 1] = padding
+            binned = np.pad(binned, widths) if padding else binned
+            binned = sum(binned[part] if axis == 0 else binned[:, part]
+                         for part in parts)
         lines.append(sum(line[part] for part in parts) / block)
     n_y, n_x = (line.shape[1] for line in lines)
     y, x = np.mgrid[:n_y, :n_x]
@@ -192,41 +236,50 @@ def _hat_products(hats, plane):
 
 def _with_hats(scene, stamps, values, plane):
     """Products of values on the stamps with plane and hats, as entries."""
-    n_y, n_x = (hats.shape[1] for hats in scene.hats)
+    shape = tuple(hats.shape[1] for hats in scene.hats)
+    steps = tuple((n_nodes - 1) / (n_pixels - 1) for n_nodes, n_pixels in
+                  zip(shape, stamps.shape, strict=True))
     found = [np.zeros((3, 0), np.int32)]
     for group, each in zip(stamps.sets, values, strict=True):
         for part in group.blocks():
-            product = each[part]
-            if plane is not None:
-                product = product * group.cut(plane, part)
-            nodes, lines = zip(*(
-                _hats_on(low[part], side, hats) for low, side, hats in zip(
-                    (group.y_low, group.x_low), group.stamps.shape[1:],
-                    scene.hats, strict=True)), strict=True)
-            product = lines[0] @ (product @ lines[1].transpose(0, 2, 1))
-            node_y, node_x = nodes[0][:, :, np.newaxis], nodes[1][
-                :, np.newaxis]
-            used = (node_y < n_y) & (node_x < n_x) & (product != 0)
+            product, nodes = _on_hats(group[part], each[part], plane, steps,
+                                      stamps.passes)
+            nodes = nodes[0][:, :, np.newaxis], nodes[1][:, np.newaxis]
+            used = (nodes[0] < shape[0]) & (nodes[1] < shape[1]) & (
+                product != 0)
             number = np.nonzero(used)[0]
             found.append((group.rows[part][number].astype(np.int32),
-                          (node_y * n_x + node_x)[used].astype(np.int32),
-                          product[used]))
+                          (nodes[0] * shape[1] + nodes[1])[used].astype(
+                              np.int32), product[used]))
     return (np.concatenate(each) for each in zip(*found, strict=True))
 
 
-def _hats_on(low, side, hats):
-    """Nodes that reach into stamps along an axis, and their hats there."""
-    n_pixels, n_nodes = hats.shape
-    place = (low[:, np.newaxis] + np.arange(side)) * (
-        (n_nodes - 1) / (n_pixels - 1))
-    first = np.floor(place[:, 0]).astype(int)
-    nodes = first[:, np.newaxis] + np.arange(
-        int(np.ceil(place[:, -1] - first).max()) + 1)
-    return nodes, np.maximum(0.0, 1.0 - np.abs(
-        place[:, np.newaxis] - nodes[:, :, np.newaxis])).astype(np.float32)
+def _on_hats(group, values, plane, steps, passes):
+    """Sums of products of values with plane and hats, and their nodes."""
+    first, nodes, places = [], [], []
+    for low, side, step in zip(group.low, values.shape[1:], steps,
+                               strict=True):
+        first.append(np.floor(low * step).astype(int))
+        n_nodes = int(np.ceil((low + side - 1) * step - first[-1]).max()) + 1
+        nodes.append(first[-1][:, np.newaxis] + np.arange(n_nodes))
+        places.append((low[:, np.newaxis] + np.arange(side)) * step)
+    if passes is not None:
+        if plane is None:
+            plane = np.zeros((0, 0), np.float32)
+        product = np.empty((len(values), nodes[0].shape[1],
+                            nodes[1].shape[1]), np.float32)
+        passes.hat_products(values, group.low, plane, steps, tuple(first),
+                            product)
+        return product, nodes
+    if plane is not None:
+        values = values * group.cut(plane)
+    lines = [np.maximum(0.0, 1.0 - np.abs(
+        place[:, np.newaxis] - each[:, :, np.newaxis])).astype(np.float32)
+        for place, each in zip(places, nodes, strict=True)]
+    return lines[0] @ (values @ lines[1].transpose(0, 2, 1)), nodes
 
 
-def joint_matrix(scene, stamps, left, right, sides, plane, *,
+def joint_matrix(scene, stamps, left, right, sides, plane, *, root=False,
                  symmetric=False):
     """
     Multiply weighted columns of sources and background with others.
@@ -245,7 +298,10 @@ def joint_matrix(scene, stamps, left, right, sides, plane, *,
         are rows and where they are columns.
 
     plane : 2D `~numpy.ndarray`
-        What is between the hats.
+        What is between the hats, or its root.
+
+    root : bool, optional
+        Which.
 
     symmetric : bool, optional
         The sources' part of the matrix is the same both ways.
@@ -267,7 +323,7 @@ def joint_matrix(scene, stamps, left, right, sides, plane, *,
     if sides[1] is not sides[0]:
         row, node, value = _with_hats(scene, stamps, *sides[1])
     entries.append((n_sources + node, row, value))
-    row, column, value = _hat_products(scene.hats, plane)
+    row, column, value = _hat_products(scene.hats, plane, root, stamps.passes)
     entries.append((n_sources + row, n_sources + column, value))
     rows, columns, values = (
         np.concatenate(each, dtype=kind, casting='unsafe')

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, sparse
 
-from .forced_equations import joint_matrix
+from .forced_equations import joint_matrix, parts_of
 from .forced_fit import solvable
 
 __all__ = ['Errors', 'fit_errors']
@@ -78,13 +78,24 @@ def fit_errors(passes, *, covariance=False):
     matrices = passes.matrix, _scatter(scene, stamps, weights,
                                        passes.weighted)
     parts = []
-    for tile, own in _with_sources(passes.tiles):
-        equations, scatter = (tile.cut(each) for each in matrices)
-        inverse = np.linalg.inv(solvable(equations))[:len(tile.rows)]
-        full = inverse @ scatter @ inverse.T
-        scale = np.sqrt(np.diag(full))
-        errors.error[tile.rows[own]] = scale[own]
-        if covariance:
+    tiles = [tile for tile in passes.tiles
+             if tile.own[:len(tile.rows)].any()]
+    for tile, equations, scatter in parts_of(tiles, stamps.passes,
+                                             *matrices):
+        own = np.flatnonzero(tile.own[:len(tile.rows)])
+        solvable(equations)
+        if not covariance:
+            unit = np.zeros((len(equations), len(own)))
+            unit[own, np.arange(len(own))] = 1.0
+            inverse = np.linalg.solve(equations.T, unit)
+            # Of sources at nearly one place rounding decides on the sign.
+            errors.error[tile.rows[own]] = np.sqrt(np.abs(np.einsum(
+                'ij,ij->j', scatter @ inverse, inverse)))
+        else:
+            inverse = np.linalg.inv(equations)[:len(tile.rows)]
+            full = inverse @ scatter @ inverse.T
+            scale = np.sqrt(np.abs(np.diag(full)))
+            errors.error[tile.rows[own]] = scale[own]
             kept = np.abs(full[own]) > _LEAST_CORRELATION * (
                 scale[own, np.newaxis] * scale)
             row, column = np.nonzero(kept)
@@ -93,19 +104,11 @@ def fit_errors(passes, *, covariance=False):
     passes.matrix = matrices = None  # memory
     fisher = _fisher(scene, stamps, passes.fit, passes.weighted)
     passes.weighted = None  # they were written over
-    for tile, own in _with_sources(passes.tiles):
-        _enter(errors, tile, own, solvable(tile.cut(fisher)))
+    for tile, part in parts_of(tiles, stamps.passes, fisher):
+        _enter(errors, tile, solvable(part))
     if covariance:
         errors.covariance = _symmetric(parts, stamps.n_sources)
     return errors
-
-
-def _with_sources(tiles):
-    """Go through tiles that answer for sources, and these in their rows."""
-    for tile in tiles:
-        own = np.flatnonzero(tile.own[:len(tile.rows)])
-        if len(own):
-            yield tile, own
 
 
 def _scatter(scene, stamps, weights, weighted):
@@ -114,34 +117,38 @@ def _scatter(scene, stamps, weights, weighted):
     _multiply(stamps, weighted, sigma, weighted)
     sides = weighted, np.divide(weights.share, sigma, out=sigma)
     return joint_matrix(scene, stamps, weighted, weighted, (sides, sides),
-                        sigma**2, symmetric=True)
+                        sigma, root=True, symmetric=True)
 
 
 def _fisher(scene, stamps, fit, memory):
     """Compute the Fisher matrix."""
-    precision = scene.valid / (
-        scene.variance + stamps.image(scene.photon_variance(fit.flux)))
-    root = np.sqrt(precision)
+    root = stamps.image(scene.photon_variance(fit.flux),
+                        onto=scene.variance.copy())
+    np.divide(scene.valid, root, out=root)
+    np.sqrt(root, out=root)
     _multiply(stamps, stamps.profiles, root, memory)
     sides = memory, root
     return joint_matrix(scene, stamps, memory, memory, (sides, sides),
-                        precision, symmetric=True)
+                        root, root=True, symmetric=True)
 
 
 def _multiply(stamps, values, plane, result):
     """Multiply values on stamps with a plane."""
     for group, one, other in zip(stamps.sets, values, result, strict=True):
+        if stamps.passes is not None:
+            stamps.passes.multiplied(one, group.low, plane, other)
+            continue
         for part in group.blocks():
             np.multiply(one[part], group.cut(plane, part), out=other[part])
 
 
-def _enter(errors, tile, own, fisher):
+def _enter(errors, tile, fisher):
     """Enter the smallest errors of the sources a tile answers for."""
     n_rows = len(tile.rows)
+    own = np.flatnonzero(tile.own[:n_rows])
     cross = fisher[:n_rows, n_rows:]
-    marginal = fisher[:n_rows, :n_rows] - cross @ linalg.solve(
-        fisher[n_rows:, n_rows:], cross.T, assume_a='pos',
-        check_finite=False)
+    marginal = fisher[:n_rows, :n_rows] - cross @ np.linalg.solve(
+        fisher[n_rows:, n_rows:], cross.T)
     bound = linalg.inv(marginal, check_finite=False)
     variance = np.maximum(np.diag(bound), 0.0)
     scale = np.sqrt(variance)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .forced_equations import hat_sums, joint_matrix
+from .forced_equations import joint_matrix, parts_of, sky_sums
 
 __all__ = ['Fit', 'Scene', 'Weights', 'improved', 'solvable', 'typical']
 
@@ -204,11 +204,21 @@ class Fit:
                 self._kept[1] is not scene.values):
             residual = scene.values
             if self.nodes.any() or self.flux.any():
-                residual = scene.background(self.nodes)
-                np.subtract(scene.values, residual, out=residual)
-                residual -= stamps.image(self.flux)
+                residual = self._less_background(scene, stamps.passes)
+                stamps.image(-self.flux, onto=residual)
             self._kept = stamps, scene.values, residual
         return self._kept[2]
+
+    def _less_background(self, scene, passes):
+        """Subtract the background from a scene."""
+        if passes is None:
+            result = scene.background(self.nodes)
+            return np.subtract(scene.values, result, out=result)
+        result = np.empty_like(scene.values)
+        passes.less_background(
+            scene.values, self.nodes.astype(np.float32) @ scene.hats[1].T,
+            result)
+        return result
 
 
 @dataclass
@@ -278,23 +288,23 @@ class Weights:
         square = (fit.model_error * flux)**2
         square[square * stamps.squares
                < _LEAST_SQUARE * scene.noise**2] = 0.0
-        variance = stamps.image(scene.photon_variance(flux), square)
-        variance += scene.variance
-        share = scene.valid.astype(np.float32)
-        if robust:
-            residual = fit.residual(scene, stamps)
-            chi2 = residual**2
+        variance = stamps.image(scene.photon_variance(flux), square,
+                                onto=scene.variance.copy())
+        if not robust:
+            share = scene.valid.astype(np.float32)
+        elif stamps.passes is not None:
+            share = np.empty_like(variance)
+            stamps.passes.robust_share(
+                fit.residual(scene, stamps), variance, scene.valid,
+                np.float32(_HUBER**2), share)
+        else:
+            share = scene.valid.astype(np.float32)
+            chi2 = fit.residual(scene, stamps)**2
             chi2 /= variance
             far = np.flatnonzero(chi2 > _HUBER**2)
             share.reshape(-1)[far] *= _HUBER / np.sqrt(
                 chi2.reshape(-1)[far])
         return cls(flux, variance, share, square, group)
-
-    def of_sky(self):
-        """
-        Compute the weights of the pixels for the background.
-        """
-        return self.share / self.variance
 
     def of_stamps(self, scene, stamps):
         """
@@ -320,6 +330,14 @@ class Weights:
         weighted = []
         for group in stamps.sets:
             result = np.empty_like(group.stamps)
+            weighted.append(result)
+            if stamps.passes is not None:
+                stamps.passes.weighted_stamps(
+                    group.stamps, group.low, linear[group.rows],
+                    square[group.rows],
+                    (self.variance, scene.variance, self.share), result)
+                self._weigh_twins(group, twins, scene, result)
+                continue
             for part in group.blocks():
                 rows, profile = group.rows[part], group.stamps[part]
                 free = group.cut(self.variance, part)
@@ -332,8 +350,16 @@ class Weights:
                                out=free)
                 np.divide(group.cut(self.share, part), free, out=free)
                 np.multiply(profile, free, out=result[part])
-            weighted.append(result)
         return weighted
+
+    def _weigh_twins(self, group, twins, scene, result):
+        """Give weights to the sources of a set that have twins."""
+        for number in np.flatnonzero(np.isin(group.rows, list(twins))):
+            part = slice(number, number + 1)
+            variance, least, share = (group.cut(plane, part) for plane in (
+                self.variance, scene.variance, self.share))
+            result[part] = group.stamps[part] * share / np.maximum(
+                variance - twins[group.rows[number]], least)
 
     def _twins(self, stamps, linear, square):
         """Own variance of sources at nearly one place, all that is there."""
@@ -425,19 +451,23 @@ def improved(scene, stamps, fit, weights, tiles):
         The largest of a flux, in units of its error without neighbors.
     """
     residual = fit.residual(scene, stamps)
-    of_sky = weights.of_sky()
+    of_sky, sums = sky_sums(scene.hats, weights, residual, stamps.passes)
     weighted = weights.of_stamps(scene, stamps)
+    left = np.concatenate([stamps.products(weighted, residual),
+                           sums.ravel()])
+    fit.forget()
+    del residual  # memory
+    symmetric = not weights.flux.any()
+    sides = weighted, None
     matrix = joint_matrix(
         scene, stamps, weighted, stamps.profiles,
-        ((weighted, None), (stamps.profiles, of_sky)),
-        of_sky, symmetric=not weights.flux.any())
-    left = np.concatenate([stamps.products(weighted, residual),
-                           hat_sums(scene.hats, of_sky * residual).ravel()])
+        (sides, sides if symmetric else (stamps.profiles, of_sky)),
+        of_sky, symmetric=symmetric)
     step = np.zeros(len(left))
-    for tile in tiles:
+    for tile, part in parts_of(tiles, stamps.passes, matrix):
         unknowns = tile.unknowns
-        part = np.linalg.solve(solvable(tile.cut(matrix)), left[unknowns])
-        step[unknowns[tile.own]] = part[tile.own]
+        found = np.linalg.solve(solvable(part), left[unknowns])
+        step[unknowns[tile.own]] = found[tile.own]
     n_sources = stamps.n_sources
     fit = replace(fit, flux=fit.flux + step[:n_sources],
                   nodes=fit.nodes + step[n_sources:].reshape(fit.nodes.shape))

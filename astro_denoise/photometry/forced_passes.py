@@ -226,21 +226,22 @@ class Passes:
         radius = stamp_radius(self.psf, moving, snr)
         slopes = [render_stamps(
             self.psf, moving, radius, self.scene.values.shape,
-            shift=self.shift, derivative=axis).image(self.fit.flux).ravel()
+            shift=self.shift, derivative=axis).image(self.fit.flux)
             for axis in 'xy']
-        lit = np.flatnonzero(slopes[0])
-        slopes = np.array([slope[lit] for slope in slopes])
-        weighted = slopes * (self.weights.share.ravel()[lit]
-                             / self.weights.variance.ravel()[lit])
-        matrix = (weighted @ slopes.T).astype(float)
+        weight = self.weights.share / self.weights.variance
+        residual = self.fit.residual(self.scene, self.stamps)
+        matrix, left = np.empty((2, 2)), np.empty(2)
+        for row, slope in enumerate(slopes):
+            weighted = weight * slope
+            matrix[row] = [np.vdot(weighted, other) for other in slopes]
+            left[row] = np.vdot(weighted, residual)
         if not np.linalg.det(matrix) > 0:
             return
         inverse = np.linalg.inv(matrix)
         error = np.sqrt(np.diag(inverse))
         if error.max() > _MOST_SHIFT_ERROR:
             return
-        residual = self.fit.residual(self.scene, self.stamps)
-        step = inverse @ (weighted @ residual.ravel()[lit]).astype(float)
+        step = inverse @ left
         if np.all(np.abs(step) < _LEAST_STEP * error):
             return
         step = np.clip(step, -_MOST_STEP, _MOST_STEP)
@@ -329,6 +330,7 @@ def run_passes(passes, *, robust=True, shift=True, guide_flux=None):
     passes.weights = Weights.uniform(passes.scene, n_sources)
     passes.improve()
     for number in range(3):
+        passes.weighted = passes.matrix = None  # memory
         passes.measure_noise()
         if number:
             passes.measure_model_error()

@@ -180,7 +180,6 @@ class _Cutouts:
         rows = _brightest(passes, least_snr)
         scene, chosen = passes.scene, passes.sources[rows]
         residual = passes.fit.residual(scene, passes.stamps)
-        weight = scene.valid / scene.variance
         radius = stamp_radius(MoffatPsf(1.5 * passes.psf.fwhm, 3.0), chosen,
                               np.ones(len(rows)))
         windows = [_window(source, reach, residual.shape)
@@ -192,7 +191,8 @@ class _Cutouts:
         for row, window in zip(rows, windows, strict=True):
             values = residual[window].copy()
             values += passes.fit.flux[row] * _on_window(*own[row], window)
-            pixels.append((values, weight[window]))
+            pixels.append((values, scene.valid[window]
+                           / scene.variance[window]))
         return cls(chosen, radius, residual.shape, windows, pixels)
 
     def gain(self, psf, shift):
@@ -242,10 +242,11 @@ def _fit_moffat(cutouts, passes, *, shift, widely):
 
 def _brightest(passes, least_snr):
     """Choose the sources that the profile is fitted to."""
-    valid = passes.stamps.sums(passes.scene.valid.astype(float))
-    totals = passes.stamps.total
-    snr = np.where(valid > 0.98 * totals, passes.snr(), 0.0)
-    bright = np.flatnonzero(snr > least_snr)
+    snr = passes.snr()
+    stamps = passes.stamps.select(snr > least_snr)
+    valid = stamps.sums(passes.scene.valid)
+    bright = np.flatnonzero((snr > least_snr)
+                            & (valid > 0.98 * stamps.total))
     if len(bright) < _LEAST_SOURCES:
         msg = (f"psf='fit' needs {_LEAST_SOURCES} sources of a "
                f'signal-to-noise ratio above {least_snr:g} whose pixels '

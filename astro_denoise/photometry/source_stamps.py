@@ -5,19 +5,45 @@ Sources of unit flux on stamps of pixels, many at a time.
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import sparse
 from scipy.spatial import KDTree
 
-__all__ = ['SourceStamps', 'StampPairs', 'StampSet']
+from ..noise.compiling import compiling_pays
+
+__all__ = ['SourceStamps', 'StampPairs', 'StampSet', 'stamp_passes']
 
 _BLOCK_PIXELS = 2**19  # of stamps, worked on at a time
 # Of the size of the smallest stamps, which are those of faint sources: farther
 # apart, the product of two is below 0.001 of their squares.
 _FAINT_REACH = 0.67
 _FEW = 3000  # stamps, which are added to a plane one by one
+_COMPILED_SHARE = 0.25  # of a pass over a plane, to load what was compiled
+
+
+def stamp_passes(n_pixels):
+    """
+    Load passes over stamps that were compiled, if they pay.
+
+    Parameters
+    ----------
+    n_pixels : int
+        Of all stamps.
+
+    Returns
+    -------
+    passes : module or `None`
+        `~astro_denoise.photometry.compiled_stamps`; `None` if there is little
+        to do, or no numba.
+    """
+    if not compiling_pays((int(_COMPILED_SHARE * n_pixels), 1)):
+        return None
+    from . import compiled_stamps
+
+    return compiled_stamps
 
 
 @dataclass
@@ -46,6 +72,11 @@ class StampSet:
     def __getitem__(self, chosen):
         return StampSet(self.rows[chosen], self.stamps[chosen],
                         self.y_low[chosen], self.x_low[chosen])
+
+    @property
+    def low(self):
+        """First pixels of the stamps, y and x."""
+        return self.y_low, self.x_low
 
     def blocks(self):
         """
@@ -142,7 +173,7 @@ class StampSet:
 @dataclass(frozen=True)
 class StampPairs:
     """
-    Pairs of stamps that overlap, grouped by how they do.
+    Pairs of stamps that overlap.
 
     Attributes
     ----------
@@ -150,14 +181,19 @@ class StampPairs:
         The sources of each pair.
 
     groups : list of tuple
-        For each group the two sets, the offset of the second stamp in y
-        and x, the places of the stamps in their sets, and the slice of
-        the pairs.
+        For each pair of sets these two, the offset of the second stamp in y
+        and x of each pair of stamps, the places of the stamps in their sets,
+        and the slice of the pairs.
+
+    passes : module or `None`
+        From `stamp_passes`. If there are none, pairs of one offset follow
+        each other.
     """
 
     first: np.ndarray
     second: np.ndarray
     groups: list
+    passes: object = None
 
     def products(self, left, right, *, symmetric=False):
         """
@@ -179,13 +215,23 @@ class StampPairs:
         """
         forth, back = np.empty((2, len(self.first)), np.float32)
         for a, b, offset, places, part in self.groups:
-            here, there = _overlap(offset, left[a].shape, left[b].shape)
-            here, there = (places[0], *here), (places[1], *there)
-            forth[part] = np.einsum('ijk,ijk->i', left[a][here],
-                                    right[b][there])
-            if not symmetric:
-                back[part] = np.einsum('ijk,ijk->i', left[b][there],
-                                       right[a][here])
+            if self.passes is not None:
+                self.passes.pair_products(
+                    (left[a], left[b]), (right[a], right[b]), places, offset,
+                    forth[part], back[part])
+                continue
+            edges = 1 + np.flatnonzero(np.any(np.diff(offset, axis=0),
+                                              axis=1))
+            for low, high in pairwise([0, *edges, len(offset)]):
+                here, there = _overlap(offset[low], left[a].shape,
+                                       left[b].shape)
+                here = places[0][low:high], *here
+                there = places[1][low:high], *there
+                forth[part][low:high] = np.einsum(
+                    'ijk,ijk->i', left[a][here], right[b][there])
+                if not symmetric:
+                    back[part][low:high] = np.einsum(
+                        'ijk,ijk->i', left[b][there], right[a][here])
         return forth, (forth if symmetric else back)
 
 
@@ -230,7 +276,12 @@ class SourceStamps:
     total: np.ndarray
     share: np.ndarray
 
-    def image(self, flux, squared=None):
+    @cached_property
+    def passes(self):
+        """Compiled passes over the stamps, `None` if they do not pay."""
+        return stamp_passes(sum(group.stamps.size for group in self.sets))
+
+    def image(self, flux, squared=None, *, onto=None):
         """
         Sum the sources of given fluxes.
 
@@ -242,12 +293,15 @@ class SourceStamps:
         squared : 1D `~numpy.ndarray`, optional
             A factor for its square.
 
+        onto : 2D `~numpy.ndarray`, optional
+            A plane (float32) to add them to, changed in place.
+
         Returns
         -------
         image : 2D `~numpy.ndarray`
             The plane (float32).
         """
-        image = np.zeros(self.shape, np.float32)
+        image = np.zeros(self.shape, np.float32) if onto is None else onto
         flux = np.asarray(flux, np.float32)
         if squared is not None:
             squared = np.asarray(squared, np.float32)
@@ -255,9 +309,16 @@ class SourceStamps:
                 squared = None
         if squared is None and not flux.any():
             return image
+        if self.passes is not None and squared is None:
+            squared = np.zeros_like(flux)
         for group in self.sets:
-            group.add(image, flux[group.rows],
-                      None if squared is None else squared[group.rows])
+            factors = (each if each is None else each[group.rows]
+                       for each in (flux, squared))
+            if self.passes is None:
+                group.add(image, *factors)
+            else:
+                self.passes.add_stamps(image, group.stamps, group.low,
+                                       *factors)
         return image
 
     def sums(self, plane):
@@ -294,8 +355,15 @@ class SourceStamps:
             0 for sources without stamp.
         """
         sums = np.zeros(self.n_sources)
-        plane = np.asarray(plane, np.float32)
+        if not self.sets:
+            return sums
+        plane = np.ascontiguousarray(plane, np.float32)
         for group, each in zip(self.sets, values, strict=True):
+            if self.passes is not None:
+                found = np.empty(len(group.rows))
+                self.passes.product_sums(each, group.low, plane, found)
+                sums[group.rows] = found
+                continue
             for part in group.blocks():
                 sums[group.rows[part]] = np.einsum(
                     'ijk,ijk->i', each[part], group.cut(plane, part))
@@ -317,7 +385,16 @@ class SourceStamps:
         """
         sums = np.zeros(self.n_sources)
         for group, one, other in zip(self.sets, values, others, strict=True):
-            sums[group.rows] = np.einsum('ijk,ijk->i', one, other)
+            if self.passes is None:
+                sums[group.rows] = np.einsum('ijk,ijk->i', one, other)
+                continue
+            # Rounded as those of pairs: two at one place are the same.
+            line = np.arange(len(one), dtype=np.int32)
+            found = np.empty((2, len(one)), np.float32)
+            self.passes.pair_products(
+                (one, one), (other, other), (line, line),
+                np.zeros((len(one), 2), np.int32), *found)
+            sums[group.rows] = found[0]
         return sums
 
     def light(self):
@@ -388,20 +465,16 @@ class SourceStamps:
                                        if len(each[2])):
             first.append(self.sets[a].rows[one].astype(np.int32))
             second.append(self.sets[b].rows[other].astype(np.int32))
-            edges = np.flatnonzero(np.any(np.diff(keys, axis=0), axis=1)) + 1
-            for low, high in zip([0, *edges], [*edges, len(keys)],
-                                 strict=True):
-                groups.append((a, b, tuple(map(int, keys[low])),
-                               (one[low:high], other[low:high]),
-                               slice(n_pairs + low, n_pairs + high)))
+            groups.append((a, b, keys, (one, other),
+                           slice(n_pairs, n_pairs + len(keys))))
             n_pairs += len(keys)
         if not groups:
             return StampPairs(*np.zeros((2, 0), int), [])
         return StampPairs(np.concatenate(first), np.concatenate(second),
-                          groups)
+                          groups, self.passes)
 
     def _pairs_of(self, a, b):
-        """Pairs of two sets, sorted by the offset of their stamps."""
+        """Pairs of two sets, and the offset of their stamps."""
         places, sizes, trees = [], [], []
         for number in (a, b):
             group = self.sets[number]
@@ -409,10 +482,12 @@ class SourceStamps:
             sizes.append(size)
             places.append(np.stack([group.y_low, group.x_low], axis=1))
             trees.append(KDTree(places[-1] + (size - 1) / 2))
-        reach = np.max(sizes[0] + sizes[1]) / 2
+        reach, power = np.max(sizes[0] + sizes[1]) / 2, np.inf
+        if a == b == 0:  # of faint sources: the wings of both say nothing
+            reach, power = _FAINT_REACH * np.min(sizes[0] - 1), 2.0
         if a == b:
             one, other = trees[0].query_pairs(
-                reach, p=np.inf, output_type='ndarray').T
+                reach, p=power, output_type='ndarray').T
         else:
             near = trees[0].sparse_distance_matrix(
                 trees[1], reach, p=np.inf, output_type='ndarray')
@@ -424,9 +499,7 @@ class SourceStamps:
                           np.where(swap, one, other))
             offset = np.where(swap[:, np.newaxis], -offset, offset)
         real = np.all((offset < sizes[0]) & (offset > -sizes[1]), axis=1)
-        if a == b == 0:  # of faint sources: the wings of both say nothing
-            reach = _FAINT_REACH * np.min(sizes[0] - 1)
-            real &= np.sum(offset**2, axis=1) <= reach**2
-        order = np.lexsort(offset[real].T)
-        return (a, b, offset[real][order], one[real][order],
-                other[real][order])
+        order = (np.lexsort(offset[real].T) if self.passes is None
+                 else slice(None))
+        return (a, b, *(each[real][order].astype(np.int32)
+                        for each in (offset, one, other)))

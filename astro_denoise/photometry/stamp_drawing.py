@@ -12,7 +12,7 @@ from ..simulation.profiles import (
     stamp_size,
     wavenumbers,
 )
-from .source_stamps import SourceStamps, StampSet
+from .source_stamps import SourceStamps, StampSet, stamp_passes
 
 __all__ = ['render_stamps', 'stamp_radius']
 
@@ -198,18 +198,22 @@ class _Drawing:
         if derivative is not None:
             stamps[stars] = self._table(derivative)[number]
             return
-        rest = [(offset[stars] - (phase + 0.5) / _PHASES + 0.5).astype(
-            np.float32)[:, np.newaxis, np.newaxis]
+        rest = tuple(
+            (offset[stars] - (phase + 0.5) / _PHASES + 0.5).astype(np.float32)
             for offset, phase in zip((y_offset, x_offset), phases,
-                                     strict=True)]
+                                     strict=True))
+        tables = tuple(self._table(which) for which in (None, 'y', 'x'))
+        passes = stamp_passes(stamps.size)
+        if passes is not None:
+            passes.drawn_stars(tables, number, rest, stars, stamps)
+            return
         step = max(1, _BLOCK_POINTS // stamps[:1].size)
-        tables = [self._table(which) for which in (None, 'y', 'x')]
         for start in range(0, len(stars), step):
             part = slice(start, start + step)
             drawn = tables[0][number[part]]
             for table, factor in zip(tables[1:], rest, strict=True):
                 slope = table[number[part]]
-                slope *= factor[part]
+                slope *= factor[part][:, np.newaxis, np.newaxis]
                 drawn += slope
             stamps[stars[part]] = drawn
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.modeling.models import Gaussian1D
 from astropy.nddata import CCDData
-from astropy.table import QTable
+from astropy.table import QTable, vstack
 from numpy.testing import assert_allclose
 from photutils.psf import CircularGaussianPRF, GaussianPRF, ImagePSF
 
@@ -19,6 +19,7 @@ from astro_denoise.photometry import (
     forced_photometry,
     light_fraction_apertures,
     source_model,
+    source_stamps,
 )
 from astro_denoise.simulation import SurveySimulator, moffat_image
 from astro_denoise.simulation.profiles import render_sources
@@ -508,3 +509,39 @@ class TestCatalog:
         with pytest.raises(ValueError, match=match):
             forced_photometry(np.ones((50, 50)), QTable({'x': [9], 'y': [9]}),
                               PSF, **options)
+
+
+@pytest.mark.parametrize('stars', [0.3, 1.0])
+def test_compiled_passes_are_the_plain_ones(monkeypatch, stars):
+    pytest.importorskip('numba')
+    shape = (60, 90) if stars < 1 else (200, 260)
+    frames, catalog, _ = simulate(9000, n=1, shape=shape, stars=stars,
+                                  magnitudes=(15.0, 22.5))
+    frame = frames[0]
+    # More than are drawn one by one; two at one place, two at nearly one.
+    known = vstack([catalog['x_centroid', 'y_centroid', 'r50', 'sersic_n',
+                            'axis_ratio', 'theta']] * 2)
+    known['x_centroid'][len(catalog):] += 7.3
+    known['y_centroid'][len(catalog):] -= 4.1
+    known['x_centroid'][-2:] = known['x_centroid'][:2]
+    known['x_centroid'][-1] += 0.5
+    known['y_centroid'][-2:] = known['y_centroid'][:2]
+    if stars == 1:
+        frame.mask = frame.mask | (np.random.default_rng(4).random(
+            shape) < 0.05)
+    tables, models = [], []
+    for share in (0.0, 1e9):
+        monkeypatch.setattr(source_stamps, '_COMPILED_SHARE', share)
+        table, model = fit(frame, known, return_model=True,
+                           background_step=17.0)
+        tables.append(table)
+        models.append(model.value)
+    error = tables[0]['flux_error']
+    assert np.count_nonzero(np.isfinite(error)) > 50
+    for name in ('flux', 'hybrid_flux'):
+        plain, compiled = (table[name] / error for table in tables)
+        assert_allclose(compiled, plain, rtol=1e-5, atol=1e-3)
+    for name in ('flux_error', 'floor_error', 'blend_inflation', 'chi2',
+                 'fraction_valid'):
+        assert_allclose(tables[1][name], tables[0][name], rtol=1e-3)
+    assert_allclose(*models, atol=1e-3 * SKY)
