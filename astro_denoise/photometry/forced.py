@@ -112,7 +112,8 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
 
     covariance : bool, optional
         Put the covariance of all fluxes in the ``meta`` of the table, as
-        ``scipy.sparse.csr_array``.
+        ``scipy.sparse.csr_array``, without the error of a fitted profile,
+        which they share.
 
     return_model : bool, optional
         Return the fitted model of the frame too.
@@ -129,7 +130,8 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
         A row per source:
 
         * ``ref_id``
-        * ``flux``, all the light of the profile, and ``flux_error``
+        * ``flux``, all the light of the profile, and ``flux_error``, with
+          that of a profile that was fitted
         * ``hybrid_flux`` and ``hybrid_error``, for isolated sources of a
           signal-to-noise ratio above 20 the model and what it leaves in an
           aperture of 1.5 FWHM (and 2 ``r50``) around the source: profiles
@@ -146,8 +148,10 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
         * ``flag``, bits of `ForcedFlag`
 
         NaN for sources off the frame. ``meta`` holds ``shift`` (x and y,
-        pixels), ``psf`` and ``model_error``, the error of the profiles
-        relative to their values that bright sources show.
+        pixels), ``psf``, ``psf_error``, the relative error that all fluxes
+        share since the profile was fitted (0 if it was given), and
+        ``model_error``, the error of the profiles relative to their values
+        that bright sources show.
 
     model : 2D `~numpy.ndarray` or `~astropy.units.Quantity`
         Only with ``return_model=True``: sources and background.
@@ -222,16 +226,17 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
     knows_noise = plane.sigma is not None
     plane.values = plane.sigma = None  # memory: the scene has them
     start = (0.0, 0.0)
-    fits_psf = psf is None
+    fits_psf, psf_error = psf is None, (0.0, 0.0)
     if fits_psf:
-        psf, start = fit_psf(scene, sources[near], knows_noise=knows_noise,
-                             shift=shift)
+        psf, start, psf_error = fit_psf(
+            scene, sources[near], knows_noise=knows_noise, shift=shift)
     passes = Passes(scene, shapes_from_apertures(sources[near], psf), psf,
-                    knows_noise, start)
+                    knows_noise, start, psf_error=psf_error)
     run_passes(passes, **options)
     if not fits_psf:
         warn_of_sampling(passes)
     errors = fit_errors(passes, covariance=covariance)
+    errors.error = np.hypot(errors.error, psf_error[0] * passes.fit.flux)
     rows = _Rows(sources['ref_id'], near, off_frame)
     table = _table(plane, passes, errors, rows)
     if covariance:
@@ -404,6 +409,7 @@ def _columns(plane, passes, errors, rows, measured, chi2, fraction, flag):
     table['flag'] = rows.full(flag, int(ForcedFlag.OFF_FRAME))
     table.meta.update(
         table_meta(), shift=tuple(passes.shift), psf=passes.psf.describe(),
+        psf_error=passes.psf_error[0],
         model_error=passes.fit.model_error,
         flags={flag.name: int(flag) for flag in ForcedFlag})
     return table

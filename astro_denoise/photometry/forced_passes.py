@@ -72,6 +72,9 @@ class Passes:
 
     change : float
         The largest of a flux in the last step, in units of its error.
+
+    psf_error : tuple of float
+        From `~astro_denoise.photometry.psf_fit.fit_psf`.
     """
 
     scene: Scene
@@ -86,6 +89,7 @@ class Passes:
     weighted: list | None = None
     matrix: object = None
     change: float = np.inf
+    psf_error: tuple = (0.0, 0.0)
     group: np.ndarray = field(init=False)
     _drawn: tuple | None = field(default=None, init=False, repr=False)
 

@@ -5,14 +5,15 @@ Fluxes of bright, isolated sources, whatever their profile.
 
 import numpy as np
 
-__all__ = ['hybrid_fluxes']
+__all__ = ['APERTURE', 'hybrid_fluxes']
 
 # Sources brighter than this are limited by their profiles, if no neighbor
 # makes their error larger than so much, and nearly all pixels are valid.
 _LEAST_SNR, _MOST_INFLATION, _LEAST_VALID = 20.0, 1.05, 0.98
 
-# The aperture, in units of the FWHM and of the half-light radius.
-_FWHM_SHARE, _R50_SHARE = 1.5, 2.0
+#: Radius of the aperture of a star, in units of the FWHM.
+APERTURE = 1.5
+_R50_SHARE = 2.0  # and of the half-light radius of a galaxy
 
 
 def hybrid_fluxes(passes, errors, valid):
@@ -49,7 +50,7 @@ def hybrid_fluxes(passes, errors, valid):
     residual = passes.fit.residual(scene, stamps) * passes.weights.share
     noise = scene.variance + stamps.image(
         scene.photon_variance(passes.fit.flux))
-    radius = (_FWHM_SHARE * passes.psf.fwhm
+    radius = (APERTURE * passes.psf.fwhm
               + _R50_SHARE * np.asarray(passes.sources['r50']))
     x, y = (np.asarray(passes.sources[name]) + shift
             for name, shift in zip('xy', passes.shift, strict=True))
@@ -69,5 +70,6 @@ def hybrid_fluxes(passes, errors, valid):
             # The last is that of the background between its nodes.
             error[rows] = np.sqrt(
                 np.sum(inside**2 * group.cut(noise, part), axis=(1, 2))
-                + (n_pixels * scene.noise / scene.step)**2)
+                + (n_pixels * scene.noise / scene.step)**2
+                + (passes.psf_error[1] * flux[rows])**2)
     return flux, error

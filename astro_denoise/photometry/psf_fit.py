@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from ..exceptions import UnusualImageWarning
 from .epsf import build_epsf
 from .forced_passes import Passes, run_passes
+from .hybrid_flux import APERTURE
 from .psf_models import MoffatPsf, shapes_from_apertures
 from .stamp_drawing import render_stamps, stamp_radius
 
@@ -28,6 +29,7 @@ _OTHER_SAMPLINGS = (1 / 3, 1 / 2, 2.0, 3.0)
 _LEAST_RATIO = 1.15  # of the powers of what they see of a source
 # Stars that an effective point-spread function needs, and how bright.
 _EPSF_STARS, _EPSF_SNR = 12, 30.0
+_STEP = 0.02  # of the logarithms of FWHM and exponent, for slopes
 _FWHM_LIMITS, _BETA_LIMITS = (1.0, 15.0), (1.6, 8.0)
 
 
@@ -60,6 +62,10 @@ def fit_psf(scene, sources, *, knows_noise, shift):
     shift : tuple of float
         To be added to the positions.
 
+    psf_error : tuple of float
+        Relative error of all fluxes from that of the profile, and of those
+        of `~astro_denoise.photometry.hybrid_flux.hybrid_fluxes`.
+
     Raises
     ------
     ValueError
@@ -73,7 +79,60 @@ def fit_psf(scene, sources, *, knows_noise, shift):
         cutouts = _Cutouts.of(passes, least)
         psf, place = _fit_moffat(cutouts, passes, shift=shift,
                                  widely=number == 0)
-    return _epsf(cutouts, psf, place) or psf, place
+    return (_epsf(cutouts, psf, place) or psf, place,
+            _flux_errors(cutouts, psf, place))
+
+
+def _flux_errors(cutouts, moffat, place):
+    """Propagate the noise of the sources through the profile to fluxes."""
+    parameters = np.array([np.log(moffat.fwhm), np.log(moffat.beta - 1)])
+
+    def drawn(steps):
+        fwhm, rest = np.exp(parameters + steps)
+        stamps = render_stamps(MoffatPsf(fwhm, 1 + rest), cutouts.sources,
+                               cutouts.radius, cutouts.shape, shift=place)
+        found = {row: _on_window(part, here, cutouts.windows[row])
+                 for row, part, here in stamps.parts()}
+        return [found[row] for row in range(len(cutouts.sources))]
+
+    usual = drawn(np.zeros(2))
+    slopes = [[(high - low) / (2 * _STEP) for high, low in zip(
+        drawn(step), drawn(-step), strict=True)]
+        for step in _STEP * np.eye(2)]
+    total, scatter = np.zeros((2, 2, 2))
+    leaks = []
+    for profile, *shapes, (values, weight) in zip(
+            usual, *slopes, cutouts.pixels, strict=True):
+        basis = np.stack([profile, np.ones_like(profile)]).reshape(2, -1)
+        shapes = np.stack(shapes).reshape(2, -1)
+        weight, values = weight.ravel(), values.ravel()
+        normal = np.linalg.inv((basis * weight) @ basis.T)
+        flux = (normal @ (basis * weight) @ values)[0]
+        # What the flux and the background of the source do not take of them.
+        left = shapes - (shapes * weight) @ basis.T @ normal @ basis
+        fisher = flux**2 * (left * weight) @ left.T
+        power = flux**2 / normal[0, 0]
+        share = 1.0 / (1.0 + _MODEL_ERROR**2 * power)
+        total += share * fisher
+        scatter += share**2 * fisher
+        leaks.append(_leaks(profile, shapes, moffat.fwhm))
+    inverse = np.linalg.pinv(total)
+    covariance = inverse @ scatter @ inverse
+    return tuple(float(np.sqrt(leak @ covariance @ leak))
+                 for leak in np.median(leaks, axis=0))
+
+
+def _leaks(profile, shapes, fwhm):
+    """Derivatives of a flux and of that with an aperture by a profile's."""
+    y, x = np.indices(profile.shape)
+    total = profile.sum()
+    distance = np.hypot(y - np.sum(y * profile) / total,
+                        x - np.sum(x * profile) / total)
+    inside = (distance < APERTURE * fwhm).ravel()
+    profile = profile.ravel()
+    flux = -shapes @ profile / np.sum(profile**2)
+    return flux, (flux * (1.0 - profile[inside].sum())
+                  - shapes[:, inside].sum(axis=1))
 
 
 def _epsf(cutouts, moffat, place):

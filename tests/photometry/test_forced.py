@@ -338,6 +338,13 @@ class TestPsf:
         bright = catalog['flux'] > 2000 * u.electron
         ratio = (table['flux'] / known['flux'])[bright]
         assert_allclose(np.nanmedian(ratio), 1, atol=0.03)
+        # The error of the profile is one of all fluxes.
+        scale = table.meta['psf_error']
+        assert abs(np.nanmedian(ratio) - 1) < 4 * scale
+        assert 0.003 < scale < 0.03
+        assert known.meta['psf_error'] == 0
+        assert np.nanmin(table['flux_error'] / table['flux'].clip(
+            1 * u.electron)) > scale
 
     def test_effective_psf_of_stars(self):
         rng = np.random.default_rng(8)
