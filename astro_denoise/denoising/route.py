@@ -10,6 +10,7 @@ arrays all go through `denoise_plane` or, once they are measured, through
 import numpy as np
 
 from .guided import denoise_guided
+from .source_light import with_seeing
 
 __all__ = ['denoise_measured', 'denoise_plane']
 
@@ -83,6 +84,8 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
     if planes is None:
         planes = PlaneRows(plane, measurement, on_read=writer.release)
         window_pixels = _STRIP_WINDOW_PIXELS.get(runtime.device.type)
+    if guide is not None:
+        measurement = with_seeing(guide, planes, measurement)
     denoise_measured(plane, planes, measurement, network, writer,
                      runtime=runtime, window_pixels=window_pixels,
                      average=average, guide=guide, progress=progress)

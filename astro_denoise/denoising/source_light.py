@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from ..noise.levels import MESH
 from ..photometry.source_model import fit_psf_of, fit_source_model
 
-__all__ = ['fit_window', 'unexplained', 'with_psf']
+__all__ = ['fit_window', 'unexplained', 'with_psf', 'with_seeing']
 
 # Where the residual, filtered with the point-spread function, is farther from
 # 0 than this, in standard deviations, there is something else.
@@ -23,7 +23,53 @@ _REACH, _SOFTNESS = 1.5, 3.0
 # Pixels a side of what the point-spread function is fitted to.
 _PSF_SIDE = 2048
 
+# Sources of one width that are believed to be stars, and how much smaller
+# the width of the stars of a catalog must be where they are fewer.
+_ENOUGH_ALIKE, _SHARPER = 30, 0.8
+
 _MARGIN = 48  # pixels around a window from which a source has light in it
+
+
+def with_seeing(guide, planes, measurement):
+    """
+    Measure the seeing on the stars of a catalog, where the frame hides it.
+
+    A frame with few stars shows the width of the sharpest of its sources,
+    or that of some that are alike, which may be galaxies. A catalog that
+    tells them apart knows better.
+
+    Parameters
+    ----------
+    guide : `~astro_denoise.denoising.guided.Guide`
+        The sources.
+
+    planes, measurement : object
+        As for `~astro_denoise.denoising.guided.denoise_guided`.
+
+    Returns
+    -------
+    measurement : `~astro_denoise.noise.Measurement`
+        With another ``fwhm`` if that of the stars is smaller.
+    """
+    if measurement.found is None:
+        return measurement
+    seeing = measurement.found.seeing
+    of_stars = seeing.verdict == 'locus'
+    if of_stars and seeing.number >= _ENOUGH_ALIKE:
+        return measurement
+    psf = guide.psf
+    if psf is None:
+        galaxy = np.asarray(guide.sources['r50']) > 0
+        if galaxy.all() or not galaxy.any():
+            return measurement
+        try:
+            psf = _fitted_psf(guide, planes, measurement, (0, 0))
+        except ValueError:  # too few of them are bright
+            return measurement
+    most = _SHARPER * seeing.fwhm if of_stars else measurement.fwhm
+    if most is not None and psf.fwhm >= most:
+        return measurement
+    return replace(measurement, fwhm=float(psf.fwhm))
 
 
 def with_psf(guide, planes, measurement, origin):
@@ -44,16 +90,22 @@ def with_psf(guide, planes, measurement, origin):
         With a point-spread function.
     """
     if guide.wants_psf:
-        window = tuple(
-            slice(max((n - _PSF_SIDE) // 2, 0) // MESH * MESH,
-                  min((n + _PSF_SIDE) // 2 + MESH, n)) for n in planes.shape)
-        part = planes.part(window)
-        place = tuple(first + side.start for first, side in zip(
-            origin, window, strict=True))
-        return replace(guide, psf=fit_psf_of(
-            *_scene_of(part, measurement), _sources_in(guide, part, place),
-            gain=_gain(measurement)))
+        return replace(guide, psf=_fitted_psf(guide, planes, measurement,
+                                              origin))
     return guide
+
+
+def _fitted_psf(guide, planes, measurement, origin):
+    """Fit the point-spread function to the middle of a plane."""
+    window = tuple(
+        slice(max((n - _PSF_SIDE) // 2, 0) // MESH * MESH,
+              min((n + _PSF_SIDE) // 2 + MESH, n)) for n in planes.shape)
+    part = planes.part(window)
+    place = tuple(first + side.start for first, side in zip(
+        origin, window, strict=True))
+    return fit_psf_of(
+        *_scene_of(part, measurement), _sources_in(guide, part, place),
+        gain=_gain(measurement))
 
 
 def fit_window(guide, part, measurement, place):

@@ -149,7 +149,7 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
 
         NaN for sources off the frame. ``meta`` holds ``shift`` (x and y,
         pixels), ``psf``, ``psf_error``, the relative error that all fluxes
-        share since the profile was fitted (0 if it was given), and
+        of stars share since the profile was fitted (0 if it was given), and
         ``model_error``, the error of the profiles relative to their values
         that bright sources show.
 
@@ -236,7 +236,7 @@ def forced_photometry(data, catalog, psf='fit', *, error=None, gain=None,
     if not fits_psf:
         warn_of_sampling(passes)
     errors = fit_errors(passes, covariance=covariance)
-    errors.error = np.hypot(errors.error, psf_error[0] * passes.fit.flux)
+    errors.error = np.hypot(errors.error, passes.flux_errors_of_psf()[0])
     rows = _Rows(sources['ref_id'], near, off_frame)
     table = _table(plane, passes, errors, rows)
     if covariance:

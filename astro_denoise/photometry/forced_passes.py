@@ -140,6 +140,23 @@ class Passes:
         self.fit, self.weighted, self.matrix, self.change = improved(
             self.scene, self.stamps, self.fit, self.weights, self.tiles)
 
+    def flux_errors_of_psf(self):
+        """
+        Compute the errors of the fluxes that are due to a fitted profile.
+
+        Of galaxies they are smaller, as the profile has less part in theirs.
+
+        Returns
+        -------
+        errors, hybrid_errors : 1D `~numpy.ndarray`
+            Of the fluxes, and of those of
+            `~astro_denoise.photometry.hybrid_flux.hybrid_fluxes`.
+        """
+        r50 = np.asarray(self.sources['r50'])
+        # As of Gaussians, whose squared widths add up.
+        flux = self.fit.flux / (1.0 + (2.0 * r50 / self.psf.fwhm)**2)
+        return tuple(error * np.abs(flux) for error in self.psf_error)
+
     def model(self):
         """
         Compute sources and background, as pixels of the frame.

@@ -54,6 +54,7 @@ def hybrid_fluxes(passes, errors, valid):
               + _R50_SHARE * np.asarray(passes.sources['r50']))
     x, y = (np.asarray(passes.sources[name]) + shift
             for name, shift in zip('xy', passes.shift, strict=True))
+    _, of_psf = passes.flux_errors_of_psf()
     for group in stamps.select(chosen).sets:
         for part in group.blocks():
             rows = group.rows[part]
@@ -67,9 +68,9 @@ def hybrid_fluxes(passes, errors, valid):
             n_pixels = inside.sum(axis=(1, 2))
             flux[rows] += np.sum(inside * group.cut(residual, part),
                                  axis=(1, 2))
-            # The last is that of the background between its nodes.
+            # Then that of the background between its nodes, and the profile's.
             error[rows] = np.sqrt(
                 np.sum(inside**2 * group.cut(noise, part), axis=(1, 2))
                 + (n_pixels * scene.noise / scene.step)**2
-                + (passes.psf_error[1] * flux[rows])**2)
+                + of_psf[rows]**2)
     return flux, error

@@ -496,3 +496,24 @@ def test_psfs_that_make_no_sense(scene, psf):
         denoise(frame, catalog=catalog, guide='model', psf=wrong)
     with pytest.raises(ValueError, match="psf='fit' needs 3 sources"):
         denoise(frame, catalog=catalog[:2], guide='model', psf='fit')
+
+
+def test_seeing_is_that_of_the_stars_of_a_catalog():
+    rng = np.random.default_rng(12)
+    y, x = (each.ravel() for each in np.mgrid[30:250:40, 30:250:40])
+    star = np.isin(np.arange(36), [3, 8, 16, 27, 32])
+    catalog = QTable({
+        'x': x + rng.uniform(-5, 5, 36), 'y': y + rng.uniform(-5, 5, 36),
+        'flux': np.where(star, 2500.0, 6000.0),
+        'r50': np.where(star, 0.0, rng.uniform(2.5, 5.0, 36)),
+        'sersic_n': np.ones(36), 'q': np.ones(36), 'theta': np.zeros(36)})
+    frame = render_sources((256, 256), catalog, FWHM, 3.5) + rng.normal(
+        100.0, SIGMA, (256, 256))
+
+    def seeing(known):
+        return denoise(CCDData(frame, unit='adu'),
+                       catalog=known).header['DNFWHM']
+
+    # Without shapes those of the galaxies are taken for stars.
+    assert seeing(catalog['x', 'y']) > 1.5 * FWHM
+    assert_allclose(seeing(catalog), FWHM, rtol=0.12)
