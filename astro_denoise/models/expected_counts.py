@@ -21,6 +21,9 @@ _N_PLANES = 8
 # numbers that describe a block.
 _BLOCK, _N_STATISTICS = 16, 4
 
+# Blocks from which on they tell whether an image has any structure.
+_N_BLOCKS = 8
+
 
 class ExpectedCounts(nn.Module):
     """
@@ -49,6 +52,8 @@ class ExpectedCounts(nn.Module):
         self.register_buffer('threshold', torch.tensor(math.inf))
         # Lowest and highest mean counts per pixel.
         self.register_buffer('levels', torch.tensor([0.0, math.inf]))
+        # Least scatter of the logarithms of the levels of blocks.
+        self.register_buffer('least_scatter', torch.tensor(0.0))
 
     @property
     def stride(self):
@@ -187,15 +192,26 @@ class ExpectedCounts(nn.Module):
             Shape (n,), about 1 for images like those: the root of the
             mean square over blocks of the distance from the usual
             `statistics`; infinite if the mean of the counts is out of
-            range, NaN without valid blocks.
+            range, or if eight blocks or more are as bright as each other:
+            a flat image. NaN without valid blocks.
         """
         level = (image * valid).sum((1, 2)) / valid.sum((1, 2))
-        far = (level < self.levels[0]) | (level > self.levels[1])
-        distance = (self.statistics(image[:, None] * valid[:, None],
-                                    valid[:, None])
-                    - self.typical) @ self.whitening
+        statistics = self.statistics(image[:, None] * valid[:, None],
+                                     valid[:, None])
+        far = ((level < self.levels[0]) | (level > self.levels[1])
+               | (self._scatter(statistics) < self.least_scatter))
+        distance = (statistics - self.typical) @ self.whitening
         score = distance.square().mean(2).nanmean(1).sqrt()
         return torch.where(far, math.inf, score)
+
+    @staticmethod
+    def _scatter(statistics):
+        """Measure how different the levels of blocks are; NaN for few."""
+        levels = statistics[..., 0]
+        mean = levels.nanmean(1, keepdim=True)
+        scatter = (levels - mean).square().nanmean(1).sqrt()
+        enough = (~levels.isnan()).sum(1) >= _N_BLOCKS
+        return torch.where(enough, scatter, math.nan)
 
     @property
     def ood_threshold(self):
@@ -214,8 +230,11 @@ class ExpectedCounts(nn.Module):
         """
         level = (image * valid).sum((1, 2)) / valid.sum((1, 2))
         self.levels.copy_(torch.stack([level.min(), level.max()]))
-        rows = self.statistics(image[:, None] * valid[:, None],
-                               valid[:, None]).flatten(0, 1).double()
+        statistics = self.statistics(image[:, None] * valid[:, None],
+                                     valid[:, None])
+        scatter = self._scatter(statistics)
+        self.least_scatter.copy_(scatter[~scatter.isnan()].min())
+        rows = statistics.flatten(0, 1).double()
         rows = rows[~rows.isnan().any(1)]
         self.typical.copy_(rows.mean(0))
         values, vectors = torch.linalg.eigh(torch.cov(rows.T))

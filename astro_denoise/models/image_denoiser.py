@@ -4,6 +4,8 @@ The network behind ``denoise(image, 'gc-mixed')``: one for four kinds of
 noise on gamma-ray images, which also tells which kind it sees.
 """
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -56,6 +58,8 @@ class MixedDenoiser(nn.Module):
             nn.Linear(2 * (widths[-1] + widths[0]), 96), nn.SiLU(),
             nn.Linear(96, len(noises) - ('none' in noises)))
         self.scores = BlockScores()
+        # Lowest and highest mean counts per pixel, where there are counts.
+        self.register_buffer('levels', torch.tensor([0.0, math.inf]))
 
     @property
     def noises(self):
@@ -193,14 +197,38 @@ class MixedDenoiser(nn.Module):
         -------
         score : `torch.Tensor`
             Shape (n,), about 1 for images like those: of what is left when
-            the noise is removed, whatever its kind.
+            the noise is removed, whatever its kind. Infinite for counts,
+            integers above 1, whose mean is out of range: those of another
+            exposure.
         """
         ny, nx = values.shape[1:]
         margins = (0, -nx % self.stride, 0, -ny % self.stride)
         denoised = self.denoise_images(F.pad(values, margins),
                                        F.pad(valid, margins))[0]
         denoised = denoised[:, :ny, :nx]
-        return self.scores(denoised, torch.ones_like(denoised))
+        score = self.scores(denoised, torch.ones_like(denoised))
+        whole = ((values == values.round()) | (valid == 0)).all(2).all(1)
+        counts = whole & ((values * valid).amax((1, 2)) > 1)
+        level = denoised.mean((1, 2))
+        far = (level < self.levels[0]) | (level > self.levels[1])
+        return torch.where(counts & far, math.inf, score)
+
+    @torch.no_grad()
+    def learn_levels(self, counts, *, margin=1.1):
+        """
+        Learn how many counts images have.
+
+        Parameters
+        ----------
+        counts : `torch.Tensor`
+            Shape (n, ny, nx), n about a thousand.
+
+        margin : float, optional
+            Means may be so many times less or more than theirs.
+        """
+        level = counts.mean((1, 2))
+        self.levels.copy_(torch.stack([level.min() / margin,
+                                       level.max() * margin]))
 
     @property
     def ood_threshold(self):

@@ -73,6 +73,18 @@ def test_two_noises_are_named_as_such(images):
         classify_noise(images[0], 'gc-gaussian')
 
 
+def test_counts_of_another_exposure(images):
+    simulator = GalacticCenterSimulator('legacy', rotation=True)
+    denoise(simulator.sample(48, seed=12)[0], 'gc-mixed')  # without warning
+    for exposure in (0.1, 10.0):
+        simulator = GalacticCenterSimulator('legacy', exposure=exposure)
+        counts = simulator.sample(8, seed=13)[0]
+        for image in (counts, add_image_noise(
+                counts / counts.max(), 'masked', seed=1) * counts.max()):
+            with pytest.warns(UnusualImageWarning, match='8 of 8 .*unlike'):
+                denoise(np.rint(image), 'gc-mixed')
+
+
 @pytest.mark.parametrize('model', [*AUTOENCODERS, 'gc-mixed'])
 def test_images_that_a_model_does_not_know(images, model):
     kind = 'gaussian' if model == 'gc-mixed' else model[3:]
@@ -181,6 +193,9 @@ def test_counts_that_the_model_does_not_know():
     with pytest.warns(CountsWarning, match='not integers'):
         denoise(GalacticCenterSimulator().sample(1, seed=8)[0] + 0.5,
                 'gc-counts')
+    flat = np.random.default_rng(1).poisson(30.0, (3, 64, 64))
+    with pytest.warns(UnusualImageWarning, match='3 of 3 .*unlike'):
+        denoise(flat, 'gc-counts')
     with pytest.raises(ValueError, match='data must hold counts, which are '
                        'not negative'):
         denoise(counts - 5.0, 'gc-counts')

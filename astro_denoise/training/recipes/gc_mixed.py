@@ -15,7 +15,7 @@ from ...simulation.galactic_center import GalacticCenterSimulator
 from ...simulation.image_noise import IMAGE_NOISES, add_image_noise
 from ..loop import train
 from ..options import Schedule
-from .held_out import VALIDATION_SEED, held_out_batches
+from .held_out import VALIDATION_SEED, held_out_batches, held_out_images
 from .saving import Recipe, TrainedNetwork
 
 __all__ = ['RECIPES', 'MixedRecipe', 'NoisyImageSampler',
@@ -269,6 +269,9 @@ def _learn_scores(network, seed, n_batches=12):
             for batch in held_out_batches(
                 NoisyImageSampler(network.noises), n_batches, seed + 1)])
     network.scores.learn(denoised, torch.ones_like(denoised))
+    network.learn_levels(held_out_images(
+        GalacticCenterSimulator('legacy', rotation=True), 1000,
+        VALIDATION_SEED + seed)[0])
 
 
 def _figures(network, seed):
