@@ -280,6 +280,18 @@ def speed(report, models):
     report.line('10,000 posterior samples', MISSING if model is None else
                 fastest(lambda: estimate_parameters(image, model,
                                                     n_samples=10_000)))
+    images = simulator.sample(200, seed=SEED)[0]
+    for name in ('galactic-center', 'galactic-sky'):
+        model = models.find(name, 'estimate')
+        if model is None:
+            report.line(f'an image by {name}', MISSING)
+            continue
+        started = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', UnusualImageWarning)
+            estimate_parameters(images, model)
+        report.line(f'an image by {name}, of one core',
+                    (time.process_time() - started) / len(images))
     segmenter = models.find('galactic-center', 'segment')
     report.line('2048 x 2048 segmentation', MISSING if segmenter is None
                 else fastest(lambda: segment_point_sources(

@@ -4,6 +4,7 @@ Estimate what an image of the Galactic Center is made of.
 """
 
 import warnings
+from itertools import chain
 
 import numpy as np
 from astropy.nddata import NDData
@@ -31,6 +32,9 @@ __all__ = ['PARAMETER_NAMES', 'check_integers', 'estimate_parameters',
 #: Names of the parameters, in the order of the samples.
 PARAMETER_NAMES = ('a_dm', 'a_ic', 'a_pi0', 'a_bubbles', 'n_ps_gc',
                    'n_ps_disk', 'n_ps_total')
+
+# Images whose samples are drawn together.
+_TOGETHER = 4
 
 # Columns of each parameter, and the quantile that they are.
 _QUANTILES = {'_q025': 0.025, '_q16': 0.16, '': 0.5, '_q84': 0.84,
@@ -175,15 +179,17 @@ def estimate_parameters(image, model='galactic-center', *, exposure=None,
             seed = int(np.random.SeedSequence().entropy % 2**62)
         found, summaries, kept = [], [], []
         n_images = len(images.counts)
+        groups = [range(start, min(start + _TOGETHER, n_images))
+                  for start in range(0, n_images, _TOGETHER)]
 
-        def draw(index):
-            return draw_samples(network, images, index, n_samples, seed,
+        def draw(group):
+            return draw_samples(network, images, group, n_samples, seed,
                                 device=runtime.device)
 
-        with side_by_side(runtime.device, n_images) as do:
-            for drawn in tqdm(do(draw, range(n_images)), total=n_images,
-                              disable=not progress_bar, desc='estimate',
-                              unit='image'):
+        with side_by_side(runtime.device, len(groups)) as do:
+            for drawn in tqdm(chain.from_iterable(do(draw, groups)),
+                              total=n_images, disable=not progress_bar,
+                              desc='estimate', unit='image'):
                 summaries.append(_summary(drawn.samples))
                 found.append((drawn.score, drawn.p_value, drawn.all_finite))
                 if return_samples:

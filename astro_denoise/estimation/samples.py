@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..inference.predictive import check_posterior
+from ..inference.predictive import N_PREDICTED, check_posterior
 
 __all__ = ['Drawn', 'ModelImages', 'draw_samples']
 
 # How often samples that are not finite are drawn again.
 _N_ROUNDS = 8
+
+# Numbers that the processor may take in one go.
+_VECTOR = 32
 
 
 @dataclass
@@ -98,11 +101,12 @@ class Drawn:
     all_finite: bool
 
 
-def draw_samples(network, images, index, n_samples, seed, *, device):
+def draw_samples(network, images, indices, n_samples, seed, *, device):
     """
-    Draw samples of the posterior of one image, and check it.
+    Draw samples of the posteriors of a few images, and check them.
 
-    The random numbers follow from the seed and from the image alone.
+    The random numbers of an image follow from the seed and from the image
+    alone, and so do its samples, to the last digit on the processor.
     Samples that are not finite are drawn again, up to eight times.
 
     Parameters
@@ -114,8 +118,8 @@ def draw_samples(network, images, index, n_samples, seed, *, device):
     images : `ModelImages`
         The images.
 
-    index : int
-        Number of the image.
+    indices : sequence of int
+        Numbers of the images.
 
     n_samples : int
         Number of samples.
@@ -128,39 +132,75 @@ def draw_samples(network, images, index, n_samples, seed, *, device):
 
     Returns
     -------
-    drawn : `Drawn`
-        Samples and checks.
+    drawn : list of `Drawn`
+        Samples and checks of each.
     """
-    # One image at a time: in a batch, its last digits would depend on others.
-    image, options = images.tensors(index, device)
-    known = {name: options[name] for name in ('valid',) if name in options}
-    image_seed = _image_seed(images, index, seed, known)
-    rng = torch.Generator(device)
-    rng.manual_seed(image_seed)
     with torch.inference_mode():
-        checks = hasattr(network, 'simulated')
-        if checks:
-            context = network.embed(image, **options)
-
-            def draw(number):
-                return network.sampled(context, number, rng)[0]
+        each = [_Image.of(network, images, index, seed, device)
+                for index in indices]
+        if each[0].context is None:
+            first = [one.draw(network, n_samples) for one in each]
         else:
-            def draw(number):
-                return network.sample(image, number, rng)[0]
+            # Whole blocks of the processor's vectors: else, the last digits
+            # depend on where in a batch an image is.
+            number = _VECTOR * -(-(n_samples + N_PREDICTED) // _VECTOR)
+            first = network.sampled(torch.cat([one.context for one in each]),
+                                    number, [one.rng for one in each])
+        return [one.drawn(network, samples, n_samples)
+                for one, samples in zip(each, first, strict=True)]
 
-        samples = draw(n_samples)
+
+@dataclass
+class _Image:
+    """One image on the device, and what its samples are drawn from."""
+
+    counts: torch.Tensor
+    known: dict
+    context: torch.Tensor | None
+    seed: int
+    rng: torch.Generator
+
+    @classmethod
+    def of(cls, network, images, index, seed, device):
+        """Prepare an image."""
+        counts, options = images.tensors(index, device)
+        known = {name: options[name] for name in ('valid',)
+                 if name in options}
+        seed = _image_seed(images, index, seed, known)
+        rng = torch.Generator(device)
+        rng.manual_seed(seed)
+        context = None
+        if hasattr(network, 'simulated'):
+            # One at a time: in a batch, the last digits would depend on
+            # others.
+            context = network.embed(counts, **options)
+        return cls(counts, known, context, seed, rng)
+
+    def draw(self, network, number):
+        """Draw samples, shape (number, 6)."""
+        if self.context is None:
+            return network.sample(self.counts, number, self.rng)[0]
+        return network.sampled(self.context, number, self.rng)[0]
+
+    def drawn(self, network, samples, n_samples):
+        """Check samples, and draw those that are not finite again."""
+        check = None
+        if self.context is not None:
+            check = samples[:N_PREDICTED]
+            samples = samples[N_PREDICTED:N_PREDICTED + n_samples]
         bad = ~torch.isfinite(samples).all(-1)
         all_finite = not bad.any()
         for _ in range(_N_ROUNDS):
             if not bad.any():
                 break
-            samples[bad] = draw(int(bad.sum()))
+            samples[bad] = self.draw(network, int(bad.sum()))
             bad = ~torch.isfinite(samples).all(-1)
-        score = float(network.ood_score(image, **known)[0])
+        score = float(network.ood_score(self.counts, **self.known)[0])
         p_value = math.nan
-        if checks:
+        if check is not None:
             p_value = 0.0 if bad.any() else check_posterior(
-                network, image, context, image_seed, rng, **known)
+                network, self.counts, check, self.seed, context=self.context,
+                rng=self.rng, **self.known)
         # All point sources are those of the center and of the disk.
         samples = torch.cat([samples, samples[:, 4:].sum(-1, keepdim=True)],
                             -1)

@@ -14,14 +14,16 @@ from ..models.galactic_center import local_mean
 from ..simulation.galactic_center import GalacticCenterSimulator
 from ..simulation.legacy_sky import N_PIXELS, PIXEL_SCALE
 
-__all__ = ['Predicted', 'check_images', 'check_posterior', 'predict_images',
-           'predictive_p_value', 'structure']
+__all__ = ['N_PREDICTED', 'Predicted', 'check_images', 'check_posterior',
+           'predict_images', 'predictive_p_value', 'structure']
 
 _SQRT2 = math.sqrt(2.0)
 
-# Images that are simulated for a check, and how well the logarithms of their
-# counts and of their structure are known at best.
-_N_PREDICTED = 16
+#: Samples from which images are simulated for a check.
+N_PREDICTED = 16
+
+# How well the logarithms of their counts and of their structure are known at
+# best.
 _LEAST_ERROR = 0.05
 
 # Galactic latitudes in degrees: the plane is below the first, and above the
@@ -176,7 +178,8 @@ def structure(counts, valid=None):
 
 
 @torch.inference_mode()
-def check_posterior(network, image, context, seed, rng, *, valid=None):
+def check_posterior(network, image, samples, seed, *, context, rng,
+                    valid=None):
     """
     Simulate images from the posterior of an image, and compare them with it.
 
@@ -188,14 +191,17 @@ def check_posterior(network, image, context, seed, rng, *, valid=None):
     image : `torch.Tensor`
         Counts, shape (1, 64, 64).
 
-    context : `torch.Tensor`
-        What the network makes of it.
+    samples : `torch.Tensor`
+        Of its posterior, shape (``N_PREDICTED``, 6).
 
     seed : int
         Seed of the images.
 
+    context : `torch.Tensor`
+        What the network makes of the image.
+
     rng : `torch.Generator`
-        Source of random numbers for parameters.
+        Source of random numbers for nuisances.
 
     valid : `torch.Tensor`, optional
         Shape of the image, 1 for pixels that count and 0 for others.
@@ -206,7 +212,6 @@ def check_posterior(network, image, context, seed, rng, *, valid=None):
         As of `predictive_p_value`, or that of the total counts or of the
         `structure` if one is less; 0 if samples are not finite.
     """
-    samples = network.sampled(context, _N_PREDICTED, rng)[0]
     if not torch.isfinite(samples).all():
         return 0.0
     predicted = predict_images(network, samples, seed, context=context,
@@ -270,6 +275,8 @@ def check_images(network, counts, *, device):
         rng = torch.Generator(device)
         rng.manual_seed(1)
         scores.append(float(network.ood_score(image)[0]))
-        p_values.append(check_posterior(network, image, network.embed(image),
-                                        1, rng))
+        context = network.embed(image)
+        p_values.append(check_posterior(
+            network, image, network.sampled(context, N_PREDICTED, rng)[0], 1,
+            context=context, rng=rng))
     return np.array(scores), np.array(p_values)

@@ -221,8 +221,8 @@ class PosteriorNetwork(SkyContext):
         n_samples : int
             For each image.
 
-        generator : `torch.Generator`, optional
-            Source of random numbers.
+        generator : `torch.Generator` or list of it, optional
+            Source of random numbers, or one for each image.
 
         Returns
         -------
@@ -231,8 +231,7 @@ class PosteriorNetwork(SkyContext):
         """
         from .spline_flow import inverted
 
-        base = torch.randn((n_samples, len(context), len(self.lower)),
-                           generator=generator, device=context.device)
+        base = self._start(n_samples, context, generator)
         n_rows = max(1, _AT_ONCE // len(context))
         normal = torch.cat([inverted(self.flow, context, self.spread * part)
                             for part in base.split(n_rows)])
@@ -243,6 +242,15 @@ class PosteriorNetwork(SkyContext):
         values = torch.where(self.integer, values.floor(), values)
         values = torch.minimum(torch.maximum(values, self.lower), largest)
         return values.transpose(0, 1).float()
+
+    def _start(self, n_samples, context, generator):
+        """Draw what the flow starts from, (n_samples, n, n_parameters)."""
+        if isinstance(generator, list):
+            return torch.cat([
+                self._start(n_samples, part, one) for part, one in
+                zip(context.split(1), generator, strict=True)], 1)
+        return torch.randn((n_samples, len(context), len(self.lower)),
+                           generator=generator, device=context.device)
 
     def statistics(self, counts):
         """

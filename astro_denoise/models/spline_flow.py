@@ -75,13 +75,6 @@ def spline_flow(n_features, context, transforms):
                hidden_features=(128, 128))
 
 
-def _knots(widths):
-    """Place the knots of splines, the bins on the first axis."""
-    widths = widths / (1.0 - (2.0 / math.log(_SLOPE)) * widths.abs())
-    knots = F.pad(torch.softmax(widths, 0).cumsum(0), (0, 0, 1, 0))
-    return _BOUND * (2.0 * knots - 1.0)
-
-
 def _inverse_spline(raw, value):
     """
     Invert splines, as `_Spline` does.
@@ -89,27 +82,33 @@ def _inverse_spline(raw, value):
     Parameters
     ----------
     raw : `torch.Tensor`
-        Shape (23, n): widths, heights and derivatives, unconstrained.
+        Shape (n_images, 23, n): widths, heights and derivatives,
+        unconstrained.
 
     value : `torch.Tensor`
-        Shape (n,).
+        Shape (n_images, n).
 
     Returns
     -------
     inverse : `torch.Tensor`
-        Shape (n,).
+        Same shape.
     """
-    horizontal, vertical = (_knots(part)
-                            for part in raw[:2 * _BINS].split(_BINS))
-    steep = raw[2 * _BINS:]
-    steep = F.pad(steep / (1.0 - steep.abs() / math.log(_SLOPE)),
-                  (0, 0, 1, 1)).exp()
-    number = (vertical < value).sum(0) - 1
+    sides = raw[:, :2 * _BINS].unflatten(1, (2, _BINS))
+    sides = sides / (1.0 - (2.0 / math.log(_SLOPE)) * sides.abs())
+    # Knots from 0 to 1, of what goes from -_BOUND to _BOUND.
+    knots = F.pad(torch.softmax(sides, 2).cumsum(2), (0, 0, 1, 0))
+    share = value[:, None] / (2.0 * _BOUND) + 0.5
+    number = (knots[:, 1] < share).sum(1) - 1
     inside = (number >= 0) & (number < _BINS)
-    pair = torch.stack([number % _BINS, number % _BINS + 1])
-    (x0, x1), (y0, y1), (d0, d1) = (
-        knots.gather(0, pair).double()
-        for knots in (horizontal, vertical, steep))
+    number = number.remainder(_BINS)
+    pair = torch.stack([number, number + 1], 1)
+    (x0, x1), (y0, y1) = (
+        (2.0 * _BOUND * part.gather(1, pair).double() - _BOUND).unbind(1)
+        for part in knots.unbind(1))
+    # At both ends the slope is 1, and its logarithm 0.
+    steep = F.pad(raw[:, 2 * _BINS:], (0, 0, 1, 1)).gather(1, pair)
+    d0, d1 = (steep / (1.0 - steep.abs() / math.log(_SLOPE))).exp(
+        ).double().unbind(1)
     slope = (y1 - y0) / (x1 - x0)
     above = inside * (value.double() - y0)
     bend = above * (d0 + d1 - 2.0 * slope)
@@ -162,44 +161,50 @@ class _Steps:
         """
         Invert the transformation.
 
+        Each block is multiplied by itself, so that its last digits do not
+        depend on the others; all else is done for all of them at once.
+
         Parameters
         ----------
         context : `torch.Tensor`
-            Shape (n_images, context).
+            Shape (n_blocks, context), or (n, context) for one block that
+            has a sample for each.
 
         start : `torch.Tensor`
-            Shape (n_features, n_samples, n_images).
+            Shape (n_blocks, n_features, n).
 
         Returns
         -------
         inverse : `torch.Tensor`
             Same shape.
         """
-        shape = start.shape[1:]
-        start = start.flatten(1)
-        base = (context @ self.context.T + self.bias).T[:, None]
-        base = base.expand(-1, *shape).flatten(1)
-        found = torch.zeros_like(start)
-        known = start.new_empty(self.n_features, start.shape[1])
-        hidden = [start.new_empty(len(self.bias), start.shape[1])
+        blocks = context.split(1) if len(start) > 1 else [context]
+        base = torch.stack([(block @ self.context.T + self.bias).T
+                            for block in blocks])
+        found = torch.empty_like(start)
+        known = torch.empty_like(start)
+        hidden = [start.new_empty(len(start), len(self.bias), start.shape[2])
                   for _ in range(2)]
+        raw = start.new_empty(len(start), self.last.shape[1], start.shape[2])
         begin = [0, 0]
         for step, feature in enumerate(self.order):
             end = [ends[step] for ends in self.ends]
-            new = slice(begin[0], end[0])
-            hidden[0][new] = torch.addmm(
-                base[new], self.first[new, :step], known[:step]).relu_()
-            new = slice(begin[1], end[1])
-            hidden[1][new] = torch.addmm(
-                self.second_bias[new], self.second[new, :end[0]],
-                hidden[0][:end[0]]).relu_()
-            raw = torch.addmm(self.last_bias[feature][:, None],
-                              self.last[feature][:, :end[1]],
-                              hidden[1][:end[1]])
-            known[step] = _inverse_spline(raw, start[feature])
-            found[feature] = known[step]
+            new = [slice(*pair) for pair in zip(begin, end, strict=True)]
+            for index in range(len(start)):
+                first, second = (layer[index] for layer in hidden)
+                torch.addmm(base[index, new[0]], self.first[new[0], :step],
+                            known[index, :step],
+                            out=first[new[0]]).relu_()
+                torch.addmm(self.second_bias[new[1]],
+                            self.second[new[1], :end[0]], first[:end[0]],
+                            out=second[new[1]]).relu_()
+                torch.addmm(self.last_bias[feature][:, None],
+                            self.last[feature][:, :end[1]],
+                            second[:end[1]], out=raw[index])
+            known[:, step] = _inverse_spline(raw, start[:, feature])
+            found[:, feature] = known[:, step]
             begin = end
-        return found.unflatten(1, shape)
+        return found
 
 
 # What was made of a transformation, and of which weights.
@@ -240,7 +245,9 @@ def inverted(flow, context, start):
         Same shape: as ``flow(context).transform.inv(start)``, to the
         rounding of single precision.
     """
-    values = start.movedim(-1, 0).contiguous()
+    # Images are blocks, or all of them are one if each has one sample.
+    order = (0, 2, 1) if len(start) == 1 else (1, 2, 0)
+    values = start.permute(order).contiguous()
     for transform in reversed(flow.transform.transforms):
         values = _steps_of(transform).inverse(context, values)
-    return values.movedim(0, -1)
+    return values.permute([order.index(axis) for axis in range(3)])

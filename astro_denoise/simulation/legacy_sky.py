@@ -223,7 +223,8 @@ class LegacySky:
                 cos, sin = torch.cos(angle)[which], torch.sin(angle)[which]
                 x, y = x * cos - y * sin, x * sin + y * cos
             place = (torch.stack([x, y]) + HALF_WIDTH) / PIXEL_SCALE
-            inside = ((place >= 0) & (place < N_PIXELS)).all(0)
+            inside = (place >= 0) & (place < N_PIXELS)
+            inside = inside[0] & inside[1]
             if missing is None:
                 places = place
                 missing = torch.nonzero(~inside)[:, 0]

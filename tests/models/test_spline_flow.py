@@ -43,7 +43,13 @@ def test_weights_that_change_count():
 def test_an_image_does_not_depend_on_others():
     torch.manual_seed(1)
     flow = spline_flow(6, 5, 4)
-    context, start = torch.randn(2, 5), torch.randn(30, 2, 6)
-    both = inverted(flow, context, start)
-    one = inverted(flow, context[1:], start[:, 1:])
-    torch.testing.assert_close(both[:, 1:], one, rtol=1e-5, atol=1e-6)
+    context, start = torch.randn(3, 5), torch.randn(64, 3, 6)
+    together = inverted(flow, context, start)
+    for index in range(3):
+        part = slice(index, index + 1)
+        alone = inverted(flow, context[part], start[:, part])
+        # Whole vectors of the processor: to the last digit.
+        assert torch.equal(together[:, part], alone)
+    # A sample for each context.
+    each = inverted(flow, context, start[:1])
+    torch.testing.assert_close(each, together[:1], rtol=1e-5, atol=1e-5)
