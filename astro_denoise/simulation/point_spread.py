@@ -158,8 +158,6 @@ class PointSpread:
         smoothed : `torch.Tensor`
             Same shape; light leaves at the edges.
         """
-        import torch
-
         smoothed = 0.0
         for shares, widths in zip(self.shares.T, self.widths.T, strict=True):
             bands = self._bands(widths)[:, None]
