@@ -71,9 +71,9 @@ def estimate_parameters(image, model='galactic-center', *, exposure=None,
         ``'galactic-sky'`` is for real skies: it allows for another
         point-spread function, scale heights, fluxes of sources, an
         isotropic level and structure along the plane, for any exposure
-        from 0.2 to 5, and for masked pixels. The files of the document's
-        networks (recipes ``cnn-dm``, ``cnn-dm-total``,
-        ``cnn-dm-disk-gc``) give point values.
+        from 0.2 to 5, and for masked pixels. The networks of the student
+        project, ``'cnn-dm'``, ``'cnn-dm-total'`` and
+        ``'cnn-dm-disk-gc'``, give point values.
 
     exposure : float or 1D `~numpy.ndarray`, optional
         Exposure of the images, or of each, to 2 per cent, relative to the
