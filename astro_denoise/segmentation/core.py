@@ -142,8 +142,8 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
         A name of `~astro_denoise.list_models`, the path of a
         ``.safetensors`` file, or a model. ``'galactic-center'`` is for
         gamma-ray counts, ``'ccd-sources'`` for stars and galaxies in
-        optical frames. The recipe ``unet-paper`` makes a file of the
-        network of the student project that the simulator follows.
+        optical frames. ``'unet-paper'`` is the network of the student
+        project that the simulator follows.
 
     uncertainty : `~astropy.nddata.NDUncertainty`, \
             `~astropy.units.Quantity`, `~numpy.ndarray` or float, optional
