@@ -193,10 +193,13 @@ def _denoised_rows(answers, tile, planes, measurement, write, block):
         check_answers(noise)
         noise_map = planes.noise_map[done, core]
         denoised = planes.values[done, core] - noise_map * noise
-        if measurement.electrons is not None:
+        if measurement.expected or measurement.electrons:
             noise_map = _with_photons(
                 noise_map, denoised, planes.background[done, core],
                 measurement, (done, core))
+        if measurement.doubts_map:
+            noise_map = noise_map * measurement.relative.over(
+                (done, core), np.float32)
         write(done, core, denoised, noise_map * error)
         yield n_done / height
 
@@ -240,13 +243,14 @@ def _with_photons(noise_map, denoised, background, measurement, window):
     a few pixels tells it, which a compact one of a few sigmas does not.
     What is below 1 sigma may be noise itself.
     """
-    gain, read_noise, pedestal = measurement.electrons
+    gain, read_noise, pedestal = (measurement.expected
+                                  or measurement.electrons)
     photons = (denoised - pedestal).astype(np.float32)
     np.maximum(photons, 0.0, out=photons)
     photons *= np.float32(1.0 / gain)
     photons += np.float32((read_noise / gain)**2)
     np.sqrt(photons, out=photons)
-    if measurement.relative is not None:
+    if measurement.relative is not None and not measurement.doubts_map:
         photons *= measurement.relative.over(window, np.float32)
     photons -= noise_map
     np.maximum(photons, 0.0, out=photons)

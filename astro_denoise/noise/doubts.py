@@ -182,8 +182,7 @@ def _bright(model):
         f' by a factor of up to {found.bright_factor:.2g}')
     return [Doubt('bright', NoiseEstimateWarning, (
         f'the frame does not tell how its noise grows with its light: the '
-        f'uncertainty of bright pixels may be too small{largest}; give '
-        f'gain'))]
+        f'uncertainty of bright pixels may be wrong{largest}; give gain'))]
 
 
 def _structure(found):

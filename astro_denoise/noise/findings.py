@@ -34,6 +34,10 @@ _WIDE = 1.3          # range of a level, beyond which light is structure
 _COARSE = 0.75      # steps, below which rounding is most of the noise
 _NO_PATTERN = PhasePattern((0.0,) * 3, (0.0,) * 3, found=False)
 _SHARP = 2.0  # pixels: stars whose differences look like noise
+_FEWEST_SOURCES = 2  # by which the sharpest light is known
+_MUCH_LIGHT = 0.02   # share of pixels of ten sigma
+_WIDEST = 3.0        # pixels: wide enough to leave little in differences
+_NEARLY_ANY = 3.0    # factor of the noise of bright pixels
 _MANY_BRIGHT = 100   # pixels
 _SMALL = 64**2       # pixels, of which too few are sky
 _FEW = 60_000      # fourth differences, below which second ones are used too
@@ -141,6 +145,10 @@ class NoiseFindings:
     photon_limit : float
         What the slope may be; infinite where the plane does not tell.
 
+    photon_mean : float
+        What is to be expected of it, significant or not; 0 where the plane
+        does not tell.
+
     bright_light : float
         Median light above the sky of the pixels that have at least ten
         times the level of it; 0 where there are few.
@@ -181,6 +189,7 @@ class NoiseFindings:
     sky: float = 0.0
     photon_slope: float = 0.0
     photon_limit: float = 0.0
+    photon_mean: float = 0.0
     bright_light: float = 0.0
     bright_share: float = 0.0
     seeing: PsfWidth = field(
@@ -208,13 +217,14 @@ class NoiseFindings:
     @property
     def bright_factor(self):
         """
-        Largest noise of bright pixels over that of the photon slope.
+        Factor by which the noise of bright pixels may be off.
         """
-        variance = self.level**2 + self.photon_slope * self.bright_light
-        if self.bright_light == 0 or variance == 0:
+        if self.bright_light == 0 or self.level == 0:
             return 1.0
-        return math.sqrt((self.level**2 + self.photon_limit
-                          * self.bright_light) / variance)
+        least, expected, most = (
+            self.level**2 + slope * self.bright_light for slope in (
+                self.photon_slope, self.photon_mean, self.photon_limit))
+        return math.sqrt(max(most / expected, expected / least))
 
     def with_map(self, blocks, *, slope=None):
         """
@@ -264,8 +274,8 @@ class NoiseFindings:
         return replace(
             self, **{name: factor * getattr(self, name) for name in (
                 'level', 'level_error', 'step', 'line_level', 'sky',
-                'photon_slope', 'photon_limit', 'bright_light',
-                'pedestal')},
+                'photon_slope', 'photon_limit', 'photon_mean',
+                'bright_light', 'pedestal')},
             level_range=tuple(factor * one for one in self.level_range),
             phase_levels=self.phase_levels and tuple(
                 factor * one for one in self.phase_levels),
@@ -456,14 +466,16 @@ def measure_noise(values, valid, *, no_data=None, background=None,
         factor, poisson = _step_factor(values, valid, findings, table, step)
     sky = _sky_value(findings, table)
     seeing = _seeing(values, valid, background, findings.level)
-    slope = PhotonSlope(step, step) if poisson else PhotonSlope()
+    bright = _bright(values, valid, sky, factor * findings.level)
+    slope = PhotonSlope(step, step, step) if poisson else PhotonSlope()
     low, high = findings.range
     sharp = seeing.fwhm is not None and seeing.fwhm < _SHARP
-    if not (pattern.found or poisson or sharp or high > _WIDE * low):
+    if not (pattern.found or poisson or high > _WIDE * low):
         slope = photon_slope(
             plane, valid, findings.level, sky,
             white=findings.verdict == 'white',
-            fwhm=seeing.fwhm if seeing.verdict == 'locus' else None)
+            fwhm=_sharpest(seeing, bright.get('bright_share', 0.0)))
+        slope = _believed(slope, findings.level, sharp=sharp, **bright)
     if coarse or poisson:
         # what differences of rounded values say of neighbors is no noise
         findings = uncorrelated(findings)
@@ -474,8 +486,7 @@ def measure_noise(values, valid, *, no_data=None, background=None,
         defect_mask=no_data.mask, phase_levels=phase_levels and tuple(
             factor * one for one in phase_levels), sky=sky,
         photon_slope=slope.value, photon_limit=slope.limit,
-        poisson=poisson, seeing=seeing,
-        **_bright(values, valid, sky, found.level))
+        photon_mean=slope.mean, poisson=poisson, seeing=seeing, **bright)
     if mapped and found.may_have_map:
         slope = known_slope and known_slope(found.sky, found.pixel_level)
         found = found.with_map(block_levels(plane, valid), slope=slope)
@@ -522,6 +533,35 @@ def _bright(values, valid, sky, level):
         return {}
     return {'bright_light': float(light.median()),
             'bright_share': light.numel() / int(torch.count_nonzero(valid))}
+
+
+def _sharpest(seeing, bright_share):
+    """
+    Width in pixels than which no light is sharper, `None` if it is unknown.
+
+    A few sources that agree are not all there is, but a frame with little
+    light has next to nothing sharper than the sharpest of them.
+    """
+    if seeing.verdict == 'locus':
+        return seeing.fwhm
+    few = seeing.number < _FEWEST_SOURCES or bright_share > _MUCH_LIGHT
+    return None if few else min(seeing.fwhm, _WIDEST)
+
+
+def _believed(slope, level, *, sharp, bright_light=0.0, bright_share=0.0):
+    """
+    A slope of which nothing is expected where it may be nearly anything.
+
+    Sharp stars leave much in differences, so that what is seen is a guess,
+    which in most frames is within a factor of 3.
+    """
+    if sharp:
+        few = bright_share < _MUCH_LIGHT
+        return PhotonSlope(mean=slope.mean if few else 0.0)
+    most = level**2 + slope.limit * bright_light
+    least = level**2 + slope.value * bright_light
+    far = bright_light > 0 and most > _NEARLY_ANY**2 * least
+    return replace(slope, mean=slope.value) if far else slope
 
 
 def _seeing(values, valid, background, level):

@@ -68,6 +68,9 @@ class Measurement:
         Gain, read noise and pedestal of the photon noise map, where the
         noise is not known and not the same in all pixels.
 
+    expected : tuple of float or `None`
+        As for `~astro_denoise.noise.NoiseModel`.
+
     background : `~astro_denoise.noise.background.BackgroundMesh` or `None`
         The background.
 
@@ -102,6 +105,7 @@ class Measurement:
     relative: BackgroundMesh | None = None
     supplied: object = None
     rest: float | None = None
+    expected: tuple | None = None
 
     @property
     def defects(self):
@@ -112,6 +116,12 @@ class Measurement:
     def is_mosaic(self):
         """True if the pixels of each 2 x 2 have levels of their own."""
         return self.found is not None and self.found.phases.found
+
+    @property
+    def doubts_map(self):
+        """True if structure may be what differs from place to place."""
+        return self.relative is not None and (
+            self.found.verdict == 'cannot tell')
 
     @property
     def wants_map(self):
@@ -185,7 +195,7 @@ class Measurement:
             gain, read_noise, pedestal = self.electrons
             noise_map = photon_noise_map(values, valid, gain, read_noise,
                                          pedestal=pedestal)
-        if self.relative is not None:
+        if self.relative is not None and not self.doubts_map:
             noise_map *= self.relative.over(window, np.float32)
         return noise_map
 
@@ -479,7 +489,8 @@ def measure_sample(values, valid, sigma, *, gain, read_noise, unit, scale,
         noise.origin, noise.gain, noise.read_noise, noise.level,
         noise.correlation, found and found.seeing.fwhm, scale,
         noise.electrons, noise.mesh, int(np.count_nonzero(noise.valid)),
-        found, noise.relative, noise.supplied, noise.rest), noise
+        found, noise.relative, noise.supplied, noise.rest,
+        noise.expected), noise
 
 
 def _scaled_gain(gain, scale):
@@ -525,8 +536,11 @@ def complete(measurement, parts, plan):
     if electrons is not None:
         known = (measurement.rest, measurement.read_noise) != (None, None)
         electrons = photons_of(found, electrons[0], known=known)
+    expected = measurement.expected and photons_of(
+        found, measurement.expected[0], known=False)
     return replace(measurement, found=found, electrons=electrons,
-                   level=found.pixel_level, relative=relative_mesh(found))
+                   expected=expected, level=found.pixel_level,
+                   relative=relative_mesh(found))
 
 
 def warn_of(measurements, *, header=None, without=(), stacklevel=3):

@@ -79,6 +79,12 @@ class NoiseModel:
     rest : float or `None`
         Noise of the sky in electrons without its photons, if a gain was
         given and no read noise.
+
+    expected : tuple of float or `None`
+        As ``electrons``, for the errors of what is made of the plane, where
+        the growth of the noise with the light is that seen in it:
+        ``electrons`` has it one error low, lest a network smooths the cores
+        of stars.
     """
 
     sigma: np.ndarray
@@ -95,6 +101,7 @@ class NoiseModel:
     relative: BackgroundMesh | None = None
     supplied: object = None
     rest: float | None = None
+    expected: tuple | None = None
 
 
 def estimate_background(values, valid):
@@ -387,6 +394,9 @@ def _estimated_noise(sky, given, shared):
     slope = _slope(sky_value, level, **given) or found.photon_slope
     gain, read_noise = 1 / slope if slope > 0 else None, given['read_noise']
     relative, electrons, rest = relative_mesh(found), None, None
+    expected = None
+    if found.photon_mean > 0 and not any(given.values()):
+        expected = photons_of(found, 1 / found.photon_mean, known=False)
     if gain is None:
         sigma = np.full(sky.values.shape, level, np.float32)
     else:
@@ -400,12 +410,14 @@ def _estimated_noise(sky, given, shared):
             read_noise = rest = electrons[1]
         sigma = photon_noise_map(sky.values, sky.valid, *electrons[:2],
                                  pedestal=electrons[2])
-    if relative is not None:
+    # Structure that is taken for noise would be taken away.
+    if relative is not None and found.verdict != 'cannot tell':
         sigma *= relative.over(
             tuple(slice(0, n) for n in sigma.shape), np.float32)
     return NoiseModel(sigma, level=level, origin='estimated', gain=gain,
                       read_noise=read_noise, electrons=electrons,
-                      relative=relative, rest=rest, **shared)
+                      expected=expected, relative=relative, rest=rest,
+                      **shared)
 
 
 def _known_noise(sky, sigma, given, shared):

@@ -23,10 +23,12 @@ _SIGNIFICANT = 4.0
 _LIKELY = 2.0             # errors, where little structure is left
 _SKY_ERROR = 0.03         # of the variance of the sky
 _MISFIT = 3.0             # reduced chi-squared of a fit
-# FWHM of stars, and what fourth differences along both axes leave of them
-# over the mean of 3 x 3 pixels, at most.
-_LEFT_OF_STARS = ((2.0, 2.5, 3.0, 4.0),
-                  (0.04, 0.015, 0.006, 0.0013))
+# FWHM of stars, and what differences of an order along both axes leave of
+# them over the mean of 3 x 3 pixels, at most.
+_LEFT_OF_STARS = {4: ((2.0, 2.5, 3.0, 4.0), (0.04, 0.015, 0.006, 0.0013)),
+                  2: ((2.5, 3.0, 4.0, 5.0), (0.09, 0.047, 0.017, 0.008))}
+_NORM = {2: 6, 4: 70}
+_FEW_KNOWN = 0.3  # of the pixels, below which differences reach less far
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,17 @@ class PhotonSlope:
         significant.
 
     limit : float
-        What it may be, one error high; infinite where the plane does not
-        tell.
+        What it may be, one error high, or two where it is not significant;
+        infinite where the plane does not tell.
+
+    mean : float
+        What is to be expected of it: neither high nor low, and above 0
+        where it is not significant. 0 where the plane does not tell.
     """
 
     value: float = 0.0
     limit: float = math.inf
+    mean: float = 0.0
 
 
 def _binomial(plane, order):
@@ -59,19 +66,31 @@ def _binomial(plane, order):
     return plane * 0.25**order
 
 
-def _strip_sample(part, level, sky):
+def _smooth(part):
+    """A wide mean of what is known, NaN where nothing is."""
+    known = torch.isfinite(part)
+    if known.all():
+        return _binomial(part, 6)
+    return (_binomial(part.nan_to_num(0.0), 6)
+            / _binomial(known.to(part.dtype), 6))
+
+
+def _strip_sample(part, level, sky, order):
     """
     Mean, high-pass residual and curvature of the bright pixels of a strip.
 
-    Also the residual of the dark ones; all in units of the level.
+    Also the residual of the dark ones, all in units of the level, and the
+    number of pixels of which these are known.
     """
     part = (part - sky) / level
-    smooth = _binomial(part, 6)
+    smooth = _smooth(part)
     # fourth differences see next to nothing of what the optics let by
-    residual = torch.diff(torch.diff(part, 4, dim=0), 4, dim=1)[1:-1, 1:-1]
-    residual = residual / 70
+    reach = 3 - order // 2
+    inside = slice(reach, -reach)
+    residual = torch.diff(torch.diff(part, order, dim=0), order, dim=1)
+    residual = residual[inside, inside] / _NORM[order]
     mean = _binomial(part[2:-2, 2:-2], 2)
-    known = torch.isfinite(smooth)
+    known = torch.isfinite(mean) & torch.isfinite(residual)
     bright = torch.nonzero((known & (smooth > 1)).flatten())[:, 0]
     bright = _thinned(bright, _MOST_BRIGHT)
     dark = torch.nonzero((known & (smooth.abs() < 1)).flatten())[:, 0]
@@ -79,7 +98,7 @@ def _strip_sample(part, level, sky):
     rows = [plane.flatten()[bright] for plane in (mean, residual,
                                                   mean - smooth)]
     return torch.stack(rows).cpu().numpy(), residual.flatten()[
-        dark].cpu().numpy()
+        dark].cpu().numpy(), int(known.sum())
 
 
 def _thinned(index, most):
@@ -117,7 +136,9 @@ def photon_slope(values, valid, level, sky, *, white=True, fwhm=None):
 
     fwhm : float, optional
         Of the point sources in pixels, if it is known: nothing is sharper
-        than these, so that little structure is left in differences.
+        than these, so that little structure is left in differences. Then
+        they may reach less far where few pixels have all of their
+        neighbors.
 
     Returns
     -------
@@ -139,21 +160,12 @@ def photon_slope(values, valid, level, sky, *, white=True, fwhm=None):
     n_rows, n_columns = values.shape
     if not level > 0 or min(n_rows, n_columns) < 16:
         return PhotonSlope()
-    every = max(1, values.numel() // _MOST_PIXELS)
-    rows, dark = [], []
-    for start in range(0, n_rows, _ROWS * every):
-        part = slice(max(start - 3, 0), start + _ROWS + 3)
-        if min(start + _ROWS + 3, n_rows) - part.start < 8:
-            continue
-        good = valid[part]
-        plane = values[part] if good.all() else torch.where(
-            good, values[part], math.nan)
-        bright, blank = _strip_sample(plane, level, sky)
-        rows.append(bright)
-        dark.append(blank)
-    mean, residual, curvature = np.concatenate(rows, axis=1).astype(float)
-    dark = np.concatenate(dark).astype(float)
-    structure = _most_structure(fwhm)
+    for order in (4, 2):
+        structure = _most_structure(fwhm, order)
+        bright, dark, share = _sample(values, valid, level, sky, order)
+        if share > _FEW_KNOWN or _most_structure(fwhm, 2) == math.inf:
+            break
+    mean, residual, curvature = bright
     points = _points(mean, residual, curvature,
                      flat=structure == math.inf)
     if dark.size > 500:
@@ -165,25 +177,66 @@ def photon_slope(values, valid, level, sky, *, white=True, fwhm=None):
     for last in range(len(mean), 3, -1):
         slope, error, misfit = _fit(
             mean[:last], variance[:last], number[:last],
-            sky_error=_SKY_ERROR if white else math.inf, structure=structure)
+            sky_error=_SKY_ERROR if white else math.inf, structure=structure,
+            expected=order == 2)
         if misfit < _MISFIT:
             logger.debug('photon slope %s +- %s', slope, error)
-            seen = slope > error * (
+            # where much structure is left, it would be too large
+            seen = order > 2 and slope > error * (
                 _SIGNIFICANT if structure == math.inf else _LIKELY)
             return PhotonSlope((slope - error) * level if seen else 0.0,
-                               (max(slope, 0.0) + error) * level)
+                               (max(slope, 0.0) + (1 if seen else 2)
+                                * error) * level,
+                               _positive_mean(slope, error) * level)
     return PhotonSlope()
 
 
-def _most_structure(fwhm):
+def _sample(values, valid, level, sky, order):
+    """
+    Bright and dark pixels of all strips, as of `_strip_sample`.
+
+    Also the share of the valid pixels of which differences are known.
+    """
+    n_rows = values.shape[0]
+    every = max(1, values.numel() // _MOST_PIXELS)
+    rows, dark, n_known, n_valid = [], [], 0, 1
+    for start in range(0, n_rows, _ROWS * every):
+        part = slice(max(start - 3, 0), start + _ROWS + 3)
+        if min(start + _ROWS + 3, n_rows) - part.start < 8:
+            continue
+        good = valid[part]
+        plane = values[part] if good.all() else torch.where(
+            good, values[part], math.nan)
+        bright, blank, known = _strip_sample(plane, level, sky, order)
+        rows.append(bright)
+        dark.append(blank)
+        n_known += known
+        n_valid += int(good[3:-3, 3:-3].sum())
+    return (np.concatenate(rows, axis=1).astype(float),
+            np.concatenate(dark).astype(float), n_known / n_valid)
+
+
+def _positive_mean(value, error):
+    """
+    Mean of a normal distribution of which only the positive part counts.
+    """
+    if error == 0:
+        return max(value, 0.0)
+    place = value / error
+    return value + error * math.exp(-0.5 * place**2) / math.sqrt(
+        math.pi / 2) / max(math.erfc(-place / math.sqrt(2)), 1e-300)
+
+
+def _most_structure(fwhm, order):
     """
     Square of what is left of a star in differences, over its light.
 
     For profiles of Moffat (beta = 3.5) at all places within a pixel.
     """
-    if fwhm is None or fwhm < _LEFT_OF_STARS[0][0]:
+    widths, left = _LEFT_OF_STARS[order]
+    if fwhm is None or fwhm < widths[0]:
         return math.inf
-    return float(np.interp(fwhm, *_LEFT_OF_STARS))**2
+    return float(np.interp(fwhm, widths, left))**2
 
 
 def _points(mean, residual, curvature, *, flat):
@@ -208,18 +261,19 @@ def _points(mean, residual, curvature, *, flat):
     return points
 
 
-def _fit(mean, variance, number, *, sky_error, structure):
+def _fit(mean, variance, number, *, sky_error, structure, expected):
     """
     Fit ``sky + slope * mean + structure * mean**2``, none negative.
 
     What is known of the first (1 of white noise) and the last term (it is
-    small) counts as two more points.
+    small, or ``expected`` to be as large as it may be) counts as two more
+    points.
 
     Returns the slope over the sky, its error and the reduced chi-squared.
     """
     columns = np.stack([np.ones_like(mean), mean, mean**2], axis=1)
     known = np.diag([1 / sky_error, 0.0, 1 / structure])
-    wanted = np.array([1 / sky_error, 0.0, 0.0])
+    wanted = np.array([1 / sky_error, 0.0, float(expected)])
     model = variance
     for _ in range(6):
         # variance of a 68.27 % quantile, and of residuals that overlap
