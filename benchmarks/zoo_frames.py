@@ -60,6 +60,11 @@ class ZooFrame:
 
     truth : 2D `~numpy.ndarray` or `None`
         What the values are without noise.
+
+    graded : bool
+        Whether the sky, and its noise, differs smoothly all over the
+        frame: the level is then that where the sky is what a measurement
+        says.
     """
 
     values: np.ndarray
@@ -72,6 +77,7 @@ class ZooFrame:
     fwhm: float | None = None
     map_matters: bool = False
     truth: np.ndarray | None = None
+    graded: bool = False
     notes: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -223,14 +229,15 @@ def subtracted(rng, shape):
 @kind('gradient')
 def gradient(rng, shape):
     y, x = grid(shape)
-    return exposed(rng, 400 + 150 * x + 80 * y**2)
+    return exposed(rng, 400 + 150 * x + 80 * y**2, graded=True)
 
 
 @kind('scattered light, vignetting')
 def vignetting(rng, shape):
     y, x = grid(shape)
     light = 900 * (1 - 0.4 * (x**2 + y**2) / 2)
-    return exposed(rng, light + stars(rng, shape, 300, 3.0), fwhm=3.0)
+    return exposed(rng, light + stars(rng, shape, 300, 3.0), fwhm=3.0,
+                   graded=True)
 
 
 @several('survey, PSF {} px', {str(n): n for n in
@@ -422,7 +429,8 @@ def bayer(rng, shape):
                      np.arange(shape[1]) % 2]
     light = pattern * (500 + stars(rng, shape, 300, 3.0))
     frame = exposed(rng, light, 1.0, 3.0, fwhm=3.0, map_matters=True)
-    frame.level = float(np.median(frame.sigma))
+    # of pixels of all colors together
+    frame.level = float(np.sqrt(np.mean(500 * color + 3.0**2)))
     return frame
 
 
@@ -430,10 +438,11 @@ def bayer(rng, shape):
 def even_odd(rng, shape):
     pattern = np.array([[1.0, 1.1], [1.06, 0.97]])[
         np.arange(shape[0])[:, None] % 2, np.arange(shape[1]) % 2]
-    frame = exposed(rng, 500 + stars(rng, shape, 300, 3.0), fwhm=3.0)
+    frame = exposed(rng, 500 + stars(rng, shape, 300, 3.0), blank=500.0,
+                    fwhm=3.0)
     frame.values, frame.sigma = frame.values * pattern, frame.sigma * pattern
     frame.truth = frame.truth * pattern
-    frame.level = float(np.median(frame.sigma))
+    frame.level *= float(np.sqrt(np.mean(pattern**2)))
     frame.map_matters = True
     return frame
 

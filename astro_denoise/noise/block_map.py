@@ -20,6 +20,8 @@ _MANY = 0.03     # of the blocks that must differ
 _DIFFERENT = 3.0  # errors
 _ALIKE = 2.0      # errors, within which blocks are averaged
 _REACH = 2        # blocks
+_DEGREE = 4       # of a polynomial
+_AGREE = 1.3      # mean square of what it leaves, in errors
 
 
 def _of_alike(plane, error):
@@ -131,7 +133,7 @@ def blank_blocks(dark, level):
     return blank, int(blank.sum()) >= 0.6 * int(known.sum())
 
 
-def relative_map(blocks, level, sky, slope):
+def relative_map(blocks, level, sky, slope, *, absolute=False):
     """
     Noise of each block over that of the sky, without its photons.
 
@@ -146,6 +148,10 @@ def relative_map(blocks, level, sky, slope):
     slope : float
         Variance per unit of light above the sky.
 
+    absolute : bool, optional
+        Whether ``level`` is what differences see, as of noise that is
+        independent from pixel to pixel. Else it is that of most blocks.
+
     Returns
     -------
     relative : 2D `~torch.Tensor` or `None`
@@ -157,7 +163,8 @@ def relative_map(blocks, level, sky, slope):
         return None
     # Of the noise, half of what they are of the variance.
     errors = torch.where(known, blocks.errors / 2, math.inf)
-    mode = lower_mode(blocks.logs[known], blocks.errors[known])[0]
+    mode = 2 * math.log(level) if absolute else lower_mode(
+        blocks.logs[known], blocks.errors[known])[0]
     light = (blocks.dark - sky).clamp(0).nan_to_num(0.0)
     logs = torch.where(known, (blocks.logs - mode - torch.log1p(
         slope * light / level**2)) / 2, math.nan)
@@ -165,7 +172,37 @@ def relative_map(blocks, level, sky, slope):
     far = (logs - mode).abs()[known] > _DIFFERENT * errors[known]
     if float(far.double().mean()) <= _MANY:
         return None
-    return _of_alike(logs, errors).exp()
+    smooth = _surface(logs, errors)
+    return (_of_alike(logs, errors) if smooth is None else smooth).exp()
+
+
+def _surface(logs, errors):
+    """
+    A polynomial in x and y that all blocks agree with, else `None`.
+
+    Noise behind a flat field is one; edges of amplifiers are not.
+    """
+    known = torch.isfinite(logs)
+    if min(logs.shape) < 2 * _DEGREE or float(known.double().mean()) < 0.5:
+        return None
+    y, x = torch.meshgrid(*(torch.linspace(
+        -1, 1, n, dtype=torch.float64, device=logs.device)
+        for n in logs.shape), indexing='ij')
+    terms = torch.stack([x**i * y**j for i in range(_DEGREE + 1)
+                         for j in range(_DEGREE + 1 - i)], -1)
+    weight = torch.where(known, 1 / errors.double(), 0.0)
+    wanted = logs.double().nan_to_num(0.0)
+    for _ in range(2):
+        # the same on all devices: few terms, well conditioned
+        design = (terms * weight[..., None]).flatten(0, 1)
+        factors = torch.linalg.solve(design.T @ design, design.T @ (
+            wanted * weight).flatten())
+        far = (terms @ factors - wanted).abs() * weight
+        weight = torch.where(far < 4, weight, 0.0)
+    used = weight > 0
+    chance = int(used.sum()) > 0.97 * int(known.sum()) and float(
+        far[used].square().mean()) < _AGREE
+    return (terms @ factors).to(logs.dtype) if chance else None
 
 
 def _near(plane):

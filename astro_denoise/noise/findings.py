@@ -245,7 +245,9 @@ class NoiseFindings:
             With the level of the blank sky of the map.
         """
         slope = self.photon_slope if slope is None else slope
-        relative = relative_map(blocks, self.level, self.sky, slope)
+        relative = relative_map(
+            blocks, self.level, self.sky, slope,
+            absolute=self.verdict == 'white' and not self.step)
         if relative is None:
             return self
         blank, enough = blank_blocks(blocks.dark, self.level)
