@@ -29,9 +29,12 @@ _TOO_FEW = 20.0
 # How far errors of faint sources may be enlarged.
 _LARGEST = 1.5
 
-# Share of blank pixels in patches from which blank sky is taken, as most of it
-# is in a survey: far from any source.
-_EMPTY = 0.97
+# Share of blank pixels in patches from which blank sky is taken, as it is in a
+# survey: most of it far from any source.
+_EMPTY = 0.9
+
+# Found signal, in sigmas, below which nothing of a source is.
+_BELOW = -0.15
 
 
 def _exposures(scenes, n_batches, seed, like):
@@ -93,7 +96,9 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     however many of either there are; and those of faint sources, some
     of which it does not find at all, are enlarged until they are right
     for all of these together. So where something faint is found they
-    hold what is lost, and are too large for blank sky.
+    hold what is lost, and are too large for blank sky; where nothing is
+    found they are made smaller, until 68 per cent of all of blank sky lie
+    within them.
 
     Parameters
     ----------
@@ -125,7 +130,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
         signals, faint = true, np.zeros(len(true), bool)
         importance = np.where(true > _FAINT, 1.0, _STRIDE**2)
     else:
-        keep = blank | (true > _FAINT)
+        keep = blank | ((true > _FAINT) & (found > _BELOW))
         found, true, pulls, blank = (
             plane[keep] for plane in (found, true, pulls, blank))
         signals, faint = found, ~blank & (true < _BRIGHT)
@@ -135,8 +140,9 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     signals, found = np.arcsinh(signals / scale), np.arcsinh(found / scale)
 
     order = np.argsort(signals)
-    signals, found, pulls, importance, faint = (
-        plane[order] for plane in (signals, found, pulls, importance, faint))
+    signals, found, pulls, importance, faint, blank = (
+        plane[order] for plane in (signals, found, pulls, importance, faint,
+                                   blank))
     knots = calibration_knots(scale)
     step = knots[1] - knots[0]
     signals = np.clip(signals, knots[0], knots[-1])
@@ -146,13 +152,18 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
              & (knots < np.arcsinh(_TOO_FEW / scale)))
     if keeps_signal:
         known &= knots > -step  # no true signal is less
-    offsets, larger = np.zeros(len(knots)), 1.0
+    offsets, larger, smaller = np.zeros(len(knots)), 1.0, 1.0
     for number in range(n_iterations):
         scaled = pulls * np.exp(-0.5 * np.interp(found, knots, offsets))
         if number and faint.sum() > _FEWEST:
             larger = np.clip(larger * np.quantile(scaled[faint], _SHARE),
                              1.0, _LARGEST)
+        if number and not keeps_signal and blank.sum() > _FEWEST:
+            smaller = np.clip(smaller * np.quantile(scaled[blank], _SHARE),
+                              1.0 / _LARGEST, 1.0)
         scaled[faint] *= larger
+        if not keeps_signal:
+            scaled[blank] *= smaller
         for index in np.flatnonzero(known):
             near = slice(*bounds[index])
             weights = importance[near] * np.maximum(
