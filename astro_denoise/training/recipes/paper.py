@@ -281,7 +281,7 @@ class EstimatorRecipe(PaperRecipe):
 
     task: str = 'estimate'
     n_skies: int = 8192
-    epochs: int = 24
+    epochs: int
     patience: int = 8
     architecture: Callable
     outputs: tuple
@@ -389,10 +389,11 @@ class AutoencoderRecipe(PaperRecipe):
                              n_steps=n_steps, n_skies=n_skies)
 
 
-def _estimator(name, architecture, outputs, n_validation=1024, n_test=1024):
+def _estimator(name, architecture, outputs, *, n_validation=1024, n_test=1024,
+               epochs=24):
     return EstimatorRecipe(
         name=name, architecture=architecture, outputs=outputs,
-        n_validation=n_validation, n_test=n_test,
+        n_validation=n_validation, n_test=n_test, epochs=epochs,
         summary="the student project's network for " + ', '.join(outputs))
 
 
@@ -405,7 +406,8 @@ def _autoencoder(noise):
 
 #: Recipes by name.
 RECIPES = {recipe.name: recipe for recipe in (
-    _estimator('cnn-dm', SingleOutputCNN, ('a_dm',), 1966, 3072),
+    _estimator('cnn-dm', SingleOutputCNN, ('a_dm',), n_validation=1966,
+               n_test=3072, epochs=12),
     _estimator('cnn-dm-total', MultiOutputCNN, ('a_dm', 'n_ps_total')),
     _estimator('cnn-dm-disk-gc', MultiOutputCNN,
                ('a_dm', 'n_ps_disk', 'n_ps_gc')),
