@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 __all__ = ['PhotonSlope', 'photon_slope']
 
@@ -66,31 +67,30 @@ def _binomial(plane, order):
     return plane * 0.25**order
 
 
-def _smooth(part):
+def _smooth(part, *, whole):
     """A wide mean of what is known, NaN where nothing is."""
-    known = torch.isfinite(part)
-    if known.all():
+    if whole:
         return _binomial(part, 6)
     return (_binomial(part.nan_to_num(0.0), 6)
-            / _binomial(known.to(part.dtype), 6))
+            / _binomial(torch.isfinite(part).to(part.dtype), 6))
 
 
-def _strip_sample(part, level, sky, order):
+def _strip_sample(part, level, sky, order, *, whole):
     """
     Mean, high-pass residual and curvature of the bright pixels of a strip.
 
-    Also the residual of the dark ones, all in units of the level, and the
-    number of pixels of which these are known.
+    Also the residual of the dark ones; all in units of the level. Where all
+    pixels are valid, the strip is ``whole``.
     """
     part = (part - sky) / level
-    smooth = _smooth(part)
+    smooth = _smooth(part, whole=whole)
     # fourth differences see next to nothing of what the optics let by
     reach = 3 - order // 2
     inside = slice(reach, -reach)
     residual = torch.diff(torch.diff(part, order, dim=0), order, dim=1)
     residual = residual[inside, inside] / _NORM[order]
     mean = _binomial(part[2:-2, 2:-2], 2)
-    known = torch.isfinite(mean) & torch.isfinite(residual)
+    known = torch.isfinite(smooth if whole else mean + residual)
     bright = torch.nonzero((known & (smooth > 1)).flatten())[:, 0]
     bright = _thinned(bright, _MOST_BRIGHT)
     dark = torch.nonzero((known & (smooth.abs() < 1)).flatten())[:, 0]
@@ -98,7 +98,7 @@ def _strip_sample(part, level, sky, order):
     rows = [plane.flatten()[bright] for plane in (mean, residual,
                                                   mean - smooth)]
     return torch.stack(rows).cpu().numpy(), residual.flatten()[
-        dark].cpu().numpy(), int(known.sum())
+        dark].cpu().numpy()
 
 
 def _thinned(index, most):
@@ -160,12 +160,11 @@ def photon_slope(values, valid, level, sky, *, white=True, fwhm=None):
     n_rows, n_columns = values.shape
     if not level > 0 or min(n_rows, n_columns) < 16:
         return PhotonSlope()
-    for order in (4, 2):
-        structure = _most_structure(fwhm, order)
-        bright, dark, share = _sample(values, valid, level, sky, order)
-        if share > _FEW_KNOWN or _most_structure(fwhm, 2) == math.inf:
-            break
-    mean, residual, curvature = bright
+    order = 2 if math.isfinite(_most_structure(fwhm, 2)) and _share_known(
+        valid) < _FEW_KNOWN else 4
+    structure = _most_structure(fwhm, order)
+    (mean, residual, curvature), dark = _sample(values, valid, level, sky,
+                                                order)
     points = _points(mean, residual, curvature,
                      flat=structure == math.inf)
     if dark.size > 500:
@@ -194,26 +193,41 @@ def photon_slope(values, valid, level, sky, *, white=True, fwhm=None):
 def _sample(values, valid, level, sky, order):
     """
     Bright and dark pixels of all strips, as of `_strip_sample`.
-
-    Also the share of the valid pixels of which differences are known.
     """
     n_rows = values.shape[0]
     every = max(1, values.numel() // _MOST_PIXELS)
-    rows, dark, n_known, n_valid = [], [], 0, 1
+    rows, dark = [], []
     for start in range(0, n_rows, _ROWS * every):
         part = slice(max(start - 3, 0), start + _ROWS + 3)
         if min(start + _ROWS + 3, n_rows) - part.start < 8:
             continue
         good = valid[part]
-        plane = values[part] if good.all() else torch.where(
+        whole = bool(good.all())
+        plane = values[part] if whole else torch.where(
             good, values[part], math.nan)
-        bright, blank, known = _strip_sample(plane, level, sky, order)
+        bright, blank = _strip_sample(plane, level, sky, order, whole=whole)
         rows.append(bright)
         dark.append(blank)
-        n_known += known
-        n_valid += int(good[3:-3, 3:-3].sum())
     return (np.concatenate(rows, axis=1).astype(float),
-            np.concatenate(dark).astype(float), n_known / n_valid)
+            np.concatenate(dark).astype(float))
+
+
+def _share_known(valid):
+    """
+    Share of the valid pixels of which all neighbors are, 5 x 5 together.
+    """
+    known, n_valid = 0, 1
+    for start in range(0, valid.shape[0], max(valid.shape[0] // 4, 1)):
+        good = valid[start:start + _ROWS // 2]
+        if len(good) < 5:
+            continue
+        if good.all():
+            known += good[2:-2, 2:-2].numel()
+        else:
+            bad = F.max_pool2d((~good).to(torch.float32)[None], 5, 1)
+            known += int((bad == 0).sum())
+        n_valid += int(good[2:-2, 2:-2].sum())
+    return known / n_valid
 
 
 def _positive_mean(value, error):

@@ -89,7 +89,8 @@ def test_lines(zoo, name, axis):
 
 @pytest.mark.parametrize(('name', 'tolerance'), [
     ('two amplifiers 5 / 12', 0.06), ('Bayer mosaic', 0.05),
-    ('2x2 gain pattern of 10 %', 0.05)])
+    ('2x2 gain pattern of 10 %', 0.05),
+    ('vignetted stack, flat-fielded', 0.05)])
 def test_map(zoo, name, tolerance):
     frame, values, valid = zoo(name, shape=(512, 512))
     found = measure_noise(values, valid)
