@@ -194,3 +194,23 @@ def test_errors_of_survey_exposures(model):
         inside = (signals > low) & (signals < high)
         assert_allclose(np.quantile(abs(pulls[inside]), 0.6827), 1.0,
                         atol=0.1)
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_structure_is_not_taken_away_as_noise():
+    # Blocks of speckles have more scatter, as blocks of more noise would.
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[-128:128, -128:128]
+    speckles = (gaussian_filter(rng.standard_normal((2, 256, 256)),
+                                (0, 1.3, 1.3))**2).sum(0)
+    truth = 50 + 2e6 * speckles / speckles.mean() / (
+        1 + (np.hypot(x, y) / 5)**2.5)
+    frame = rng.poisson(truth) + 6 * rng.standard_normal(truth.shape)
+    with pytest.warns(NoiseEstimateWarning, match='cannot be told apart'):
+        denoised, error = denoise(frame, return_uncertainty=True)
+    raw, made = (np.sqrt(np.mean((plane - truth)**2))
+                 for plane in (frame, denoised))
+    assert made <= 1.001 * raw
+    # their errors are not those of blank sky
+    bright = truth > np.quantile(truth, 0.9)
+    assert np.median(error[bright]) > 2 * np.median(error[~bright])
