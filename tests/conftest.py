@@ -3,7 +3,13 @@
 What holds for every test.
 """
 
+import os
 import sys
+
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    # Processes side by side that compute with all cores each wait for each
+    # other. Read when torch is imported, and by processes that tests start.
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import matplotlib as mpl
 import numpy as np
