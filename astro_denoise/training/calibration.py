@@ -96,9 +96,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     however many of either there are; and those of faint sources, some
     of which it does not find at all, are enlarged until they are right
     for all of these together. So where something faint is found they
-    hold what is lost, and are too large for blank sky; where nothing is
-    found they are made smaller, until 68 per cent of all of blank sky lie
-    within them.
+    hold what is lost, and are too large for blank sky.
 
     Parameters
     ----------
@@ -140,9 +138,8 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     signals, found = np.arcsinh(signals / scale), np.arcsinh(found / scale)
 
     order = np.argsort(signals)
-    signals, found, pulls, importance, faint, blank = (
-        plane[order] for plane in (signals, found, pulls, importance, faint,
-                                   blank))
+    signals, found, pulls, importance, faint = (
+        plane[order] for plane in (signals, found, pulls, importance, faint))
     knots = calibration_knots(scale)
     step = knots[1] - knots[0]
     signals = np.clip(signals, knots[0], knots[-1])
@@ -152,18 +149,13 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
              & (knots < np.arcsinh(_TOO_FEW / scale)))
     if keeps_signal:
         known &= knots > -step  # no true signal is less
-    offsets, larger, smaller = np.zeros(len(knots)), 1.0, 1.0
+    offsets, larger = np.zeros(len(knots)), 1.0
     for number in range(n_iterations):
         scaled = pulls * np.exp(-0.5 * np.interp(found, knots, offsets))
         if number and faint.sum() > _FEWEST:
             larger = np.clip(larger * np.quantile(scaled[faint], _SHARE),
                              1.0, _LARGEST)
-        if number and not keeps_signal and blank.sum() > _FEWEST:
-            smaller = np.clip(smaller * np.quantile(scaled[blank], _SHARE),
-                              1.0 / _LARGEST, 1.0)
         scaled[faint] *= larger
-        if not keeps_signal:
-            scaled[blank] *= smaller
         for index in np.flatnonzero(known):
             near = slice(*bounds[index])
             weights = importance[near] * np.maximum(
