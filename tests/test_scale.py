@@ -63,15 +63,17 @@ def test_denoise(frame, model, mapped):
 
 
 def test_denoise_images():
-    image = GalacticCenterSimulator().sample(1, seed=1)[0].astype(float)
+    # No integers: those are counts, which tell their exposure.
+    image = GalacticCenterSimulator().sample(1, seed=1)[0] / 7
     expected = denoise(image, 'gc-mixed')
 
     @settings(max_examples=6)
     @given(POWERS)
     def same(power):
         scale = 10.0**power
+        # What is near zero is known as well as the rest.
         assert_allclose(denoise(image * scale, 'gc-mixed') / scale, expected,
-                        rtol=1e-4)
+                        rtol=1e-4, atol=1e-6 * expected.max())
 
     same()
 

@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-What leads from one level of a denoiser to the next in bfloat16, compiled.
+Steps from one level of a denoiser to the next in bfloat16, compiled.
 
 Tensors of bfloat16 are seen as integers of 16 bits: the upper half of those
 of a float32.

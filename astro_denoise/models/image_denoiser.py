@@ -22,6 +22,9 @@ _N_PLANES = 12
 # in units of the image's maximum.
 _EMPTY, _FULL = 1e-6, 1.0 - 1e-6
 
+# Of a pixel: far above, all numbers in single precision are whole.
+_MOST_COUNTS = 2.0**22
+
 
 class MixedDenoiser(nn.Module):
     """
@@ -208,7 +211,8 @@ class MixedDenoiser(nn.Module):
         denoised = denoised[:, :ny, :nx]
         score = self.scores(denoised, torch.ones_like(denoised))
         whole = ((values == values.round()) | (valid == 0)).all(2).all(1)
-        counts = whole & ((values * valid).amax((1, 2)) > 1)
+        most = (values * valid).amax((1, 2))
+        counts = whole & (most > 1) & (most < _MOST_COUNTS)
         level = denoised.mean((1, 2))
         far = (level < self.levels[0]) | (level > self.levels[1])
         return torch.where(counts & far, math.inf, score)

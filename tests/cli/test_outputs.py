@@ -266,12 +266,14 @@ def test_new_planes_are_compressed_as_the_image_is(folder, kind, capsys):
     mask = np.zeros(data.shape, np.uint8)
     mask[3, 4] = 1
     fits.writeto('bad.fits', mask)
+    data = data.astype(np.int32)
+    fits.writeto('c.fits', data, header)
     fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(
-        data.astype(np.int32), header, name='CCD1', compression_type=kind,
+        data, header, name='CCD1', compression_type=kind,
         tile_shape=tile)]).writeto('c.fits.fz')
     printed(f'denoise c.fits.fz -o out.fits.fz --mask bad.fits {MODEL}',
             capsys)
-    printed(f'denoise b.fits -o plain.fits --mask bad.fits {MODEL}', capsys)
+    printed(f'denoise c.fits -o plain.fits --mask bad.fits {MODEL}', capsys)
     with fits.open('out.fits.fz') as hdus, fits.open('plain.fits') as plain:
         assert [hdu.name for hdu in hdus] == ['PRIMARY', 'CCD1', 'UNCERT',
                                               'MASK']
