@@ -16,7 +16,7 @@ __all__ = ['PhotonSlope', 'photon_slope']
 logger = logging.getLogger(__name__)
 
 _ROWS = 64                # worked on at a time
-_MOST_PIXELS = 4_000_000  # looked at
+_MOST_PIXELS = 2_000_000  # looked at
 _MOST_BRIGHT = 20_000     # pixels of a strip
 _LEAST_IN_BIN = 50        # pixels
 _LEAST_OF_STARS = 15      # where the structure that is left is known
@@ -67,10 +67,11 @@ def _binomial(plane, order):
     return plane * 0.25**order
 
 
-def _smooth(part, *, whole):
+def _smooth(part, mean, *, whole):
     """A wide mean of what is known, NaN where nothing is."""
     if whole:
-        return _binomial(part, 6)
+        # what is left to do of the narrow one
+        return _binomial(mean, 4)
     return (_binomial(part.nan_to_num(0.0), 6)
             / _binomial(torch.isfinite(part).to(part.dtype), 6))
 
@@ -83,13 +84,14 @@ def _strip_sample(part, level, sky, order, *, whole):
     pixels are valid, the strip is ``whole``.
     """
     part = (part - sky) / level
-    smooth = _smooth(part, whole=whole)
+    mean = _binomial(part, 2)
+    smooth = _smooth(part, mean, whole=whole)
+    mean = mean[2:-2, 2:-2]
     # fourth differences see next to nothing of what the optics let by
     reach = 3 - order // 2
     inside = slice(reach, -reach)
     residual = torch.diff(torch.diff(part, order, dim=0), order, dim=1)
     residual = residual[inside, inside] / _NORM[order]
-    mean = _binomial(part[2:-2, 2:-2], 2)
     known = torch.isfinite(smooth if whole else mean + residual)
     bright = torch.nonzero((known & (smooth > 1)).flatten())[:, 0]
     bright = _thinned(bright, _MOST_BRIGHT)
