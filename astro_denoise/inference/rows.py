@@ -213,8 +213,8 @@ class RowStream:
         planes = self._planes.take(start, stop)
         estimates = self._elementwise.estimated(answer, planes[:, :1],
                                                 planes[:, 2:])
-        for rows, new in zip(self._estimates, estimates, strict=True):
-            rows.add(new)
+        for kept, new in zip(self._estimates, estimates, strict=True):
+            kept.add(new)
 
         margin = self._network.restoring_reach
         start, stop = self._estimates[0].start, self._estimates[0].stop
@@ -222,7 +222,7 @@ class RowStream:
         stop = stop if last else max(stop - margin, self._n_finished)
         rows = slice(self._n_finished, stop)
         answers = self._elementwise.finished(
-            *(rows.take() for rows in self._estimates),
+            *(kept.take() for kept in self._estimates),
             *planes.split(1, 1), self._context)
         self._n_finished = stop
         for kept in (*self._estimates, self._planes):

@@ -19,7 +19,12 @@ from .correlation import find_level, uncorrelated
 from .defects import find_defects
 from .lines import line_noise
 from .phases import PhasePattern, find_phases, split_phases
-from .photon_slope import PhotonSlope, photon_slope
+from .photon_slope import (
+    PhotonSlope,
+    believed_slope,
+    photon_slope,
+    sharpest_light,
+)
 from .psf_width import PsfWidth, psf_width
 from .quantization import dither, quantization_step, rounding_noise
 
@@ -33,11 +38,6 @@ _LOW_ORDERS = ((0, 2), (1, 2), (2, 2), (2, 1), (2, 0))
 _WIDE = 1.3          # range of a level, beyond which light is structure
 _COARSE = 0.75      # steps, below which rounding is most of the noise
 _NO_PATTERN = PhasePattern((0.0,) * 3, (0.0,) * 3, found=False)
-_SHARP = 2.0  # pixels: stars whose differences look like noise
-_FEWEST_SOURCES = 2  # by which the sharpest light is known
-_MUCH_LIGHT = 0.02   # share of pixels of ten sigma
-_WIDEST = 3.0        # pixels: wide enough to leave little in differences
-_NEARLY_ANY = 3.0    # factor of the noise of bright pixels
 _MANY_BRIGHT = 100   # pixels
 _SMALL = 64**2       # pixels, of which too few are sky
 _FEW = 60_000      # fourth differences, below which second ones are used too
@@ -471,13 +471,12 @@ def measure_noise(values, valid, *, no_data=None, background=None,
     bright = _bright(values, valid, sky, factor * findings.level)
     slope = PhotonSlope(step, step, step) if poisson else PhotonSlope()
     low, high = findings.range
-    sharp = seeing.fwhm is not None and seeing.fwhm < _SHARP
     if not (pattern.found or poisson or high > _WIDE * low):
         slope = photon_slope(
             plane, valid, findings.level, sky,
             white=findings.verdict == 'white',
-            fwhm=_sharpest(seeing, bright.get('bright_share', 0.0)))
-        slope = _believed(slope, findings.level, sharp=sharp, **bright)
+            fwhm=sharpest_light(seeing, bright.get('bright_share', 0.0)))
+        slope = believed_slope(slope, findings.level, seeing, **bright)
     if coarse or poisson:
         # what differences of rounded values say of neighbors is no noise
         findings = uncorrelated(findings)
@@ -535,35 +534,6 @@ def _bright(values, valid, sky, level):
         return {}
     return {'bright_light': float(light.median()),
             'bright_share': light.numel() / int(torch.count_nonzero(valid))}
-
-
-def _sharpest(seeing, bright_share):
-    """
-    Width in pixels than which no light is sharper, `None` if it is unknown.
-
-    A few sources that agree are not all there is, but a frame with little
-    light has next to nothing sharper than the sharpest of them.
-    """
-    if seeing.verdict == 'locus':
-        return seeing.fwhm
-    few = seeing.number < _FEWEST_SOURCES or bright_share > _MUCH_LIGHT
-    return None if few else min(seeing.fwhm, _WIDEST)
-
-
-def _believed(slope, level, *, sharp, bright_light=0.0, bright_share=0.0):
-    """
-    A slope of which nothing is expected where it may be nearly anything.
-
-    Sharp stars leave much in differences, so that what is seen is a guess,
-    which in most frames is within a factor of 3.
-    """
-    if sharp:
-        few = bright_share < _MUCH_LIGHT
-        return PhotonSlope(mean=slope.mean if few else 0.0)
-    most = level**2 + slope.limit * bright_light
-    least = level**2 + slope.value * bright_light
-    far = bright_light > 0 and most > _NEARLY_ANY**2 * least
-    return replace(slope, mean=slope.value) if far else slope
 
 
 def _seeing(values, valid, background, level):

@@ -5,13 +5,14 @@ Measure the growth of the noise of a plane with its light.
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-__all__ = ['PhotonSlope', 'photon_slope']
+__all__ = ['PhotonSlope', 'believed_slope', 'photon_slope',
+           'sharpest_light']
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,11 @@ _MISFIT = 3.0             # reduced chi-squared of a fit
 _LEFT_OF_STARS = {4: ((2.0, 2.5, 3.0, 4.0), (0.04, 0.015, 0.006, 0.0013)),
                   2: ((2.5, 3.0, 4.0, 5.0), (0.09, 0.047, 0.017, 0.008))}
 _NORM = {2: 6, 4: 70}
+_SHARP = 2.0          # pixels: stars whose differences look like noise
+_WIDEST = 3.0         # pixels: wide enough to leave little in differences
+_FEWEST_SOURCES = 2   # by which the sharpest light is known
+_MUCH_LIGHT = 0.02    # share of pixels of ten sigma
+_NEARLY_ANY = 3.0     # factor of the noise of bright pixels
 _FEW_KNOWN = 0.3  # of the pixels, below which differences reach less far
 
 
@@ -309,3 +315,66 @@ def _fit(mean, variance, number, *, sky_error, structure, expected):
     error = math.sqrt(covariance[1, 1] * max(misfit, 1))
     sky = max(float(solution[0]), float(variance.min()) / 2)
     return float(solution[1]) / sky, error / sky, misfit
+
+
+def sharpest_light(seeing, bright_share):
+    """
+    Tell the width than which no light of a plane is sharper.
+
+    A few sources that agree are not all there is, but a frame with little
+    light has next to nothing sharper than the sharpest of them.
+
+    Parameters
+    ----------
+    seeing : `~astro_denoise.noise.psf_width.PsfWidth`
+        Of the plane.
+
+    bright_share : float
+        Share of the pixels that have ten times the level.
+
+    Returns
+    -------
+    fwhm : float or `None`
+        In pixels; `None` if it is unknown.
+    """
+    if seeing.verdict == 'locus':
+        return seeing.fwhm
+    few = seeing.number < _FEWEST_SOURCES or bright_share > _MUCH_LIGHT
+    return None if few else min(seeing.fwhm, _WIDEST)
+
+
+def believed_slope(slope, level, seeing, *, bright_light=0.0,
+                   bright_share=0.0):
+    """
+    Expect nothing of a slope that may be nearly anything.
+
+    Sharp stars leave much in differences, so that what is seen is a guess,
+    which in most frames is within a factor of 3.
+
+    Parameters
+    ----------
+    slope : `PhotonSlope`
+        As measured.
+
+    level : float
+        Of the noise of the sky.
+
+    seeing : `~astro_denoise.noise.psf_width.PsfWidth`
+        Of the plane.
+
+    bright_light, bright_share : float, optional
+        Median light of the pixels that have ten times the level, and their
+        share.
+
+    Returns
+    -------
+    slope : `PhotonSlope`
+        What is believed of it.
+    """
+    if seeing.fwhm is not None and seeing.fwhm < _SHARP:
+        few = bright_share < _MUCH_LIGHT
+        return PhotonSlope(mean=slope.mean if few else 0.0)
+    most = level**2 + slope.limit * bright_light
+    least = level**2 + slope.value * bright_light
+    far = bright_light > 0 and most > _NEARLY_ANY**2 * least
+    return replace(slope, mean=slope.value) if far else slope
