@@ -240,7 +240,7 @@ class CCDDenoiser(nn.Module):
         if level:
             return features
         with torch.autocast(features.device.type, enabled=False):
-            return in_pairs(self.head, features.float())
+            return in_pairs(self.head, features)
 
     def trunk(self, features, context, dtypes):
         """Compute the answer of the head, at half resolution."""

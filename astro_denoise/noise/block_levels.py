@@ -10,6 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .compiling import compiling_pays
+from .strips import map_strips
+
 __all__ = ['BLOCK', 'ORDERS', 'BlockTable', 'block_size', 'block_table',
            'cut_blocks', 'differences', 'lower_mode', 'truncated_variance',
            'without_spikes']
@@ -26,6 +29,7 @@ _CLIP = 2.0
 _WITHIN = 1 - 2 * _CLIP * math.exp(-_CLIP**2 / 2) / math.sqrt(
     2 * math.pi) / math.erf(_CLIP / math.sqrt(2))
 _TAIL = 4.0
+_MEDIAN = 0.4549  # of the square of a normal deviate, over its variance
 _CELL = 4  # pixels a side of the cells of which the dark ones are used
 
 
@@ -140,7 +144,7 @@ def _inside(ordered, totals, limit):
     return number, torch.where(number > 0, total, 0.0)
 
 
-def truncated_variance(squares, *, iterations=8):
+def truncated_variance(squares, *, iterations=8, compiled=False):
     """
     Variance of what is left of a distribution without its tails.
 
@@ -156,6 +160,9 @@ def truncated_variance(squares, *, iterations=8):
     iterations : int, optional
         How often the limit is set anew.
 
+    compiled : bool, optional
+        Whether numba is to be used, which must be installed.
+
     Returns
     -------
     variance : 1D `~torch.Tensor`
@@ -168,17 +175,34 @@ def truncated_variance(squares, *, iterations=8):
         Mean square within four standard deviations over the variance: 1
         for a normal distribution, more where there are sources.
     """
+    if compiled and not squares.is_cuda:
+        return _compiled_variance(squares, iterations)
     ordered = sorted_rows(squares)
     totals = ordered.cumsum(1)
     largest = torch.full_like(ordered[:, 0], torch.finfo(ordered.dtype).max)
     number, total = _inside(ordered, totals, largest)
     middle = ordered.gather(1, (number // 2)[:, None])[:, 0]
-    variance = torch.where(middle > 0, middle / 0.4549, total / number)
+    variance = torch.where(middle > 0, middle / _MEDIAN, total / number)
     for _ in range(iterations):
         count, total = _inside(ordered, totals, _CLIP**2 * variance)
         variance = total / count / _WITHIN
     count, total = _inside(ordered, totals, _TAIL**2 * variance)
     return variance, number, total / count / variance
+
+
+def _compiled_variance(squares, iterations):
+    """Truncate without sorting, on all cores."""
+    from .block_passes import truncated_rows
+
+    squares = squares.contiguous().numpy()
+    limits = tuple(map(np.float32, (_CLIP**2, _WITHIN, _TAIL**2, _MEDIAN)))
+    variance, tail = np.empty((2, len(squares)), np.float32)
+    number = np.empty(len(squares), np.int64)
+    step = -(-len(squares) // torch.get_num_threads())
+    map_strips(lambda first: truncated_rows(
+        squares, iterations, limits, first, min(first + step, len(squares)),
+        variance, number, tail), range(0, len(squares), step))
+    return tuple(map(torch.from_numpy, (variance, number, tail)))
 
 
 def lower_mode(sample, error, *, width=3.0, start=0.2):
@@ -260,7 +284,7 @@ class BlockTable:
     grid: tuple
 
 
-def without_spikes(blocks):
+def without_spikes(blocks, *, compiled=False):
     """
     NaN for pixels that stand alone: hot ones, cosmic rays.
     """
@@ -274,7 +298,8 @@ def without_spikes(blocks):
     square = (inner - middle / 2)**2
     flat = square.flatten(1)
     step = max(1, flat.shape[1] // 512)
-    scale, *_ = truncated_variance(flat[:, ::step], iterations=5)
+    scale, *_ = truncated_variance(flat[:, ::step], iterations=5,
+                                   compiled=compiled)
     spike = square > 36 * scale[:, None, None]
     blocks = blocks.clone()
     blocks[:, 1:-1, 1:-1].masked_fill_(spike, math.nan)
@@ -309,8 +334,8 @@ def _squares(planes, dark, order):
     return torch.where(part, planes * planes, math.inf).flatten(1)
 
 
-def _chunk_table(blocks, orders):
-    blocks = without_spikes(blocks)
+def _chunk_table(blocks, orders, compiled):
+    blocks = without_spikes(blocks, compiled=compiled)
     along_y = {0: blocks}
     for order in sorted({order for order, _ in orders} - {0}):
         below = max(n for n in along_y if n < order)
@@ -322,14 +347,15 @@ def _chunk_table(blocks, orders):
             plane, last = _further(plane, last, x, 2), x
             planes[y, x] = plane
     guarded = planes[max(orders, key=min)].flatten(1)
-    variance, *_ = truncated_variance(guarded[:, ::7]**2, iterations=5)
+    variance, *_ = truncated_variance(guarded[:, ::7]**2, iterations=5,
+                                      compiled=compiled)
     cells, level = _dark_cells(blocks, variance)
     dark = cells.repeat_interleave(_CELL, 1).repeat_interleave(_CELL, 2)
     squares = [_squares(planes[order], dark, order) for order in orders]
     width = max(part.shape[1] for part in squares)
     stack = torch.cat([F.pad(part, (0, width - part.shape[1]),
                              value=math.inf) for part in squares])
-    moments = truncated_variance(stack)
+    moments = truncated_variance(stack, compiled=compiled)
     rows = dict(zip(orders, zip(*(part.split(len(blocks)) for part in
                                   moments), strict=True), strict=True))
     return rows, level
@@ -380,7 +406,9 @@ def block_table(values, valid, *, orders=ORDERS, size=None, most=256,
                                      height=rows)
     step = chunk * BLOCK**2 // blocks[0].numel()
     step = len(blocks) if blocks.is_cuda else step
-    parts = [_chunk_table(part, orders) for part in blocks.split(step)]
+    compiled = compiling_pays(values.shape)
+    parts = [_chunk_table(part, orders, compiled)
+             for part in blocks.split(step)]
     log_variance, number, tail = ({}, {}, {})
     for order in orders:
         variance, count, ends = (

@@ -141,21 +141,28 @@ def _sources(residual, known):
     norm = binomial(weight, 2)
     # white noise keeps its scatter where all neighbors are known
     smooth = binomial(np.pad(residual, 1), 2) / (3 / 8)
-    found = np.zeros(known.shape, bool)
-    for plane in (residual, smooth):
-        use = known & (norm > 0.5)
-        if not use.any():
-            use = known.copy()
-        for _ in range(5):
-            part = plane[use]
-            if part.size == 0:
-                break
-            center = np.median(part)
-            limit = 3 * 1.4826 * np.median(np.abs(part - center))
-            far = np.abs(plane - center) > max(limit, 1e-3)
-            n_used = part.size
-            use &= ~far
-            if part.size - np.count_nonzero(use) < 1e-3 * n_used:
-                break
-        found |= far
-    return binary_dilation(found, np.ones((3, 3)))
+    surrounded = known & (norm > 0.5)
+    if not surrounded.any():
+        surrounded = known
+    far, far_together = map_strips(
+        lambda plane: _far_out(plane, surrounded), (residual, smooth))
+    return binary_dilation(far | far_together, np.ones((3, 3)))
+
+
+def _far_out(plane, use):
+    """
+    Bins beyond three standard deviations of the others, from those to use.
+    """
+    use = use.copy()
+    far = np.zeros(use.shape, bool)
+    for _ in range(5):
+        part = plane[use]
+        if part.size == 0:
+            break
+        center = np.median(part)
+        limit = 3 * 1.4826 * np.median(np.abs(part - center))
+        far = np.abs(plane - center) > max(limit, 1e-3)
+        use &= ~far
+        if part.size - np.count_nonzero(use) < 1e-3 * part.size:
+            break
+    return far

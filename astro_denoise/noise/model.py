@@ -434,7 +434,10 @@ def _known_noise(sky, sigma, given, shared):
     dark = _sky_median(sigma, sky, brightest=(
         found.sky + found.pedestal + 2 * found.pixel_level))
     supplied = compare_supplied(found, dark, None)
-    sigma = np.where(sky.valid, sigma, level).astype(np.float32)
+    if electrons is None:
+        sigma = np.where(sky.valid, sigma, level).astype(np.float32)
+    elif not sky.valid.all():
+        sigma[~sky.valid] = level
     return NoiseModel(sigma, level=level, origin=origin, electrons=electrons,
                       supplied=supplied, **given, **shared)
 

@@ -58,13 +58,15 @@ def test_mean_of_nine(shape):
 
 @pytest.mark.parametrize(('n_out', 'side', 'width'), [
     (8, 3, 12), (8, 1, 12), (2, 3, 6), (8, 3, 13), (32, 3, 12)])
-def test_in_pairs_as_the_layer(n_out, side, width):
+@pytest.mark.parametrize('height', [9, 32, 33, 70])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_in_pairs_as_the_layer(n_out, side, width, height, dtype):
     generator = torch.Generator().manual_seed(n_out)
     layer = torch.nn.Conv2d(5, n_out, side, padding=side // 2)
-    features = torch.randn(2, 5, 9, width, generator=generator).contiguous(
-        memory_format=torch.channels_last)
+    features = torch.randn(2, 5, height, width, generator=generator).to(
+        dtype).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         got = layers.in_pairs(layer, features)
-        assert_allclose(got, layer(features), atol=2e-6)
+        assert_allclose(got, layer(features.float()), atol=2e-6)
     assert got.is_contiguous(memory_format=torch.channels_last)
     assert layers.in_pairs(layer, features).requires_grad
