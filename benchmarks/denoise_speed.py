@@ -145,8 +145,53 @@ def profile(job):
                            repeats=job['repeats'])
 
 
+def differences(job):
+    """
+    What bfloat16 changes in the results, on a simulated and on real frames.
+
+    Parameters
+    ----------
+    job : dict
+        ``path`` of the simulated frame, ``methods``.
+
+    Returns
+    -------
+    rows : list of dict
+        ``largest`` difference and ``rms`` in units of the noise of the
+        pixel, ``beyond`` (the share of pixels where it is above 0.03) and
+        ``error``, the rms change of the stated errors relative to them.
+    """
+    from astro_denoise.data import load_example_pair, load_m51
+    from astro_denoise.noise import noise_model
+
+    survey = CCDData(np.load(job['path']), unit='adu')
+    survey.header['GAIN'], survey.header['RDNOISE'] = GAIN, READ_NOISE
+    frames = {'survey': survey, 'ESO 085': load_example_pair()[1],
+              'M51': load_m51()}
+    rows = []
+    for label, frame in frames.items():
+        values = frame.data.astype(np.float32)
+        sigma = noise_model(values, np.isfinite(values)).sigma
+        known = ({'gain': 'GAIN', 'read_noise': 'RDNOISE'}
+                 if frame is survey else {})
+        for method in job['methods']:
+            (one, its_error), (other, error) = (
+                apply_model(method, frame, device='cpu', precision=precision,
+                            **{'gain': None, 'read_noise': None, **known})
+                for precision in PRECISIONS)
+            off = np.abs(other - one) / sigma
+            rows.append({
+                'frame': label, 'method': Path(method).stem,
+                'largest': float(off.max()),
+                'rms': float(np.sqrt(np.mean(off**2))),
+                'beyond': float(np.mean(off > 0.03)),
+                'error': float(np.sqrt(np.mean(
+                    (error / its_error - 1)**2)))})
+    return rows
+
+
 JOBS = {'simulate': simulate, 'measure': measure, 'profile': profile,
-        'matrix_rates': matrix_rates}
+        'matrix_rates': matrix_rates, 'differences': differences}
 
 
 def in_process(name, job, threads):
@@ -225,6 +270,34 @@ def run_profiles(path, label, options):
     return rows
 
 
+def run_differences(path, options):
+    """
+    Print what bfloat16 changes.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        Array of the simulated frame.
+
+    options : `argparse.Namespace`
+        See `main`.
+
+    Returns
+    -------
+    rows : list of dict
+        As from `differences`.
+    """
+    rows = in_process('differences', {
+        'path': str(path), 'methods': options.models}, options.threads)
+    print(f'\n{"bfloat16 less float32":24s}{"method":12s}{"largest":>9s}'
+          f'{"rms":>9s}{"> 0.03":>10s}{"errors":>9s}')
+    for row in rows:
+        print(f'{row["frame"]:24s}{row["method"]:12s}{row["largest"]:9.4f}'
+              f'{row["rms"]:9.5f}{row["beyond"]:10.4%}{row["error"]:9.5f}',
+              flush=True)
+    return rows
+
+
 def run(options):
     """
     The whole benchmark.
@@ -237,7 +310,8 @@ def run(options):
     Returns
     -------
     results : dict
-        ``matrix_products`` in GFLOP/s, ``rows`` and ``profiles``.
+        ``matrix_products`` in GFLOP/s, ``rows``, ``profiles`` and
+        ``differences``.
     """
     rates = in_process('matrix_rates', {}, options.threads)
     print('matrix products: ' + ', '.join(
@@ -279,8 +353,10 @@ def run(options):
                       f'{row["first"]:9.2f}{row["seconds"]:8.2f}'
                       f'{row["rate"]:8.2f}{row["to_gaussian"]:12.1f}'
                       f'{row["memory"]:7.0f}', flush=True)
+        changes = run_differences(path, options)
         profiles = run_profiles(path.with_suffix('.fits'), label, options)
-    return {'matrix_products': rates, 'rows': rows, 'profiles': profiles}
+    return {'matrix_products': rates, 'rows': rows, 'profiles': profiles,
+            'differences': changes}
 
 
 def main(args=None):

@@ -336,6 +336,7 @@ def _arrays(reader, array, uncertainty, return_uncertainty):
 def _denoise_planes(reader, network, writer, **options):
     """Denoise each plane of a frame, and mask the pixels not used."""
     from ..inference.side_by_side import side_by_side
+    from ..noise.compiling import one_of_many
     from ..noise.sampling import is_measured_whole
 
     _warn_of_counts(reader)
@@ -344,7 +345,9 @@ def _denoise_planes(reader, network, writer, **options):
     small = options['in_memory'] and n_rows * n_columns <= _SMALL_PLANE
 
     def work(index):
-        return denoise_plane(reader.plane(index), network, writer, **options)
+        with one_of_many(len(reader.indices) * n_rows * n_columns):
+            return denoise_plane(reader.plane(index), network, writer,
+                                 **options)
 
     if small and len(reader.indices) > 1:
         with side_by_side(options['runtime'].device,

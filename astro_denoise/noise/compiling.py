@@ -4,20 +4,46 @@ Compiled passes: when they pay, and how they are made.
 """
 
 import functools
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from ..exceptions import needs_extra
 
-__all__ = ['FEWEST_COMPILED', 'compiled', 'compiling_pays']
+__all__ = ['FEWEST_COMPILED', 'compiled', 'compiling_pays', 'one_of_many']
 
 #: Pixels below which loading what was compiled takes longer than it saves.
 FEWEST_COMPILED = 2**20
 
 
+# Pixels of all planes that are worked on after another.
+_TOGETHER = ContextVar('pixels of all planes', default=0)
+
+
+@contextmanager
+def one_of_many(n_pixels):
+    """
+    Work on a plane of many, whose pixels count together.
+
+    Parameters
+    ----------
+    n_pixels : int
+        Of all planes.
+    """
+    token = _TOGETHER.set(n_pixels)
+    try:
+        yield
+    finally:
+        _TOGETHER.reset(token)
+
+
 def compiling_pays(shape):
     """
     Tell if a plane is large enough for compiled passes, and numba is there.
+
+    Of a stack it is the pixels of all planes that count.
     """
-    return shape[0] * shape[1] >= FEWEST_COMPILED and _has_numba()
+    n_pixels = max(shape[0] * shape[1], _TOGETHER.get())
+    return n_pixels >= FEWEST_COMPILED and _has_numba()
 
 
 @functools.cache

@@ -73,8 +73,10 @@ def test_answers(network, frame):
             expected = torch.exp(answer['log_variance'])
         else:
             expected = answer[name]
-        assert_allclose(plane[0], expected[0, 0, :150, :171], rtol=1e-4,
-                        atol=1e-5)
+        expected = expected[0, 0, :150, :171]
+        # A small answer is the difference of sums as large as the others.
+        assert_allclose(plane[0], expected, rtol=1e-4,
+                        atol=1e-5 + 1e-6 * float(expected.abs().max()))
 
 
 def test_stack(network, frame):

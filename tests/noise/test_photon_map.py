@@ -47,6 +47,13 @@ def test_compiled_where_nothing_can_be_kept(monkeypatch):
     assert compiling.compiled(lambda x: x + 1)(1) == 2
 
 
+def test_planes_of_a_stack_count_together():
+    assert not compiling.compiling_pays((256, 256))
+    with compiling.one_of_many(100 * 256**2):
+        assert compiling.compiling_pays((256, 256))
+    assert not compiling.compiling_pays((256, 256))
+
+
 def test_a_numba_that_refuses_to_load(monkeypatch):
     monkeypatch.setitem(sys.modules, 'numba', None)
     compiling._has_numba.cache_clear()
