@@ -22,6 +22,7 @@ from methods import apply_baseline, apply_model, baseline, missing, note
 from profiling import profile_denoise, profile_photometry
 
 from astro_denoise.noise import compiling
+from astro_denoise.pipeline.waiting import brief_waits
 from astro_denoise.simulation.survey import SurveySimulator
 
 SHAPES = {'1024x1024': (1024, 1024), '4096x2048': (4096, 2048)}
@@ -68,8 +69,9 @@ def measure(job):
     Returns
     -------
     result : dict
-        ``first`` and ``seconds`` of the first and the fastest call, and
-        ``memory`` above the process with the frame loaded, in MB.
+        ``first``, ``seconds`` and ``mean`` of the first, the fastest and
+        all calls but the first, and ``memory`` above the process with the
+        frame loaded, in MB.
     """
     frame = CCDData(np.load(job['path']), unit='adu')
     frame.header['GAIN'], frame.header['RDNOISE'] = GAIN, READ_NOISE
@@ -90,6 +92,7 @@ def measure(job):
         call()
         times.append(time.perf_counter() - start)
     return {'first': times[0], 'seconds': min(times),
+            'mean': float(np.mean(times[1:] or times)),
             'memory': peak_memory() - before}
 
 
@@ -214,16 +217,44 @@ def in_process(name, job, threads):
     result : object
         What it returned.
     """
-    environment = dict(os.environ)
+    return in_processes(1, name, job, threads)[0]
+
+
+def in_processes(number, name, job, threads, **variables):
+    """
+    Do a job in several fresh processes at once.
+
+    Parameters
+    ----------
+    number : int
+        Processes.
+
+    name, job, threads : object
+        As for `in_process`.
+
+    **variables
+        Added to the environment.
+
+    Returns
+    -------
+    results : list
+        What each returned.
+    """
+    environment = dict(os.environ, **variables)
     if threads:
         environment['OMP_NUM_THREADS'] = str(threads)
     command = [sys.executable, __file__, '--job', name, json.dumps(job)]
-    done = subprocess.run(command, check=False, capture_output=True,
-                          text=True, env=environment)
-    if done.returncode:
-        msg = (done.stderr.strip().splitlines() or ['no message'])[-1]
-        raise RuntimeError(msg)
-    return json.loads(done.stdout.splitlines()[-1])
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True,
+                                env=environment) for _ in range(number)]
+    results = []
+    for each in running:
+        output, errors = each.communicate()
+        if each.returncode:
+            msg = (errors.strip().splitlines() or ['no message'])[-1]
+            raise RuntimeError(msg)
+        results.append(json.loads(output.splitlines()[-1]))
+    return results
 
 
 def run_profiles(path, label, options):
@@ -270,6 +301,45 @@ def run_profiles(path, label, options):
     return rows
 
 
+def run_together(path, label, options):
+    """
+    Print how fast processes are that each take all cores at once.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        Array of the frame.
+
+    label : str
+        Its size.
+
+    options : `argparse.Namespace`
+        See `main`.
+
+    Returns
+    -------
+    rows : list of dict
+        ``rate`` of all ``processes``, in Mpix/s, by how threads wait.
+    """
+    job = {'path': str(path), 'method': options.models[0],
+           'precision': 'bfloat16', 'compiled': True,
+           'repeats': options.repeats}
+    n_pixels = SHAPES[label][0] * SHAPES[label][1]
+    print(f'\n{"at once":12s}{"processes":>10s}{"threads wait":>14s}'
+          f'{"Mpix/s":>8s}')
+    rows = []
+    for number in (1, 2):
+        for how, variables in (('usually', {}), ('briefly', brief_waits({}))):
+            results = in_processes(number, 'measure', job, options.threads,
+                                   **variables)
+            rate = sum(n_pixels / 1e6 / each['mean'] for each in results)
+            rows.append({'frame': label, 'processes': number, 'waits': how,
+                         'rate': rate})
+            print(f'{label:12s}{number:10d}{how:>14s}{rate:8.2f}',
+                  flush=True)
+    return rows
+
+
 def run_differences(path, options):
     """
     Print what bfloat16 changes.
@@ -310,8 +380,8 @@ def run(options):
     Returns
     -------
     results : dict
-        ``matrix_products`` in GFLOP/s, ``rows``, ``profiles`` and
-        ``differences``.
+        ``matrix_products`` in GFLOP/s, ``rows``, ``profiles``,
+        ``differences`` and ``together``.
     """
     rates = in_process('matrix_rates', {}, options.threads)
     print('matrix products: ' + ', '.join(
@@ -353,10 +423,11 @@ def run(options):
                       f'{row["first"]:9.2f}{row["seconds"]:8.2f}'
                       f'{row["rate"]:8.2f}{row["to_gaussian"]:12.1f}'
                       f'{row["memory"]:7.0f}', flush=True)
+        together = run_together(path, label, options)
         changes = run_differences(path, options)
         profiles = run_profiles(path.with_suffix('.fits'), label, options)
     return {'matrix_products': rates, 'rows': rows, 'profiles': profiles,
-            'differences': changes}
+            'differences': changes, 'together': together}
 
 
 def main(args=None):

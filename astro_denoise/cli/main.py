@@ -14,6 +14,7 @@ import warnings
 
 import astro_denoise
 
+from ..pipeline.waiting import brief_waits
 from .check import add_check
 from .common import (
     NAME,
@@ -60,6 +61,9 @@ def main(args=None):
     >>> status
     0
     """
+    if args is None and 'torch' not in sys.modules:
+        # This process is the command's own.
+        os.environ.update(brief_waits(os.environ))
     try:
         options, unknown = _parser().parse_known_args(args)
         if unknown:

@@ -16,6 +16,7 @@ from ..inference.cores import count_cores
 from ..io.output import remove_leftovers
 from .status import FrameStatus
 from .task import denoise_one, describe_error
+from .waiting import brief_waits
 
 __all__ = ['connected', 'run_on_cluster']
 
@@ -80,7 +81,8 @@ def _local_cluster(workers):
     threads = str(max(1, count_cores() // workers))
     settings = {
         'distributed.nanny.pre-spawn-environ': {
-            name: os.environ.get(name, threads) for name in _THREADS},
+            **{name: os.environ.get(name, threads) for name in _THREADS},
+            **brief_waits(os.environ)},
         'distributed.scheduler.http.routes': [],
         'distributed.worker.http.routes': []}
     with dask.config.set(settings):

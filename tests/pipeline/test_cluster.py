@@ -77,13 +77,14 @@ def test_threads_of_the_job(monkeypatch, n_cores, workers, expected):
     monkeypatch.setattr(os, 'cpu_count', lambda: 64)
     monkeypatch.setattr(os, 'sched_getaffinity',
                         lambda process: set(range(n_cores)), raising=False)
-    for name in _cluster._THREADS:
+    for name in (*_cluster._THREADS, 'GOMP_SPINCOUNT', 'OMP_WAIT_POLICY'):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('MKL_NUM_THREADS', '5')  # the user's word
     with pytest.raises(OSError, match=f'{workers} workers cannot .*looking'):
         _cluster._local_cluster(workers)
     assert seen == {'OMP_NUM_THREADS': expected, 'MKL_NUM_THREADS': '5',
-                    'OPENBLAS_NUM_THREADS': expected}
+                    'OPENBLAS_NUM_THREADS': expected,
+                    'GOMP_SPINCOUNT': '1000'}
 
 
 def test_cores_where_a_system_does_not_tell(monkeypatch):
