@@ -9,9 +9,7 @@ import numpy as np
 
 from ..frames.windows import within
 from ..photometry.footprints import FOOTPRINT_REACH, find_footprints
-from ..photometry.forced import checked_psf
 from ..photometry.source_table import source_table
-from .source_light import fit_window, unexplained, with_psf
 
 __all__ = ['Guide', 'denoise_guided', 'open_guide']
 
@@ -183,6 +181,9 @@ def _opened_psf(guide, psf):
         msg = ("psf must be 'fit', a photutils PSF model or an image for "
                "guide='model', got None")
         raise ValueError(msg)
+    # Fits are slow to import, and no part of a frame without a catalog.
+    from ..photometry.forced import checked_psf
+
     return checked_psf(psf)
 
 
@@ -234,6 +235,8 @@ def denoise_guided(guide, network, planes, measurement, write, *, runtime,
     footprints = find_footprints(guide.sources, measurement.fwhm)
     windows = windows_in_memory(planes, max(network.reach, guide.reach))
     if guide.kind == 'model':
+        from .source_light import with_psf
+
         guide = with_psf(guide, planes, measurement, origin)
     options = {
         'runtime': runtime, 'average': average,
@@ -260,6 +263,8 @@ def _modeled(guide, networks, part, measurement, place, **options):
     """
     Subtract the fitted light of the sources, denoise, and add it again.
     """
+    from .source_light import fit_window, unexplained
+
     model = fit_window(guide, part, measurement, place)
     if model is None:
         return _blended(networks, np.zeros(part.shape, np.float32), part,

@@ -10,7 +10,6 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ..exceptions import UnusualImageWarning
-from .epsf import build_epsf
 from .forced_passes import Passes, run_passes
 from .hybrid_flux import APERTURE
 from .psf_models import MoffatPsf, shapes_from_apertures
@@ -137,6 +136,9 @@ def _leaks(profile, shapes, fwhm):
 
 def _epsf(cutouts, moffat, place):
     """Build the effective PSF of stars; `None` if it is no better."""
+    # photutils.psf is slow to import.
+    from .epsf import build_epsf
+
     bright = cutouts.powers(moffat, place) > _EPSF_SNR**2
     whole = np.array([values.shape == (2 * reach + 1,) * 2
                       for (values, _), reach in zip(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.modeling import Model
-from photutils.psf import ImagePSF
 from scipy import fft
 from scipy.special import gammaincinv
 
@@ -181,6 +180,9 @@ def open_psf(psf):
     TypeError, ValueError
         If it is neither, or makes no sense.
     """
+    # Slow to import, and no part of a frame without a catalog.
+    from photutils.psf import ImagePSF
+
     if isinstance(psf, MoffatPsf | SampledPsf):
         return psf
     if isinstance(psf, Model):
