@@ -31,6 +31,10 @@ _FULL = 0.02
 # Cards that say that neighboring pixels have filters of their own.
 _MOSAIC_CARDS = ('BAYERPAT', 'COLORTYP', 'CFA', 'CFAPAT', 'FILTER')
 
+# Cards that may hold the gain of a frame: the user has to know if it is that
+# of the pixels as they are.
+_GAIN_CARDS = ('GAIN', 'EGAIN', 'CCDGAIN', 'ATODGAIN', 'GAINEFF', 'GAINA')
+
 
 @dataclass(frozen=True)
 class Doubt:
@@ -108,7 +112,7 @@ def doubts_of(model, *, exponent=0, header=None):
             f'read_noise, if you know better')))
     if 'DNMODEL' not in (header or {}):
         # What is left of noise in a denoised frame is not its error.
-        doubts += (_supplied(model, in_unit) + _bright(model)
+        doubts += (_supplied(model, in_unit) + _bright(model, header or {})
                    + _structure(found))
     return doubts + _gain(model)
 
@@ -171,7 +175,7 @@ def _supplied(model, in_unit):
     return [Doubt('supplied', NoiseEstimateWarning, text)]
 
 
-def _bright(model):
+def _bright(model, header):
     found = model.found
     seen = model.gain is None or math.isclose(
         model.gain * found.photon_slope, 1)
@@ -180,9 +184,13 @@ def _bright(model):
         return []
     largest = '' if math.isinf(found.bright_factor) else (
         f' by a factor of up to {found.bright_factor:.2g}')
+    cards = [f'{key} = {header[key]!r}' for key in _GAIN_CARDS
+             if key in header]
+    named = f' (the header has {", ".join(cards)})' if cards else ''
     return [Doubt('bright', NoiseEstimateWarning, (
         f'the frame does not tell how its noise grows with its light: the '
-        f'uncertainty of bright pixels may be wrong{largest}; give gain'))]
+        f'uncertainty of bright pixels may be wrong{largest}; give gain'
+        f'{named}'))]
 
 
 def _structure(found):

@@ -47,6 +47,9 @@ def test_gain_settles_the_noise_of_bright_pixels(zoo):
     assert math.isinf(model.found.bright_factor)
     assert 'bright' in kinds_of(model)
     assert 'bright' not in kinds_of(noise_model(*given, gain=1.5))
+    (doubt,) = (each for each in doubts_of(model, header={
+        'EGAIN': 1.4, 'OBJECT': 'M51'}) if each.kind == 'bright')
+    assert doubt.message.endswith('give gain (the header has EGAIN = 1.4)')
     assert 'bright' not in kinds_of(noise_model(
         *given, sigma=np.full(values.shape, model.level, np.float32)))
 
