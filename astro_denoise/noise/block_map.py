@@ -6,10 +6,14 @@ A noise level that differs from place to place, in blocks.
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .area_cells import dispersion, likelihood
+from .area_tree import find_areas
 from .block_levels import BLOCK, block_table, lower_mode
+from .strips import upsample
 
 __all__ = ['BlockLevels', 'blank_blocks', 'block_levels', 'relative_map']
 
@@ -22,6 +26,7 @@ _ALIKE = 2.0      # errors, within which blocks are averaged
 _REACH = 2        # blocks
 _DEGREE = 4       # of a polynomial
 _AGREE = 1.3      # mean square of what it leaves, in errors
+_AN_AREA = 3.0    # gain in log-likelihood that each is to bring
 
 
 def _of_alike(plane, error):
@@ -133,7 +138,7 @@ def blank_blocks(dark, level):
     return blank, int(blank.sum()) >= 0.6 * int(known.sum())
 
 
-def relative_map(blocks, level, sky, slope, *, absolute=False):
+def relative_map(blocks, level, sky, slope, *, absolute=False, cells=None):
     """
     Noise of each block over that of the sky, without its photons.
 
@@ -152,15 +157,23 @@ def relative_map(blocks, level, sky, slope, *, absolute=False):
         Whether ``level`` is what differences see, as of noise that is
         independent from pixel to pixel. Else it is that of most blocks.
 
+    cells : callable, optional
+        Gives `~astro_denoise.noise.areas.AreaCells` of the plane, where
+        areas of constant noise are to be looked for.
+
     Returns
     -------
     relative : 2D `~torch.Tensor` or `None`
         1 where the noise is that of the level, the mean of each block and
         those near it that are alike; `None` where one level is enough.
+
+    areas : `~astro_denoise.noise.areas.NoiseAreas` or `None`
+        Areas of constant noise, where they tell more than the blocks; the
+        noise of a pixel is then the product of both.
     """
     known = torch.isfinite(blocks.logs)
     if int(known.sum()) < 4:
-        return None
+        return None, None
     # Of the noise, half of what they are of the variance.
     errors = torch.where(known, blocks.errors / 2, math.inf)
     mode = 2 * math.log(level) if absolute else lower_mode(
@@ -171,9 +184,56 @@ def relative_map(blocks, level, sky, slope, *, absolute=False):
     mode = lower_mode(logs[known], errors[known])[0]
     far = (logs - mode).abs()[known] > _DIFFERENT * errors[known]
     if float(far.double().mean()) <= _MANY:
-        return None
+        return None, None
     smooth = _surface(logs, errors)
-    return (_of_alike(logs, errors) if smooth is None else smooth).exp()
+    if smooth is not None:
+        return smooth.exp(), None
+    alike = _of_alike(logs, errors).exp()
+    if cells is None:
+        return alike, None
+    cells = cells().without_photons(sky, slope / level**2)
+    areas = find_areas(cells)
+    if areas is None:
+        return alike, None
+    inner = _within_areas(logs, errors, areas, blocks.size)
+    gain = (_likelihood(cells, inner, blocks.size, areas)
+            - _likelihood(cells, alike, blocks.size))
+    if gain < _AN_AREA * len(areas) * dispersion(cells):
+        return alike, None
+    return inner, areas
+
+
+def _within_areas(logs, errors, areas, size):
+    """
+    Noise of each block over that of its areas: one number, if that will do.
+    """
+    means, crossed = (torch.from_numpy(each).to(logs.device)
+                      for each in areas.means(tuple(logs.shape), size))
+    rest = logs - means.to(logs.dtype)
+    clear = torch.isfinite(rest) & ~crossed
+    if int(clear.sum()) < 4:
+        return torch.full_like(logs, float(rest.nanmedian().exp()))
+    rest = torch.where(clear, rest, math.nan)
+    errors = torch.where(clear, errors, math.inf)
+    mode = lower_mode(rest[clear], errors[clear])[0]
+    far = (rest - mode).abs()[clear] > _DIFFERENT * errors[clear]
+    if float(far.double().mean()) <= _MANY:
+        return torch.full_like(logs, math.exp(mode))
+    smooth = _surface(rest, errors)
+    return (_of_alike(rest, errors) if smooth is None else smooth).exp()
+
+
+def _likelihood(cells, relative, size, areas=None):
+    """
+    Log-likelihood of cells for a map of blocks, and of areas.
+    """
+    shape = cells.squares.shape
+    variance = upsample(relative.cpu().double().numpy(), shape,
+                        size // cells.size)**2
+    if areas is not None:
+        means, _ = areas.means(shape, cells.size)
+        variance *= np.exp(2 * means)
+    return likelihood(cells, variance)
 
 
 def _surface(logs, errors):

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from .area_cells import area_cells
+from .areas import NoiseAreas
 from .block_levels import block_size, block_table, lower_mode
 from .block_map import (
     blank_blocks,
@@ -167,6 +169,10 @@ class NoiseFindings:
         Noise of each block, where it differs from place to place; that of
         its sky, where it has more light and the photon slope is not 0.
 
+    areas : `~astro_denoise.noise.areas.NoiseAreas` or `None`
+        Areas of constant noise, by whose factors the map is to be
+        multiplied.
+
     poisson : bool
         Whether values are counts from 0 whose variance is their mean.
 
@@ -196,6 +202,7 @@ class NoiseFindings:
         default_factory=lambda: PsfWidth(None, 'unknown', 0))
     block_size: int = 64
     block_map: torch.Tensor | None = field(default=None, repr=False)
+    areas: NoiseAreas | None = field(default=None, repr=False)
     poisson: bool = False
     pedestal: float = 0.0
 
@@ -226,7 +233,7 @@ class NoiseFindings:
                 self.photon_slope, self.photon_mean, self.photon_limit))
         return math.sqrt(max(most / expected, expected / least))
 
-    def with_map(self, blocks, *, slope=None):
+    def with_map(self, blocks, *, slope=None, cells=None):
         """
         Add the noise of each block, where it differs.
 
@@ -239,25 +246,34 @@ class NoiseFindings:
             Variance per unit of light, if it is known better than from
             the plane.
 
+        cells : callable, optional
+            As for `~astro_denoise.noise.block_map.relative_map`.
+
         Returns
         -------
         findings : `NoiseFindings`
             With the level of the blank sky of the map.
         """
         slope = self.photon_slope if slope is None else slope
-        relative = relative_map(
+        relative, areas = relative_map(
             blocks, self.level, self.sky, slope,
-            absolute=self.verdict == 'white' and not self.step)
+            absolute=self.verdict == 'white' and not self.step,
+            cells=None if self.verdict == 'cannot tell' else cells)
         if relative is None:
             return self
         blank, enough = blank_blocks(blocks.dark, self.level)
-        factor = float(relative[blank].median()) if enough else 1.0
+        noise = relative
+        if areas is not None:
+            means, _ = areas.means(tuple(relative.shape), blocks.size)
+            noise = relative * torch.from_numpy(means).to(relative).exp()
+        factor = float(noise[blank].median()) if enough else 1.0
         return replace(
             self, level=factor * self.level,
             level_error=factor * self.level_error,
             level_range=tuple(factor * one for one in self.level_range),
             line_level=factor * self.line_level,
-            block_map=self.level * relative, block_size=blocks.size)
+            block_map=self.level * relative, block_size=blocks.size,
+            areas=areas)
 
     def times(self, factor):
         """
@@ -490,7 +506,10 @@ def measure_noise(values, valid, *, no_data=None, background=None,
         photon_mean=slope.mean, poisson=poisson, seeing=seeing, **bright)
     if mapped and found.may_have_map:
         slope = known_slope and known_slope(found.sky, found.pixel_level)
-        found = found.with_map(block_levels(plane, valid), slope=slope)
+        blocks = block_levels(plane, valid)
+        found = found.with_map(
+            blocks, slope=slope,
+            cells=lambda: area_cells(plane, valid, blocks))
     return found
 
 

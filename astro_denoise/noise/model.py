@@ -14,6 +14,7 @@ import astropy.units as u
 import numpy as np
 
 from ..frames.scaling import Scale, single_precision
+from .areas import RelativeNoise
 from .background import BackgroundMesh
 from .gain import check_positive
 from .levels import Sky
@@ -69,7 +70,7 @@ class NoiseModel:
     found : `~astro_denoise.noise.findings.NoiseFindings` or `None`
         All that the plane says of its noise.
 
-    relative : `~astro_denoise.noise.background.BackgroundMesh` or `None`
+    relative : `~astro_denoise.noise.areas.RelativeNoise` or `None`
         Noise over that of the level, without photons, where it differs
         from place to place.
 
@@ -98,7 +99,7 @@ class NoiseModel:
     mesh: BackgroundMesh | None = None
     valid: np.ndarray | None = None
     found: object = None
-    relative: BackgroundMesh | None = None
+    relative: RelativeNoise | None = None
     supplied: object = None
     rest: float | None = None
     expected: tuple | None = None
@@ -376,13 +377,14 @@ def relative_mesh(found):
 
     Returns
     -------
-    relative : `~astro_denoise.noise.background.BackgroundMesh` or `None`
-        A mesh of factors.
+    relative : `~astro_denoise.noise.areas.RelativeNoise` or `None`
+        Factors of all pixels.
     """
     if found.block_map is None:
         return None
     mesh = (found.block_map / found.level).cpu().numpy()
-    return BackgroundMesh(mesh.astype(np.float32), cell=found.block_size)
+    return RelativeNoise(BackgroundMesh(
+        mesh.astype(np.float32), cell=found.block_size), found.areas)
 
 
 def _estimated_noise(sky, given, shared):
