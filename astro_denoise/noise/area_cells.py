@@ -13,8 +13,7 @@ from scipy.stats import beta
 
 from .block_levels import BLOCK
 
-__all__ = ['AreaCells', 'area_cells', 'dispersion', 'joined_cells',
-           'likelihood']
+__all__ = ['AreaCells', 'area_cells', 'dispersion', 'likelihood']
 
 _CELL = 4         # pixels a side of what the squares are summed over
 _LARGE_CELL = 16  # likewise in a large plane, of which a stripe is used
@@ -138,26 +137,6 @@ def _over_cells(blocks, size, step, shape):
     near = F.max_pool2d(blocks[None], 3, stride=1, padding=1)[0]
     near = near.repeat_interleave(step * _CELL // size, 0)[:shape[0]]
     return near.repeat_interleave(step, 1)[:, :shape[1]]
-
-
-def joined_cells(parts):
-    """
-    Put the cells of the windows of a plane together.
-
-    Parameters
-    ----------
-    parts : list of list of `AreaCells`
-        Rows of windows.
-
-    Returns
-    -------
-    cells : `AreaCells`
-        Of the plane.
-    """
-    return AreaCells(*(np.block([[getattr(part, name) for part in row]
-                                 for row in parts])
-                       for name in ('squares', 'number', 'light')),
-                     parts[0][0].size)
 
 
 def likelihood(cells, variance):

@@ -80,11 +80,13 @@ class NoiseAreas:
         for bounds, factors in self.divisions:
             for (top, bottom, left, right), factor in zip(
                     bounds.tolist(), factors.tolist(), strict=True):
-                share = np.multiply.outer(
+                (rows, high), (columns, wide) = (
                     _shares(top, bottom, shape[0], size),
                     _shares(left, right, shape[1], size))
-                means += math.log(factor) / len(self.divisions) * share
-                crossed |= (share > 0) & (share < 1)
+                share = np.multiply.outer(high, wide)
+                means[rows, columns] += (
+                    math.log(factor) / len(self.divisions) * share)
+                crossed[rows, columns] |= share < 1
         return means, crossed
 
 
@@ -105,11 +107,12 @@ def _painted(bounds, factors, window, dtype):
 
 def _shares(first, stop, number, size):
     """
-    Share of each of the bins of a line that lies between two pixels.
+    The bins of a line that lie between two pixels, and their shares there.
     """
-    start = np.arange(number) * size
-    return np.clip(np.minimum(start + size, stop)
-                   - np.maximum(start, first), 0, size) / size
+    bins = slice(first // size, min(-(-stop // size), number))
+    start = np.arange(bins.start, bins.stop) * size
+    return bins, (np.minimum(start + size, stop)
+                  - np.maximum(start, first)) / size
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,14 @@ class WindowMeshes:
 
     levels : `~astro_denoise.noise.block_map.BlockLevels` or `None`
         Noise and light of the blocks, if the map is wanted.
+
+    cells : `~astro_denoise.noise.area_cells.AreaCells` or `None`
+        Squares of small cells, likewise.
     """
 
     background: np.ndarray
     levels: object = None
+    cells: object = None
 
 
 def meshes_of_window(values, valid, shape, tile, *, single=None):
@@ -147,15 +151,17 @@ def meshes_of_window(values, valid, shape, tile, *, single=None):
                                             strict=True))
     part = tuple(slice(side.start // MESH, -(-side.stop // MESH))
                  for side in core)
-    levels = None
+    levels = cells = None
     if single is not None:
         import torch
 
+        from .area_cells import area_cells
         from .block_map import block_levels
 
-        levels = block_levels(torch.from_numpy(single[core]),
-                              torch.from_numpy(valid[core]), large=True)
-    return WindowMeshes(mesh[part], levels)
+        planes = [torch.from_numpy(each[core]) for each in (single, valid)]
+        levels = block_levels(*planes, large=True)
+        cells = area_cells(*planes, levels)
+    return WindowMeshes(mesh[part], levels, cells)
 
 
 def joined_meshes(parts, plan):
@@ -177,28 +183,40 @@ def joined_meshes(parts, plan):
 
     levels : `~astro_denoise.noise.block_map.BlockLevels` or `None`
         Of all blocks.
+
+    cells : `~astro_denoise.noise.area_cells.AreaCells` or `None`
+        Of the plane.
     """
     mesh = _joined([part.background for part in parts], plan)
     fill_holes(mesh)
     center = float(np.median(mesh))
     background = BackgroundMesh((mesh - center).astype(np.float32), center)
-    levels = parts[0].levels
+    levels, cells = parts[0].levels, None
     if levels is not None:
         import torch
 
+        from .area_cells import AreaCells
+
+        cells = AreaCells(*(
+            _joined([getattr(part.cells, name) for part in parts], plan,
+                    parts[0].cells.size)
+            for name in ('squares', 'number', 'light')),
+            parts[0].cells.size)
         levels = replace(levels, **{
             name: torch.from_numpy(_joined(
                 [getattr(part.levels, name).numpy() for part in parts],
                 plan)) for name in ('logs', 'errors', 'dark')})
-    return background, levels
+    return background, levels, cells
 
 
-def _joined(meshes, plan):
-    size = [max(-(-tile.core[axis].stop // MESH) for tile in plan)
-            for axis in (0, 1)]
+def _joined(meshes, plan, cell=MESH):
+    """
+    Put the meshes of windows together, each at its place.
+    """
+    corners = [[core.start // cell for core in tile.core] for tile in plan]
+    size = [max(corner[axis] + part.shape[axis] for corner, part in zip(
+        corners, meshes, strict=True)) for axis in (0, 1)]
     whole = np.empty(size)
-    for part, tile in zip(meshes, plan, strict=True):
-        rows, columns = (slice(core.start // MESH, -(-core.stop // MESH))
-                         for core in tile.core)
-        whole[rows, columns] = part
+    for (row, column), part in zip(corners, meshes, strict=True):
+        whole[row:row + part.shape[0], column:column + part.shape[1]] = part
     return whole

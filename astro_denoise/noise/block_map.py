@@ -26,7 +26,7 @@ _ALIKE = 2.0      # errors, within which blocks are averaged
 _REACH = 2        # blocks
 _DEGREE = 4       # of a polynomial
 _AGREE = 1.3      # mean square of what it leaves, in errors
-_AN_AREA = 3.0    # gain in log-likelihood that each is to bring
+_AN_AREA = 10.0   # gain in log-likelihood that each is to bring
 
 
 def _of_alike(plane, error):
@@ -185,22 +185,27 @@ def relative_map(blocks, level, sky, slope, *, absolute=False, cells=None):
     far = (logs - mode).abs()[known] > _DIFFERENT * errors[known]
     if float(far.double().mean()) <= _MANY:
         return None, None
-    smooth = _surface(logs, errors)
-    if smooth is not None:
-        return smooth.exp(), None
-    alike = _of_alike(logs, errors).exp()
+    without = _without_borders(logs, errors)
     if cells is None:
-        return alike, None
+        return without, None
     cells = cells().without_photons(sky, slope / level**2)
     areas = find_areas(cells)
     if areas is None:
-        return alike, None
-    inner = _within_areas(logs, errors, areas, blocks.size)
-    gain = (_likelihood(cells, inner, blocks.size, areas)
-            - _likelihood(cells, alike, blocks.size))
+        return without, None
+    within = _within_areas(logs, errors, areas, blocks.size)
+    gain = (_likelihood(cells, within, blocks.size, areas)
+            - _likelihood(cells, without, blocks.size))
     if gain < _AN_AREA * len(areas) * dispersion(cells):
-        return alike, None
-    return inner, areas
+        return without, None
+    return within, areas
+
+
+def _without_borders(logs, errors):
+    """
+    Noise of each block, smooth where that fits.
+    """
+    smooth = _surface(logs, errors)
+    return (_of_alike(logs, errors) if smooth is None else smooth).exp()
 
 
 def _within_areas(logs, errors, areas, size):
@@ -219,8 +224,7 @@ def _within_areas(logs, errors, areas, size):
     far = (rest - mode).abs()[clear] > _DIFFERENT * errors[clear]
     if float(far.double().mean()) <= _MANY:
         return torch.full_like(logs, math.exp(mode))
-    smooth = _surface(rest, errors)
-    return (_of_alike(rest, errors) if smooth is None else smooth).exp()
+    return _without_borders(rest, errors)
 
 
 def _likelihood(cells, relative, size, areas=None):

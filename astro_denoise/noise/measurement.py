@@ -15,6 +15,7 @@ import numpy as np
 
 from ..frames.scaling import Scale, sample_step, single_precision
 from ..frames.windows import grown, within
+from .areas import RelativeNoise
 from .background import (
     BackgroundMesh,
     joined_meshes,
@@ -81,7 +82,7 @@ class Measurement:
         All that the plane says of its noise, without the pixels that hold
         no measurement.
 
-    relative : `~astro_denoise.noise.background.BackgroundMesh` or `None`
+    relative : `~astro_denoise.noise.areas.RelativeNoise` or `None`
         Noise over that of the level, where it differs from place to place.
 
     supplied : `~astro_denoise.noise.supplied.SuppliedNoise` or `None`
@@ -102,7 +103,7 @@ class Measurement:
     background: BackgroundMesh | None = None
     n_valid: int = 1
     found: object = None
-    relative: BackgroundMesh | None = None
+    relative: RelativeNoise | None = None
     supplied: object = None
     rest: float | None = None
     expected: tuple | None = None
@@ -526,12 +527,13 @@ def complete(measurement, parts, plan):
     measurement : `Measurement`
         Of the plane.
     """
-    background, levels = joined_meshes(parts, plan)
+    background, levels, cells = joined_meshes(parts, plan)
     measurement = replace(measurement, background=background)
     if levels is None:
         return measurement
     slope = measurement.electrons and 1 / measurement.electrons[0]
-    found = measurement.found.with_map(levels, slope=slope)
+    found = measurement.found.with_map(levels, slope=slope,
+                                       cells=lambda: cells)
     electrons = measurement.electrons
     if electrons is not None:
         known = (measurement.rest, measurement.read_noise) != (None, None)
