@@ -27,6 +27,8 @@ _MOST = 500       # areas
 _WIDE = 0.1       # of the plane, above which areas are cut along one axis
 _REACH = 3        # cells that a border may move
 _SWEEPS = 2       # over the borders
+_LIT = 5.0        # times the noise, by which light may differ in an area
+_MANY_LIT = 0.03  # of the cells, of which more is structure
 
 
 @dataclass
@@ -223,7 +225,7 @@ def find_areas(cells):
     -------
     areas : `NoiseAreas` or `None`
         With the noise of each, in the unit of the cells; `None` where
-        there is only one.
+        there is only one, or their light is not that of a sky.
     """
     if min(cells.squares.shape) < 2 * _LEAST or not cells.number.any():
         return None
@@ -238,7 +240,25 @@ def find_areas(cells):
             _move_borders(root, cells, _set_levels(root, cells, sums))
         _set_levels(root, cells, sums)
         divisions.append(_division(root, cells))
+        if _is_structure(*divisions[0], cells):
+            return None
     return NoiseAreas(tuple(divisions))
+
+
+def _is_structure(bounds, factors, cells):
+    """
+    Tell if areas have light of their own, which noise may come from.
+    """
+    far = known = 0
+    for corners, factor in zip(bounds, factors, strict=True):
+        top, bottom, left, right = (corners + cells.size // 2) // cells.size
+        used = cells.number[top:bottom, left:right] > 0
+        if used.any():
+            light = cells.light[top:bottom, left:right][used]
+            away = np.abs(light - np.median(light)) > _LIT * factor
+            far += np.count_nonzero(away)
+            known += light.size
+    return far > _MANY_LIT * known
 
 
 def _division(root, cells):

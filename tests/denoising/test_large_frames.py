@@ -332,7 +332,7 @@ def test_no_seam_in_the_background(frame, monkeypatch):
         part = grown(tile.window, 0, SHAPE)
         meshes.append(backgrounds.meshes_of_window(
             values[part], valid[part], SHAPE, tile))
-    whole, _ = backgrounds.joined_meshes(meshes, plan)
+    whole, *_ = backgrounds.joined_meshes(meshes, plan)
     mesh = whole.center + whole.scale * whole.mesh
     sky = Sky(values, valid)
     expected = sky.center + sky.scale * sky.mesh
