@@ -21,7 +21,7 @@ from .areas import NoiseAreas
 __all__ = ['find_areas']
 
 _FIRST = 15.0     # gain in log-likelihood, of the first cut
-_NEXT = 7.0       # of all others: it is known that there are areas
+_NEXT = 5.0       # of all others: it is known that there are areas
 _LEAST = 2        # cells that an area is wide
 _MOST = 500       # areas
 _WIDE = 0.1       # of the plane, above which areas are cut along one axis
@@ -178,38 +178,77 @@ def _move_borders(root, cells, painted):
         high = min(one for one in near if one > at) - size
         low = max(low, at - _REACH * size) // size
         high = -(-min(high, at + _REACH * size) // size)
-        across = slice(*(
-            (one + size // 2) // size
-            for one in bounds[2 * (1 - axis):2 * (1 - axis) + 2]))
-        if high - low < 1 or across.stop <= across.start:
+        lines = _lines(cells, painted, bounds, axis)
+        if high - low < 1 or lines[0].size == 0:
             continue
-        lines = [one[:, across] if axis == 0 else one[across].T
-                 for one in (cells.squares, cells.number, painted)]
         middle = (at + size // 2) // size
         before = lines[2][max(middle - 1, 0)]
         after = lines[2][min(middle, len(lines[2]) - 1)]
-        area.at = low * size + _best_place(
-            *(one[low:high] for one in lines[:2]), before, after, size)
+        place, _ = _best_place(*(one[low:high] for one in lines[:2]),
+                               before, after, size)
+        area.at = low * size + place
+
+
+def _lines(cells, painted, bounds, axis):
+    """
+    Squares, number and variance of the lines of cells across an area.
+    """
+    across = slice(*((one + cells.size // 2) // cells.size
+                     for one in bounds[2 * (1 - axis):2 * (1 - axis) + 2]))
+    return [one[:, across] if axis == 0 else one[across].T
+            for one in (cells.squares, cells.number, painted)]
 
 
 def _best_place(squares, number, before, after, size):
     """
     The pixel of some lines of cells at which a border is most likely.
+
+    And minus twice the logarithm of the likelihood.
     """
-    share = np.arange(size) / size
+    share = np.arange(size)[:, np.newaxis] / size
     # one line of cells after the other, with the border at all its pixels
-    variance = (share[:, np.newaxis] * before
-                + (1 - share[:, np.newaxis]) * after)
-
-    def cost(variance):
-        return number @ np.log(variance).T + squares @ (1 / variance).T
-
-    mixed = cost(variance)
-    first = cost(before[np.newaxis])[:, 0]
+    mixed = _cost(squares, number, share * before + (1 - share) * after)
+    first = _cost(squares, number, before[np.newaxis])[:, 0]
     first, last = np.cumsum(first) - first, mixed[:, 0]
     last = np.cumsum(last[::-1])[::-1] - last
     mixed += (first + last)[:, np.newaxis]
-    return int(mixed.argmin())
+    return int(mixed.argmin()), float(mixed.min())
+
+
+def _cost(squares, number, variance):
+    """Minus twice the log-likelihood of lines, for lines of variances."""
+    return number @ np.log(variance).T + squares @ (1 / variance).T
+
+
+def _drop_slivers(root, cells, painted, unit):
+    """
+    Take out narrow areas that are but the cells which a border crosses.
+    """
+    size = cells.size
+    whole = tuple(size * n for pair in zip((0, 0), cells.squares.shape,
+                                           strict=True) for n in pair)
+    for bounds, area in list(root.cuts(whole)):
+        for side, child in enumerate(area.parts):
+            if child.axis != area.axis or (
+                    child.parts[1 - side].axis is not None):
+                continue
+            low, high = sorted((area.at // size, child.at // size))
+            if high - low > _LEAST:
+                continue
+            squares, number, variance = _lines(cells, painted, bounds,
+                                               area.axis)
+            place, one = _best_place(
+                squares[low:high], number[low:high], variance[low - 1],
+                variance[high], size)
+            both = sum(float(_cost(squares[line], number[line],
+                                   variance[line]))
+                       for line in range(low, high))
+            if one - both < 2 * unit * _NEXT:
+                area.at = low * size + place
+                area.parts = tuple(
+                    child.parts[side] if number == side else part
+                    for number, part in enumerate(area.parts))
+                break
 
 
 def find_areas(cells):
@@ -236,6 +275,7 @@ def find_areas(cells):
         root = _grown_tree(cells, sums, unit, axes)
         if root.axis is None:
             return None
+        _drop_slivers(root, cells, _set_levels(root, cells, sums), unit)
         for _ in range(_SWEEPS):
             _move_borders(root, cells, _set_levels(root, cells, sums))
         _set_levels(root, cells, sums)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .background import BackgroundMesh
-
 __all__ = ['NoiseAreas', 'RelativeNoise']
 
 
@@ -129,7 +127,7 @@ class RelativeNoise:
         What is constant between rows and columns.
     """
 
-    mesh: BackgroundMesh
+    mesh: object
     areas: NoiseAreas | None = None
 
     def over(self, window, dtype):

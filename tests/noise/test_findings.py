@@ -88,7 +88,9 @@ def test_lines(zoo, name, axis):
 
 
 @pytest.mark.parametrize(('name', 'tolerance'), [
-    ('two amplifiers 5 / 12', 0.06), ('Bayer mosaic', 0.05),
+    ('two amplifiers 5 / 12', 0.02), ('Bayer mosaic', 0.05),
+    ('stack with a shallow rim (1-10 deep)', 0.05),
+    ('depth map of a dither', 0.06),
     ('2x2 gain pattern of 10 %', 0.05),
     ('vignetted stack, flat-fielded', 0.05)])
 def test_map(zoo, name, tolerance):
@@ -104,6 +106,15 @@ def test_map(zoo, name, tolerance):
             plane[i // 2::2, i % 2::2] = level
     ratio = np.percentile(plane / frame.sigma, [6, 94])
     assert_allclose(ratio, 1, atol=tolerance)
+
+
+@pytest.mark.parametrize('name', [
+    'vignetted stack, flat-fielded', 'nebula, structure of 16 px', 'spiral',
+    'gradient', 'solar disc', 'planet', 'echelle'])
+def test_what_is_smooth_or_structure_has_no_areas(zoo, name):
+    for seed in (1, 2):
+        _, values, valid = zoo(name, seed, (512, 512))
+        assert measure_noise(values, valid).areas is None
 
 
 def test_one_level_has_no_map(zoo):
