@@ -415,6 +415,27 @@ def test_dask_measured_on_a_sample(da, frame, model, monkeypatch):
     assert_same(da.compute(*lazily), expected)
 
 
+@pytest.mark.parametrize('n_pixels', [2**18, 2**24])
+def test_areas_of_noise(da, model, monkeypatch, n_pixels):
+    # The same in memory, in strips and in chunks; to a few pixels, also
+    # where the noise is measured window by window.
+    set_whole(monkeypatch, n_pixels)
+    sigma = np.full(SHAPE, SIGMA)
+    sigma[:, 410:] = 12.0
+    values = (100 + sigma * np.random.default_rng(4).standard_normal(SHAPE)
+              ).astype(np.float32)
+    measurement, _ = measure_plane(open_frame(values).plane())
+    whole = tuple(slice(0, n) for n in SHAPE)
+    ratio = (measurement.describe()['level'] / sigma
+             * measurement.relative.over(whole, np.float32))
+    assert_allclose(ratio[:, :400], 1, atol=0.03)
+    assert_allclose(ratio[:, 420:], 1, atol=0.03)
+    result = denoise(values, model, output_array=np.empty_like(values))
+    assert_allclose(denoise(values, model), result, atol=1e-3 * SIGMA)
+    lazily = denoise(da.from_array(values, chunks=(300, 250)), model)
+    assert_allclose(lazily.compute(), result, atol=1e-3 * SIGMA)
+
+
 def test_nothing_is_computed_before_it_is_wanted(da, model):
     def refuse(block):
         raise AssertionError
