@@ -109,10 +109,12 @@ def area_cells(plane, valid, blocks):
     parts, used = (each[window].reshape(rows, size, columns * size)[
         :, :_CELL].reshape(rows * _CELL, columns * size)
         for each in (plane, valid))
-    responses = F.conv2d(parts[None, None], _CONTRASTS.to(plane)[:, None],
-                         stride=_CELL)[0]
-    squares = responses.square().sum(0)
-    light = F.avg_pool2d(parts[None], _CELL)[0]
+    across = size // _CELL  # parts of a cell that are used
+    pixels = parts.reshape(rows, _CELL, columns * across, _CELL)
+    pixels = pixels.transpose(1, 2).flatten(2)
+    # a convolution would be one of half precision on some devices
+    squares = (pixels @ _CONTRASTS.to(plane).flatten(1).T).square().sum(2)
+    light = pixels.mean(2)
     good = squares.isfinite()
     if not used.all():
         good &= F.max_pool2d((~used).float()[None], _CELL)[0] == 0
@@ -122,7 +124,7 @@ def area_cells(plane, valid, blocks):
     good &= squares < _FAR * len(_CONTRASTS) * most
     good &= light < dark + _BRIGHT / _CELL * most.sqrt()
     total, light, number = (
-        each.reshape(rows, columns, -1).sum(2).cpu().double().numpy()
+        each.reshape(rows, columns, across).sum(2).cpu().double().numpy()
         for each in (torch.where(good, squares, 0.0),
                      torch.where(good, light, 0.0), good))
     light /= np.maximum(number, 1)

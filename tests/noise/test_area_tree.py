@@ -73,6 +73,17 @@ def test_missing_pixels_do_not_count():
     assert_allclose(expected / sigma, 1, atol=0.03)
 
 
+@pytest.mark.parametrize('shape', [(8, 900), (900, 12), (5, 5)])
+def test_planes_without_a_cell_have_no_areas(shape):
+    plane = torch.from_numpy(np.random.default_rng(6).normal(
+        size=shape).astype(np.float32))
+    valid = plane < 2
+    blocks = block_levels(plane, valid, large=True)
+    cells = area_cells(plane, valid, blocks)
+    assert cells.squares.shape == tuple(n // 16 for n in shape)
+    assert find_areas(cells) is None
+
+
 def test_light_of_its_own_is_structure():
     y, x = np.indices(SHAPE)
     inside = x >= 120
