@@ -72,9 +72,11 @@ class NoiseAreas:
             Mean logarithm of the factors in each block.
 
         crossed : 2D bool `~numpy.ndarray`
-            `True` where there is more than one area in a block.
+            `True` where there is more than one area in a block, or the
+            plane ends.
         """
         means, crossed = np.zeros(shape), np.zeros(shape, bool)
+        total = np.zeros(shape)  # less than 1 beyond the end of the plane
         for bounds, factors in self.divisions:
             for (top, bottom, left, right), factor in zip(
                     bounds.tolist(), factors.tolist(), strict=True):
@@ -82,10 +84,10 @@ class NoiseAreas:
                     _shares(top, bottom, shape[0], size),
                     _shares(left, right, shape[1], size))
                 share = np.multiply.outer(high, wide)
-                means[rows, columns] += (
-                    math.log(factor) / len(self.divisions) * share)
+                means[rows, columns] += math.log(factor) * share
+                total[rows, columns] += share
                 crossed[rows, columns] |= share < 1
-        return means, crossed
+        return means / total, crossed
 
 
 def _painted(bounds, factors, window, dtype):

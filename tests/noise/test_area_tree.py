@@ -104,3 +104,6 @@ def test_window_is_part_of_the_whole():
     logs = logs.reshape(7, 32, 10, 32)
     assert_allclose(means, logs.mean((1, 3)))
     assert_array_equal(crossed, np.ptp(logs, axis=(1, 3)) > 0)
+    # of blocks that the plane does not fill, what it fills
+    last, _ = areas.means((8, 11), 32)
+    assert_allclose(last[-1, -1], logs[-1, -1, -1, -1])
