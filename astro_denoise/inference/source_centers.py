@@ -8,6 +8,8 @@ import torch
 
 from ..models.denoiser import psf_context
 from ..models.source_finder import HEADS
+from ..noise.compiling import compiling_pays
+from .source_planes import compiled_planes
 from .windowed import ask_in_windows
 
 __all__ = ['find_centers']
@@ -51,9 +53,17 @@ def find_centers(network, signal, valid, fwhm, *, runtime,
     context = torch.tensor([psf_context(fwhm)], dtype=torch.float32,
                            device=runtime.device)
 
+    compiled = (runtime.device.type == 'cpu'
+                and compiling_pays(signal.shape))
+
     def ask(_, cut):
-        found = network(cut(signal)[None, None], cut(valid)[None, None],
-                        context, dtype=runtime.dtype)
+        planes = (cut(signal)[None, None], cut(valid)[None, None], context)
+        if compiled:
+            found = network.answered(
+                compiled_planes(*planes, runtime.dtype), context,
+                dtype=runtime.dtype)
+        else:
+            found = network(*planes, dtype=runtime.dtype)
         for name in ('center', 'artefact'):
             found[name] = torch.sigmoid(found[name])
         return torch.cat([found[name] for name in HEADS], 1)

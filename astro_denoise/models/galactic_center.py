@@ -148,7 +148,25 @@ class Trunk(nn.Module):
         """
         if dtype == torch.bfloat16 and not planes.requires_grad:
             planes = planes.to(dtype)
-        features = unshuffled(planes)
+        return self.levels(unshuffled(planes), dtype, context)
+
+    def levels(self, features, dtype, context=None):
+        """
+        Compute features of planes that are unshuffled already.
+
+        Parameters
+        ----------
+        features : `torch.Tensor`
+            Shape (n, 4 n_planes, ny, nx), at half resolution.
+
+        dtype, context
+            As for `forward`.
+
+        Returns
+        -------
+        features : tuple of `torch.Tensor`
+            Of `forward`.
+        """
         with computing_in(dtype, features.device):
             levels = []
             for level, (enter, encoder) in enumerate(

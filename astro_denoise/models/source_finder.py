@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from .candidate_scores import CandidateScores
 from .denoiser import psf_context
 from .galactic_center import Trunk
-from .layers import asinh, at_hand, box_sum, exporting, shuffled
+from .layers import asinh, at_hand, box_sum, exporting, shuffled, unshuffled
 
-__all__ = ['HEADS', 'SourceFinder', 'smoothed']
+__all__ = ['BOUND', 'HEADS', 'LARGEST', 'SourceFinder', 'filter_widths',
+           'smoothed', 'star_kernels']
 
 #: Answers of the network, in the order of its planes.
 HEADS = ('center', 'dx', 'dy', 'star', 'artefact')
@@ -28,11 +29,52 @@ _BLOCK = 32
 _WIDTHS = 1.0, 9.0
 _UNKNOWN_WIDTH = 3.0
 
-# What the planes are bounded by.
-_BOUND = 4.0
+#: What images, and what the planes are bounded by.
+LARGEST, BOUND = 1e7, 4.0
 
 # Farthest center, in pixels, that an offset leads to.
 _FARTHEST = 2.0
+
+
+def star_kernels(widths):
+    """
+    Compute Gaussian filters along an axis, of unit noise.
+
+    Parameters
+    ----------
+    widths : `torch.Tensor`
+        Full widths at half maximum in pixels, shape (n,).
+
+    Returns
+    -------
+    kernels : `torch.Tensor`
+        Shape (n, 25).
+    """
+    line = torch.arange(-_HALF_FILTER, _HALF_FILTER + 1,
+                        dtype=torch.float32, device=widths.device)
+    # The light of a pixel is that of all of it.
+    squared = (widths / 2.3548)**2 + 1.0 / 12.0
+    kernel = torch.exp(-0.5 * line**2 / squared[:, None])
+    return kernel / kernel.square().sum(1, keepdim=True).sqrt()
+
+
+def filter_widths(context):
+    """
+    Give the width of the filter that is matched to stars.
+
+    Parameters
+    ----------
+    context : `torch.Tensor`
+        Of `SourceFinder`, shape (n, 2).
+
+    Returns
+    -------
+    widths : `torch.Tensor`
+        Full widths at half maximum in pixels, shape (n,).
+    """
+    return torch.where(
+        context[:, 1] > 0, math.e**context[:, 0] * _context_width(),
+        _UNKNOWN_WIDTH).clamp(*_WIDTHS)
 
 
 def smoothed(plane, widths):
@@ -52,12 +94,7 @@ def smoothed(plane, widths):
     answer : `torch.Tensor`
         Same shape: the flux of a star over its error.
     """
-    line = torch.arange(-_HALF_FILTER, _HALF_FILTER + 1,
-                        dtype=torch.float32, device=plane.device)
-    # The light of a pixel is that of all of it.
-    squared = (widths / 2.3548)**2 + 1.0 / 12.0
-    kernel = torch.exp(-0.5 * line**2 / squared[:, None])
-    kernel = kernel / kernel.square().sum(1, keepdim=True).sqrt()
+    kernel = star_kernels(widths)
     if exporting():
         # slower, but of any shape
         n = len(widths)
@@ -71,8 +108,9 @@ def smoothed(plane, widths):
     # than a convolution of one channel.
     step = (torch.arange(_BLOCK + 2 * _HALF_FILTER, device=plane.device)
             [:, None] - torch.arange(_BLOCK, device=plane.device))
-    matrix = torch.where((step >= 0) & (step < len(line)), kernel[
-        :, step.clamp(0, len(line) - 1)], 0.0)
+    last = kernel.shape[1] - 1
+    matrix = torch.where((step >= 0) & (step <= last),
+                         kernel[:, step.clamp(0, last)], 0.0)
     plane = plane[:, 0]
     for _ in range(2):
         plane = _along_rows(plane, matrix).transpose(1, 2)
@@ -150,11 +188,8 @@ class SourceFinder(nn.Module):
         planes : `torch.Tensor`
             Shape (n, 8, ny, nx).
         """
-        image = image.clamp(-1e7, 1e7) * valid
-        widths = torch.where(
-            context[:, 1] > 0,
-            math.e**context[:, 0] * _context_width(), _UNKNOWN_WIDTH)
-        widths = widths.clamp(*_WIDTHS)
+        image = image.clamp(-LARGEST, LARGEST) * valid
+        widths = filter_widths(context)
         near = box_sum(image, 3) / _count(valid, 3)
         count = _count(valid, 9)
         wide = box_sum(box_sum(image, 9) / count * valid, 9) / count
@@ -169,7 +204,7 @@ class SourceFinder(nn.Module):
             8.0 * (above - broad) / (8.0 + above.abs()),
             0.4 * asinh(4.0 * wide)]
         stack = torch.cat([*planes, valid], 1)
-        return stack.clamp_(-_BOUND, _BOUND).mul_(valid)
+        return stack.clamp_(-BOUND, BOUND).mul_(valid)
 
     def forward(self, image, valid, context, *, dtype=torch.float32):
         """
@@ -198,9 +233,31 @@ class SourceFinder(nn.Module):
             a star) and ``artefact`` (the pixel holds light of none), and
             ``dx``, ``dy``, pixels to the center of the nearest source.
         """
-        features = self.trunk(self.planes(image, valid, context), dtype,
-                              context)[0]
-        with torch.autocast(image.device.type, enabled=False):
+        planes = self.planes(image, valid, context)
+        if dtype == torch.bfloat16 and not planes.requires_grad:
+            planes = planes.to(dtype)
+        return self.answered(unshuffled(planes), context, dtype=dtype)
+
+    def answered(self, features, context, *, dtype=torch.float32):
+        """
+        Look for centers in planes.
+
+        Parameters
+        ----------
+        features : `torch.Tensor`
+            What `planes` returns, unshuffled, shape (n, 32, ny, nx).
+
+        context, dtype
+            As for `forward`.
+
+        Returns
+        -------
+        answer : dict of `torch.Tensor`
+            Of `forward`.
+        """
+        features = self.trunk.levels(features, dtype, context)[0]
+        device = features.device
+        with torch.autocast(device.type, enabled=False):
             answer = dict(zip(HEADS, shuffled(
                 self.head(features)).split(1, 1), strict=True))
             for name in ('dx', 'dy'):
