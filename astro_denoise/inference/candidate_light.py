@@ -5,6 +5,8 @@ The light around candidates for sources, on the frame itself.
 
 import numpy as np
 
+from ..noise.compiling import compiling_pays
+
 __all__ = ['POINT', 'concentration', 'filter_width', 'significance',
            'starlike_misfit']
 
@@ -101,7 +103,6 @@ def significance(planes, x, y, fwhm):
                for factor in (1.0, 2.0**-0.5)]
     # The squared profile is narrower, and so much smaller.
     norm = 1.0 / (4.0 * np.pi * width**2)
-
     def measure(signal, weight):
         flux = filters[0] @ (signal * weight) @ filters[0].T
         information = filters[1] @ weight @ filters[1].T
@@ -130,26 +131,35 @@ def concentration(planes, x, y, place_x, place_y, fwhm):
     width = filter_width(fwhm)
     widest = max(sum(_PAIRS, ())) * width
     half = int(np.ceil(_REACH * widest)) + 1
+    factors = sorted({*sum(_PAIRS, ())})
     line = np.arange(-half, half + 1)
+    place = x, y, place_x - x, place_y - y
 
     def measure(signal, off_x, off_y):
-        light = {}
-        for factor in {*sum(_PAIRS, ())}:
+        light = []
+        for factor in factors:
             rows, columns = (
                 _profile(line - off[:, None], factor * width)
                 for off in (off_y, off_x))
-            light[factor] = ((rows[:, None].astype(np.float32) @ signal)[:, 0]
-                             * columns).sum(1)
-        ratios = []
-        for (narrow, wide), point in zip(_PAIRS, POINT, strict=True):
-            floor = 1e-3 * np.abs(light[narrow]) + 1e-30
-            ratios.append(np.clip(
-                light[narrow] / np.maximum(light[wide], floor), 0.0,
-                3.0 * point))
-        return np.stack(ratios, 1)
+            light.append(((rows[:, None].astype(np.float32) @ signal)[:, 0]
+                          * columns).sum(1))
+        return np.stack(light, 1)
 
-    return _stamped(measure, planes[:1], x, y, half, place_x - x,
-                    place_y - y)
+    if compiling_pays(planes[0].shape):
+        from .compiled_candidates import light_of_filters
+
+        light = np.empty((len(x), len(factors)), np.float32)
+        light_of_filters(planes[0], *place[:2], place[2:],
+                         width * np.array(factors), half, light)
+    else:
+        light = _stamped(measure, planes[:1], *place[:2], half, *place[2:])
+    light = dict(zip(factors, light.T, strict=True))
+    ratios = []
+    for (narrow, wide), point in zip(_PAIRS, POINT, strict=True):
+        floor = 1e-3 * np.abs(light[narrow]) + 1e-30
+        ratios.append(np.clip(light[narrow] / np.maximum(light[wide], floor),
+                              0.0, 3.0 * point))
+    return np.stack(ratios, 1)
 
 
 def starlike_misfit(planes, x, y, place_x, place_y, fwhm):
@@ -186,12 +196,23 @@ def starlike_misfit(planes, x, y, place_x, place_y, fwhm):
         power = np.maximum((weight * star**2).sum(1, keepdims=True), 1e-30)
         height = (weight * star * signal).sum(1, keepdims=True) / power
         rest = (signal - height * star) * np.sqrt(weight)
-        n_free = np.maximum((weight > 0).sum(1) - 4.0, 1.0)
-        excess = (rest**2).sum(1) - n_free
-        flux = np.maximum(height * np.sqrt(power), 1.0)[:, 0]
         return np.stack([
-            np.minimum(np.sqrt(np.maximum(excess, 0.0)) / flux, 3.0),
-            np.arcsinh(0.2 * excess / np.sqrt(2.0 * n_free)) / 3.0,
-            np.minimum(3.0 * rest.max(1) / flux, 3.0)], 1)
+            (height * np.sqrt(power))[:, 0], (rest**2).sum(1), rest.max(1),
+            (weight > 0).sum(1)], 1)
 
-    return _stamped(measure, planes, x, y, half, place_x - x, place_y - y)
+    place = x, y, place_x - x, place_y - y
+    if compiling_pays(planes[0].shape):
+        from .compiled_candidates import misfit_of_stars
+
+        found = np.empty((len(x), 4), np.float32)
+        misfit_of_stars(*planes, *place[:2], place[2:], width, half, found)
+    else:
+        found = _stamped(measure, planes, *place[:2], half, *place[2:])
+    flux, squares, highest, number = found.T
+    n_free = np.maximum(number - 4.0, 1.0)
+    excess = squares - n_free
+    flux = np.maximum(flux, 1.0)
+    return np.stack([
+        np.minimum(np.sqrt(np.maximum(excess, 0.0)) / flux, 3.0),
+        np.arcsinh(0.2 * excess / np.sqrt(2.0 * n_free)) / 3.0,
+        np.minimum(3.0 * highest / flux, 3.0)], 1)

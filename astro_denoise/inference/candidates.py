@@ -11,6 +11,7 @@ import torch
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.spatial import cKDTree
 
+from ..noise.compiling import compiling_pays
 from .candidate_light import (
     POINT,
     concentration,
@@ -30,6 +31,10 @@ UNKNOWN_FWHM = 3.0
 # The intensity is smoothed by this much, and that of a pixel belongs to the
 # nearest maximum within this distance.
 _SMOOTHING, _REACH = 0.6, 3.5
+_HALF_SMOOTHING = 2  # pixels of the filter, on each side
+
+# Within this many pixels of a maximum, pixels name its center.
+_CORE = 1.6
 
 # Least intensity of a maximum, and expected number of sources.
 _LEAST_PEAK, _LEAST_EXPECTED = 3e-3, 0.08
@@ -201,12 +206,14 @@ def find_candidates(answers, signal, noise_map, valid, fwhm, *,
         The candidates, in the order of rows and columns.
     """
     intensity = answers[0]
-    x, y, height = _maxima(intensity, valid)
+    fast = compiling_pays(valid.shape) and min(valid.shape) > _HALF_SMOOTHING
+    x, y, height = _maxima(intensity, valid, fast)
     distance = least_distance(fwhm, min_separation)
     kept = kept_of_pairs(_close(x, y, distance), height)
     x, y = x[kept], y[kept]
     fwhm = fwhm or UNKNOWN_FWHM
-    expected, place_x, place_y, x, y = _gathered(answers, x, y, distance)
+    expected, place_x, place_y, x, y = _gathered(answers, x, y, distance,
+                                                 fast)
     scaled = np.where(valid, signal / noise_map, 0.0).astype(np.float32)
     planes = (np.where(valid, signal, 0.0).astype(np.float32),
               np.where(valid, noise_map, np.inf).astype(np.float32)**-2.0)
@@ -248,9 +255,19 @@ def _around_in_blocks(planes, valid, x, y):
     return means
 
 
-def _maxima(intensity, valid):
+def _maxima(intensity, valid, fast):
     """Find the local maxima of the smoothed intensity, and their height."""
-    smooth = gaussian_filter(intensity, _SMOOTHING)
+    if fast:
+        from .compiled_candidates import peak_rows
+
+        kernel = np.exp(-0.5 * (np.arange(_HALF_SMOOTHING + 1)
+                                / _SMOOTHING)**2)
+        kernel /= kernel[0] + 2.0 * kernel[1:].sum()
+        smooth, peak = np.empty_like(intensity), np.empty(valid.shape, bool)
+        peak_rows(intensity, valid, kernel, _LEAST_PEAK, smooth, peak)
+        y, x = np.nonzero(peak)
+        return x, y, smooth[y, x]
+    smooth = gaussian_filter(intensity, _SMOOTHING, radius=_HALF_SMOOTHING)
     # Few pixels are that high: faster than a filter of all.
     y, x = np.nonzero(valid & (smooth > _LEAST_PEAK))
     height = smooth[y, x]
@@ -299,13 +316,15 @@ def kept_of_pairs(pairs, height):
     rank = np.argsort(np.argsort(-height, kind='stable'))
     first, second = np.take_along_axis(
         pairs, np.argsort(rank[pairs], axis=1), axis=1).T
-    for index in np.argsort(rank[first], kind='stable'):
-        if kept[first[index]]:
-            kept[second[index]] = False
+    order = np.argsort(rank[first], kind='stable')
+    for one, other in zip(first[order].tolist(), second[order].tolist(),
+                          strict=True):
+        if kept[one]:
+            kept[other] = False
     return kept
 
 
-def _gathered(answers, x, y, distance):
+def _gathered(answers, x, y, distance, fast):
     """
     Give the intensity of each pixel to the nearest maximum.
 
@@ -313,31 +332,54 @@ def _gathered(answers, x, y, distance):
     pixels of the maxima. Where a sum is that of more than one source, it is
     split, if the pixels name two centers.
     """
-    ny, nx = answers[0].shape
+    owner = np.full(answers[0].shape, -1, np.int32)
+    if fast:
+        from .compiled_candidates import owned_pixels
+
+        total, place_x, place_y = np.empty((3, len(x)))
+        owned_pixels(tuple(answers[:3]), x, y, _DISK, owner, total, place_x,
+                     place_y)
+    else:
+        number = np.arange(len(x), dtype=np.int32)
+        for dy, dx in _DISK:
+            row, column = y + dy, x + dx
+            inside = _is_inside(row, column, owner.shape)
+            owner[row[inside], column[inside]] = number[inside]
+        weight, named, *_ = _owned(answers, owner, x, y, number)
+        total = weight.sum(1)
+        # Centers are named by the pixels beside them.
+        core = weight * ((_DISK**2).sum(1) < _CORE**2)
+        place_x, place_y = ((core * named).sum(2)
+                            / np.maximum(core.sum(1), 1e-12))
+    kept = total > _LEAST_EXPECTED
+    double = np.flatnonzero(total > _SINGLE)
+    parts, two = _split(*_owned(answers, owner, x[double], y[double], double),
+                        distance)
+    kept[double[two]] = False
+    return [np.concatenate([each[kept], part]) for each, part in zip(
+        (total, place_x, place_y, x, y), parts, strict=True)]
+
+
+def _is_inside(row, column, shape):
+    """Tell which pixels are in a plane."""
+    return ((row >= 0) & (row < shape[0]) & (column >= 0)
+            & (column < shape[1]))
+
+
+def _owned(answers, owner, x, y, number):
+    """
+    Give the pixels around maxima: intensity, centers, columns and rows.
+
+    The intensity is 0 where pixels belong to another maximum.
+    """
     row, column = y[:, None] + _DISK[:, 0], x[:, None] + _DISK[:, 1]
-    inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
-    row, column = np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)
-    owner = np.full((ny, nx), -1, np.int32)
-    number = np.arange(len(x), dtype=np.int32)
-    for step in range(len(_DISK)):
-        kept = inside[:, step]
-        owner[row[kept, step], column[kept, step]] = number[kept]
+    inside = _is_inside(row, column, owner.shape)
+    row, column = (np.clip(place, 0, length - 1) for place, length in zip(
+        (row, column), owner.shape, strict=True))
     weight = answers[0][row, column].astype(float)
     weight *= inside & (owner[row, column] == number[:, None])
-    named = np.stack([column + answers[1][row, column],
-                      row + answers[2][row, column]])
-    total = weight.sum(1)
-    # Centers are named by the pixels beside them.
-    core = weight * ((_DISK**2).sum(1) < 1.6**2)
-    found = [total, *((core * named).sum(2)
-                      / np.maximum(core.sum(1), 1e-12)), x, y]
-    kept = total > _LEAST_EXPECTED
-    double = total > _SINGLE
-    parts, two = _split(weight[double], named[:, double], column[double],
-                        row[double], distance)
-    kept[np.flatnonzero(double)[two]] = False
-    return [np.concatenate([each[kept], part]) for each, part in zip(
-        found, parts, strict=True)]
+    return weight, np.stack([column + answers[1][row, column],
+                             row + answers[2][row, column]]), column, row
 
 
 def _split(weight, named, column, row, distance):

@@ -9,7 +9,6 @@ import torch
 from ..models.denoiser import psf_context
 from ..models.source_finder import HEADS
 from ..noise.compiling import compiling_pays
-from .source_planes import compiled_planes
 from .windowed import ask_in_windows
 
 __all__ = ['find_centers']
@@ -59,6 +58,8 @@ def find_centers(network, signal, valid, fwhm, *, runtime,
     def ask(_, cut):
         planes = (cut(signal)[None, None], cut(valid)[None, None], context)
         if compiled:
+            from .source_planes import compiled_planes
+
             found = network.answered(
                 compiled_planes(*planes, runtime.dtype), context,
                 dtype=runtime.dtype)

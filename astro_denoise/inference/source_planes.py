@@ -12,7 +12,14 @@ from ..models.source_finder import (
     filter_widths,
     star_kernels,
 )
-from ..noise.strips import STRIP, map_strips, strips
+from ..noise.strips import map_strips, strips
+from .compiled_centers import (
+    box_rows,
+    hyperbolic_rows,
+    interleaved_rows,
+    smoothed_rows,
+)
+from .compiled_levels import rounded_to_halves
 
 __all__ = ['compiled_planes']
 
@@ -40,8 +47,6 @@ def compiled_planes(image, valid, context, dtype):
         As ``unshuffled(network.planes(image, valid, context))`` up to
         rounding.
     """
-    from .compiled_levels import rounded_to_halves
-
     kernels = [star_kernels(factor * filter_widths(context))[0].numpy()
                for factor in (1.0, 1.5)]
     image, valid = image[0, 0].numpy(), valid[0, 0].numpy()
@@ -63,76 +68,80 @@ def compiled_planes(image, valid, context, dtype):
     return answer.permute(0, 3, 1, 2)
 
 
+class _Strip:
+    """
+    Some rows of an image, and those around that they depend on.
+
+    Planes have all these rows; numbers of rows count from the first.
+    """
+
+    def __init__(self, image, valid, rows):
+        self.rows, self.n_rows = rows, len(image)
+        self.first = max(rows.start - _FILTER - _TWICE, 0)
+        part = slice(self.first, rows.stop + _FILTER + _TWICE)
+        self.known = valid[part]
+        self.light = np.clip(image[part], -LARGEST, LARGEST) * self.known
+        self.own = self.inside(0)
+
+    def inside(self, halo):
+        """Give the rows within a halo."""
+        return slice(max(self.rows.start - halo, 0) - self.first,
+                     min(self.rows.stop + halo, self.n_rows) - self.first)
+
+    def means(self, plane, half, halo):
+        """Take means of boxes of what is known, in the rows of a halo."""
+        part = self.inside(halo)
+        total, count = np.empty((2, part.stop - part.start, plane.shape[1]),
+                                np.float32)
+        box_rows(plane, half, part.start, part.stop, total)
+        box_rows(self.known, half, part.start, part.stop, count)
+        return total / np.maximum(count, np.float32(0.5))
+
+    def wide(self):
+        """Take means of boxes of nine pixels twice."""
+        part, wide = self.inside(_FILTER + _ONCE), np.zeros_like(self.light)
+        wide[part] = self.means(self.light, 4, _FILTER + _ONCE)
+        wide[part] *= self.known[part]
+        wide[self.inside(_FILTER)] = self.means(wide, 4, _FILTER)
+        return wide
+
+    def smoothed(self, plane, *kernels):
+        """Filter the rows with each of some kernels."""
+        part, n_columns = self.inside(_FILTER), plane.shape[1]
+        height = self.rows.stop - self.rows.start
+        padded = np.zeros((height + 2 * _FILTER, n_columns + 2 * _FILTER),
+                          np.float32)
+        first = part.start + self.first - self.rows.start + _FILTER
+        padded[first:first + part.stop - part.start,
+               _FILTER:-_FILTER] = plane[part]
+        answers = np.empty((len(kernels), height, n_columns), np.float32)
+        for kernel, answer in zip(kernels, answers, strict=True):
+            smoothed_rows(padded, kernel, 0, height, answer)
+        return answers
+
+
+def _hyperbolic(plane):
+    """Compute 0.4 times the inverse hyperbolic sine of a plane."""
+    answer, root = np.empty_like(plane), np.empty(plane.size, np.float32)
+    hyperbolic_rows(plane.reshape(-1), root, root.view(np.int32),
+                    np.float32(0.4), answer.reshape(-1))
+    return answer
+
+
 def _fill_strip(image, valid, rows, kernels, out):
-    """Make the planes of a strip, as `SourceFinder.planes` does."""
-    from .compiled_centers import (
-        box_rows,
-        hyperbolic_rows,
-        interleaved_rows,
-        smoothed_rows,
-    )
-
-    n_rows, n_columns = image.shape
-    low, high = (max(rows.start - _FILTER - _TWICE, 0),
-                 min(rows.stop + _FILTER + _TWICE, n_rows))
-    known = valid[low:high]
-    light = np.clip(image[low:high], -LARGEST, LARGEST) * known
-
-    def inside(halo):
-        """First and last row, with a halo as far as there is one."""
-        return (max(rows.start - halo, 0) - low,
-                min(rows.stop + halo, n_rows) - low)
-
-    def boxes(plane, half, part):
-        total = np.empty((part[1] - part[0], n_columns), np.float32)
-        box_rows(plane, half, *part, total)
-        return total
-
-    def counts(half, part):
-        return np.maximum(boxes(known, half, part), np.float32(0.5))
-
-    around, wider = inside(_FILTER), inside(_FILTER + _ONCE)
-    own = slice(*inside(0))
-    count = counts(4, wider)
-    wide = np.zeros_like(light)
-    wide[slice(*wider)] = boxes(light, 4, wider) / count * known[
-        slice(*wider)]
-    shift = slice(around[0] - wider[0], around[1] - wider[0])
-    wide[slice(*around)] = boxes(wide, 4, around) / count[shift]
-    # Only these rows are read from here on.
-    filled = [np.zeros((rows.stop - rows.start + 2 * _FILTER,
-                        n_columns + 2 * _FILTER), np.float32)
-              for _ in range(2)]
-    place = around[0] + low - rows.start + _FILTER
-    place = np.s_[place:place + around[1] - around[0],
-                  _FILTER:_FILTER + n_columns]
-    filled[0][place] = light[slice(*around)]
-    filled[1][place] = (light - wide)[slice(*around)] * known[slice(*around)]
-
-    def smoothed(plane, kernel):
-        answer = np.empty((rows.stop - rows.start, n_columns), np.float32)
-        smoothed_rows(plane, kernel, 0, len(answer), answer)
-        return answer
-
-    star = light[own]
-    root = np.empty(star.size, np.float32)
-
-    def hyperbolic(plane):
-        answer = np.empty_like(plane)
-        hyperbolic_rows(plane.reshape(-1), root, root.view(np.int32),
-                        np.float32(0.4), answer.reshape(-1))
-        return answer
-
-    near = boxes(light, 1, inside(0)) / counts(1, inside(0))
-    matched, above, broad = (
-        smoothed(filled[which], kernels[number])
-        for which, number in ((0, 0), (1, 0), (1, 1)))
-    half, four = np.float32(0.5), np.float32(4.0)
+    """Make the planes of some rows, as `SourceFinder.planes` does."""
+    strip = _Strip(image, valid, rows)
+    own, known = strip.light[strip.own], strip.known[strip.own]
+    near, wide = strip.means(strip.light, 1, 0), strip.wide()
+    matched, = strip.smoothed(strip.light, kernels[0])
+    above, broad = strip.smoothed((strip.light - wide) * strip.known,
+                                  *kernels)
+    half, three, eight = map(np.float32, (0.5, 3.0, 8.0))
     for number, plane in enumerate((
-            hyperbolic(star), np.float32(0.2) * np.clip(star, -5.0, 10.0),
-            np.float32(3.0) * (star - near) / (3.0 + np.abs(near)),
-            hyperbolic(half * matched), hyperbolic(half * above),
-            np.float32(8.0) * (above - broad) / (8.0 + np.abs(above)),
-            hyperbolic(four * wide[own]), known[own])):
-        interleaved_rows(plane, known[own], np.float32(BOUND),
+            _hyperbolic(own), np.float32(0.2) * np.clip(own, -5.0, 10.0),
+            three * (own - near) / (three + np.abs(near)),
+            _hyperbolic(half * matched), _hyperbolic(half * above),
+            eight * (above - broad) / (eight + np.abs(above)),
+            _hyperbolic(np.float32(4.0) * wide[strip.own]), known)):
+        interleaved_rows(plane, known, np.float32(BOUND),
                          out[:, :, 4 * number:4 * number + 4])

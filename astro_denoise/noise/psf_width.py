@@ -107,6 +107,13 @@ def _stamps(plane, y, x):
                  (x[:, None] + along)[:, None, :]]
 
 
+def _summed(stamps, weights, axis):
+    """Sum stamps, shape (n, ny, nx), along an axis with weights."""
+    weights = weights[:, None] if axis == 1 else weights[:, :, None]
+    product = weights @ stamps if axis == 1 else stamps @ weights
+    return product[:, 0] if axis == 1 else product[:, :, 0]
+
+
 def _moments(stamps, known):
     """
     Gaussian widths, ellipticities, fluxes over their errors.
@@ -122,16 +129,23 @@ def _moments(stamps, known):
                         device=stamps.device)
     x_center, y_center = zeros.clone(), zeros.clone()
     variance = zeros + 2.0**2
+    unknown = None if known.all() else 1 - known
     for _ in range(_ROUNDS):
         at_x, at_y = along - x_center[:, None], along - y_center[:, None]
         line_x = torch.exp(-0.5 * at_x**2 / variance[:, None])
         line_y = torch.exp(-0.5 * at_y**2 / variance[:, None])
-        profile = line_y[:, :, None] * line_x[:, None, :]
-        square = (profile**2 * known).sum((1, 2))
-        height = (stamps * profile).sum((1, 2)) / square.clamp(1e-6)
-        filled = stamps + (1 - known) * profile * height[:, None, None]
-        light = filled * profile
-        columns, rows = light.sum(1), light.sum(2)
+        # The light under the Gaussian, summed along each axis.
+        columns = line_x * _summed(stamps, line_y, 1)
+        rows = line_y * _summed(stamps, line_x, 2)
+        whole = (line_x**2).sum(1) * (line_y**2).sum(1)
+        square = whole
+        if unknown is not None:
+            gaps = line_y**2 * _summed(unknown, line_x**2, 2)
+            square = whole - gaps.sum(1)
+            height = (rows.sum(1) / square.clamp(1e-6))[:, None]
+            columns = columns + height * line_x**2 * _summed(
+                unknown, line_y**2, 1)
+            rows = rows + height * gaps
         total = columns.sum(1).clamp(1e-6)
         mean_x = (columns * at_x).sum(1) / total
         mean_y = (rows * at_y).sum(1) / total
@@ -142,10 +156,14 @@ def _moments(stamps, known):
         variance = (1 / (1 / moment - 1 / variance)).clamp(0.1, 40.0)
         x_center = (x_center + 2 * mean_x).clamp(-1.5, 1.5)
         y_center = (y_center + 2 * mean_y).clamp(-1.5, 1.5)
-    moment_xy = torch.einsum('nyx,ny,nx->n', light, at_y, at_x) / total
+    moment_xy = (line_y * at_y * _summed(stamps, line_x * at_x, 2)).sum(1)
+    if unknown is not None:
+        moment_xy = moment_xy + height[:, 0] * (
+            line_y**2 * at_y * _summed(unknown, line_x**2 * at_x, 2)).sum(1)
+    moment_xy = moment_xy / total
     ellipticity = (torch.hypot(moment_x - moment_y, 2 * moment_xy)
                    / (moment_x + moment_y).clamp(1e-3))
-    share = square / (profile**2).sum((1, 2))
+    share = square / whole
     significance = total / torch.sqrt(math.pi * variance)
     # The pixel itself has a variance of 1/12 along each axis.
     width = torch.sqrt((variance - 1 / 12).clamp(0.01))
