@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .seeing import first_star
+
 __all__ = ['PsfWidth', 'psf_width']
 
 _THRESHOLD = 5.0     # noise of the peak pixel
@@ -238,8 +240,7 @@ def _judged(widths, ellipticities, significances):
     if locus is not None:
         return PsfWidth(_as_fwhm(np.median(widths[near])), 'locus',
                         int(near.sum()))
-    # One that stands alone is a cosmic ray.
-    first = int(len(widths) > 2 and widths[0] < 0.6 * widths[1])
+    first = first_star(widths)
     alike = widths[first:][widths[first:] <= 1.1 * widths[first]]
     number = len(alike)
     return PsfWidth(_as_fwhm(np.median(alike)), 'upper limit', number)

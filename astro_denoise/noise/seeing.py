@@ -5,7 +5,7 @@ The width of the point-spread function, measured on the frame itself.
 
 import numpy as np
 
-__all__ = ['estimate_fwhm', 'frame_fwhm']
+__all__ = ['estimate_fwhm', 'first_star', 'frame_fwhm']
 
 _THRESHOLD = 5.0    # sigmas of the peak pixel
 _SIGNIFICANCE = 20  # sigmas of the source, so that widths are known to 5 %
@@ -19,6 +19,10 @@ _N_NEEDED = 6         # fewer that agree may be galaxies
 _ELLIPTICITY = 0.2
 _SAME_WIDTH = 1.1
 _LEAST_SHARE = 0.5
+
+# Cosmic rays that are as round as stars are at most this wide (standard
+# deviation in pixels).
+_RAY = 0.7
 
 # With so many stars that agree, their width needs no second look; it is
 # doubted where the sharpest sources are sharper by more than this factor.
@@ -112,6 +116,40 @@ def _crowded_width(widths):
     return np.median(widths[first:last[first]])
 
 
+def first_star(widths):
+    """
+    Find the sharpest source that may be a star.
+
+    One that is as sharp as a cosmic ray, which no optics blurred, is a star
+    if many others agree with it; one that stands alone is none.
+
+    Parameters
+    ----------
+    widths : 1D `~numpy.ndarray`
+        Standard deviations in pixels, in increasing order.
+
+    Returns
+    -------
+    first : int
+        Its index.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_denoise.noise.seeing import first_star
+    >>> first_star(np.array([0.45, 0.55, 1.3, 1.31, 1.33, 1.34, 1.35]))
+    2
+    >>> first_star(np.array([0.55, 0.56, 0.57, 1.3, 1.33]))
+    0
+    """
+    last = np.searchsorted(widths, _SAME_WIDTH * widths, side='right')
+    crowd = last - np.arange(len(widths))
+    first = int(np.argmax((widths > _RAY)
+                          | (crowd >= _LEAST_SHARE * crowd.max())))
+    alone = len(widths) > 2 and widths[0] < 0.6 * widths[1]
+    return max(first, int(alone))
+
+
 def _sharpest_width(widths):
     """
     The width of the sharpest sources, or `None`: what too few of them say.
@@ -123,8 +161,7 @@ def _sharpest_width(widths):
         return None
     if len(widths) == 1:
         return 0.75 * widths[0]
-    # One that stands alone is a cosmic ray.
-    first = int(len(widths) > 2 and widths[0] < 0.6 * widths[1])
+    first = first_star(widths)
     alike = widths[first:][widths[first:] <= _SAME_WIDTH * widths[first]]
     return np.median(alike) * (1.0 - 0.05 / len(alike))
 
