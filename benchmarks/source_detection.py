@@ -58,7 +58,9 @@ SEED = 20261128  # used by no training
 PURITIES = (0.99, 0.95, 0.9, 0.8)
 FIELDS = ('blank', 'halo', 'crowded')
 SNR_BINS = (5.0, 7.0, 10.0, 20.0, 50.0, 1000.0)
+SIZES = (512, 1024, 2048)  # of the frames that are timed
 LEAST = 0.02  # probability from which on rows are looked at
+SHARP = (1.2, 1.6, 2.2, 3.0, 4.5)  # FWHM of fields with artefacts, pixels
 SKY, READ_NOISE = 200.0, 5.0
 FALSE_CHARGE = 8.0  # noise of the sky: cosmic rays that could be sources
 
@@ -271,9 +273,7 @@ def detection(fields, model):
     for kind in FIELDS:
         n = sum(len(field.sources) for field in fields[kind])
         print(f'\n{kind}: {n} sources with S/N > {FAINTEST:g}')
-        started = time.process_time()
         rows = [by_model(field, model) for field in fields[kind]]
-        seconds = time.process_time() - started
         ours[kind] = rows
         best = None
         for name, method in {model.name: None, **methods()}.items():
@@ -286,12 +286,26 @@ def detection(fields, model):
             best = best or counts[2]
             print(f'{name:24s}' + ''.join(f'{count:8d}' for count in counts)
                   + f'{best / max(counts[2], 1):8.3f}')
-        pixels = sum(field.signal.size for field in fields[kind]) / 1e6
-        print(f'{seconds / pixels:.2f} CPU s/Mpix for {model.name}, without '
-              f'fluxes')
     print('\nThe last column is what the model finds at 90 % over what the '
           'method does.')
     return ours
+
+
+def speed(model, seed):
+    """Print what a frame takes, without fluxes, by kind and size."""
+    print(f'\nCPU seconds per Mpix for {model.name}, without fluxes')
+    print(f'{"":10s}' + ''.join(f'{f"{size}²":>8s}' for size in SIZES))
+    for kind in FIELDS:
+        best = []
+        for size in SIZES:
+            field = draw_field([seed, 8], kind, size)
+            seconds = []
+            for _ in range(4):  # the first one loads what is compiled
+                started = time.process_time()
+                by_model(field, model)
+                seconds.append(time.process_time() - started)
+            best.append(1e6 * min(seconds) / field.signal.size)
+        print(f'{kind:10s}' + ''.join(f'{each:8.2f}' for each in best))
 
 
 def calibration(fields, ours):
@@ -497,31 +511,34 @@ def _parabola(height, rows):
 
 def artefacts(model, size, seed):
     """Print how many cosmic rays and hot pixels become sources."""
-    taken = {'cosmic rays': [0, 0], 'hot pixels': [0, 0]}
-    for number in range(4):
-        for name, count in taken.items():
-            rng = np.random.default_rng([seed, 9, number])
-            scene = draw_source_scene([seed, 9, number], size=size,
-                                      field='blank', plain=True,
-                                      fwhm=(1.6, 2.2, 3.0, 4.5)[number])
-            charge = np.zeros(scene.image.shape)
-            place = rng.integers(8, size - 8, (80, 2))
-            if name == 'hot pixels':
-                charge[tuple(place.T)] = np.exp(rng.uniform(
-                    np.log(FALSE_CHARGE), np.log(3000.0), len(place)))
-            else:
-                charge += cosmic_rays(charge.shape, 80, rng=rng,
-                                      charge=(2 * FALSE_CHARGE, 3000.0))
-            frame, _ = exposed(scene.image, rng, charge=charge)
-            table = segment_point_sources(frame, model, gain=1.0,
-                                          read_noise=READ_NOISE,
-                                          threshold=0.5).catalog
-            wrong, n = _false_sources(charge, scene, table)
-            count[0] += wrong
-            count[1] += n
     print('\nUnmasked artefacts with a source of p > 0.5 on them')
-    for name, (wrong, n) in taken.items():
-        print(f'{name:14s}{wrong:5d} of {n}')
+    print(f'{"FWHM in pixels":16s}' + ''.join(f'{fwhm:14g}'
+                                              for fwhm in SHARP))
+    for name in ('cosmic rays', 'hot pixels'):
+        counts = [np.sum([_taken(model, size, [seed, 9, column, number],
+                                 fwhm, name) for number in range(5)], axis=0)
+                  for column, fwhm in enumerate(SHARP)]
+        print(f'{name:16s}' + ''.join(f'{f"{wrong} of {n}":>14s}'
+                                      for wrong, n in counts))
+
+
+def _taken(model, size, seed, fwhm, name):
+    """How many artefacts of a field become sources, and how many it has."""
+    rng = np.random.default_rng(seed)
+    scene = draw_source_scene(seed, size=size, field='blank', plain=True,
+                              fwhm=fwhm)
+    charge = np.zeros(scene.image.shape)
+    if name == 'hot pixels':
+        place = rng.integers(8, size - 8, (80, 2))
+        charge[tuple(place.T)] = np.exp(rng.uniform(
+            np.log(FALSE_CHARGE), np.log(3000.0), len(place)))
+    else:
+        charge += cosmic_rays(charge.shape, 80, rng=rng,
+                              charge=(2 * FALSE_CHARGE, 3000.0))
+    frame, _ = exposed(scene.image, rng, charge=charge)
+    table = segment_point_sources(frame, model, gain=1.0,
+                                  read_noise=READ_NOISE, threshold=0.5).catalog
+    return _false_sources(charge, scene, table)
 
 
 def _false_sources(charge, scene, table):
@@ -559,6 +576,7 @@ def main():
               for kind in FIELDS}
     print(f'{options.fields} fields of {options.size}² of each kind')
     ours = detection(fields, model)
+    speed(model, options.seed)
     calibration(fields, ours)
     pairs(model, options.size, options.seed)
     stars(fields, ours)

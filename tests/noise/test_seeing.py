@@ -5,10 +5,12 @@ Tests of the width of the point-spread function.
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 from astro_denoise.frames.inputs import open_frame
 from astro_denoise.noise.measurement import measure_plane
+from astro_denoise.noise.psf_width import psf_width
 from astro_denoise.noise.seeing import estimate_fwhm, frame_fwhm
 from astro_denoise.simulation.artefacts import cosmic_rays
 from astro_denoise.simulation.profiles import render_sources
@@ -69,6 +71,38 @@ def test_cosmic_rays_alone():
     values = cosmic_rays((200, 200), 15, charge=(500, 2e4), rng=rng)
     values += 10 * rng.standard_normal(values.shape)
     assert estimate(values, np.full_like(values, 10.0)) < 1.5
+
+
+def test_a_few_round_cosmic_rays_are_not_the_seeing():
+    # Stars that are not round are no locus: the sharpest sources count.
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:320, :320]
+    places = 40 * np.mgrid[:7, :7].reshape(2, -1).T + 40 + rng.uniform(
+        -4, 4, (49, 2))
+    image = rng.standard_normal(x.shape).astype(np.float32)
+
+    def add(number, width_x, width_y, height):
+        row, column = places[number]
+        image[:] += height * np.exp(-0.5 * ((x - column) / width_x)**2
+                                    - 0.5 * ((y - row) / width_y)**2)
+
+    for number in range(20):
+        add(number, 1.45, 1.2, 100.0)
+    # Galaxies of all sizes.
+    for number in range(20, 45):
+        width = rng.uniform(1.5, 3.0)
+        add(number, 1.2 * width, width, 100.0)
+
+    def measured():
+        values = torch.from_numpy(image)
+        return psf_width(values, torch.isfinite(values), 0.0, 1.0)
+
+    before = measured()
+    for number, width in enumerate((0.62, 0.63, 0.64, 0.65)):
+        add(45 + number, width, width, 200.0)
+    after = measured()
+    assert before.verdict == after.verdict == 'upper limit'
+    assert_allclose(after.fwhm, before.fwhm, rtol=1e-3)
 
 
 def test_hot_pixels_alone():
