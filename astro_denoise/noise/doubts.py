@@ -26,6 +26,7 @@ _LARGEST_GAIN = 3.0
 _LARGEST_BRIGHT = 1.2
 
 # Share of pixels of ten sigma and more of a frame that is full of structure.
+_TRAILED = 0.25  # ellipticity that the sources have in common
 _FULL = 0.02
 
 # Cards that say that neighboring pixels have filters of their own.
@@ -113,7 +114,7 @@ def doubts_of(model, *, exponent=0, header=None):
     if 'DNMODEL' not in (header or {}):
         # What is left of noise in a denoised frame is not its error.
         doubts += (_supplied(model, in_unit) + _bright(model, header or {})
-                   + _structure(found))
+                   + _structure(found) + _trailed(found))
     return doubts + _gain(model)
 
 
@@ -201,6 +202,18 @@ def _structure(found):
         f'the sky, and there are too few stars that tell the seeing: where '
         f'structure is sharp, the uncertainty of the result may be too '
         f'small by a factor of up to 1.5'))]
+
+
+def _trailed(found):
+    elongation = found.seeing.elongation
+    if elongation < _TRAILED:
+        return []
+    ratio = math.sqrt((1 + elongation) / (1 - min(elongation, 0.98)))
+    return [Doubt('trailed', UnusualImageWarning, (
+        f'the sources are {ratio:.2g} times longer than wide, all along one '
+        f'direction: were they trailed? The models know none that are more '
+        f'than 1.5 times longer, and the uncertainty of bright pixels may be '
+        f'too small by a factor of up to 1.5'))]
 
 
 _ARTICLES = {

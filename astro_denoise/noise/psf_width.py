@@ -4,7 +4,7 @@ The width of the point-spread function, and how far it can be trusted.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,11 +50,16 @@ class PsfWidth:
 
     number : int
         Sources that agree.
+
+    elongation : float
+        Ellipticity that the sources have in common, along one direction: 0
+        for round ones and for galaxies, which point anywhere.
     """
 
     fwhm: float | None
     verdict: str
     number: int
+    elongation: float = 0.0
 
 
 def _bright(values, valid, background, sigma):
@@ -163,8 +168,9 @@ def _moments(stamps, known):
         moment_xy = moment_xy + height[:, 0] * (
             line_y**2 * at_y * _summed(unknown, line_x**2 * at_x, 2)).sum(1)
     moment_xy = moment_xy / total
-    ellipticity = (torch.hypot(moment_x - moment_y, 2 * moment_xy)
-                   / (moment_x + moment_y).clamp(1e-3))
+    # along x and along the diagonal
+    ellipticity = torch.stack([moment_x - moment_y, 2 * moment_xy]) / (
+        moment_x + moment_y).clamp(1e-3)
     share = square / whole
     significance = total / torch.sqrt(math.pi * variance)
     # The pixel itself has a variance of 1/12 along each axis.
@@ -218,12 +224,29 @@ def psf_width(values, valid, background, sigma):
     stamps = torch.where(known > 0, _stamps(values, y, x) - sky, 0)
     stamps = stamps / (noise[:, None, None] if torch.is_tensor(noise)
                        else noise)
-    width, ellipticity, significance, share = _moments(stamps, known)
+    width, shape, significance, share = _moments(stamps, known)
+    ellipticity = torch.hypot(*shape)
     good = ((width > _SHARPEST) & (width < 6.0)
-            & (ellipticity < _ELLIPTICITY)
             & (significance > _SIGNIFICANCE) & (share > _LEAST_VALID))
-    return _judged(*(one[good].cpu().numpy() for one in (
+    elongation = _common_ellipticity(shape[:, good].cpu().numpy())
+    good &= ellipticity < _ELLIPTICITY
+    found = _judged(*(one[good].cpu().numpy() for one in (
         width, ellipticity, significance)))
+    return replace(found, elongation=elongation)
+
+
+def _common_ellipticity(shape):
+    """
+    The ellipticity that most sources have, along one direction.
+    """
+    size = np.hypot(*shape)
+    if len(size) < _ENOUGH or np.median(size) < _ELLIPTICITY:
+        return 0.0
+    common = np.median(shape, axis=1)
+    apart = np.hypot(*(shape - common[:, np.newaxis]))
+    along = float(np.hypot(*common))
+    # Half of the sources lie within half of what they have in common.
+    return along if np.median(apart) < 0.5 * along else 0.0
 
 
 def _judged(widths, ellipticities, significances):

@@ -73,3 +73,31 @@ def test_structure_without_stars(zoo, name, said):
     _, values, valid = zoo(name)
     model = noise_model(values.numpy(), valid.numpy())
     assert ('structure' in kinds_of(model)) is said
+
+
+@pytest.mark.parametrize(('name', 'said'), [
+    ('trailed stars', True), ('long slit', True), ('galaxies only', False),
+    ('filaments', False), ('spiral', False), ('survey, PSF 1.5 px', False),
+    ('cosmic rays 5 %', False)])
+def test_trailed_sources(zoo, name, said):
+    _, values, valid = zoo(name, shape=(512, 512))
+    model = noise_model(values.numpy(), valid.numpy())
+    assert ('trailed' in kinds_of(model)) is said
+
+
+@pytest.mark.parametrize('angle', [0, 30, 90, 135])
+def test_elongation_is_that_of_the_sources(angle):
+    rng = np.random.default_rng(angle)
+    n_stars, axis_ratio = 40, 0.5
+    y, x = np.indices((300, 300), dtype=float)
+    cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    image = rng.normal(100, 5, x.shape)
+    for x_star, y_star in rng.uniform(15, 285, (n_stars, 2)):
+        along = (x - x_star) * cosine + (y - y_star) * sine
+        across = (y - y_star) * cosine - (x - x_star) * sine
+        image += 500 * np.exp(-0.5 * ((axis_ratio * along)**2 + across**2)
+                              / 1.3**2)
+    found = noise_model(image.astype(np.float32), x >= 0).found
+    # moments of a Gaussian of this axis ratio
+    expected = (1 - axis_ratio**2) / (1 + axis_ratio**2)
+    assert 0.5 * expected < found.seeing.elongation < 1.1 * expected
