@@ -114,7 +114,7 @@ def doubts_of(model, *, exponent=0, header=None):
     if 'DNMODEL' not in (header or {}):
         # What is left of noise in a denoised frame is not its error.
         doubts += (_supplied(model, in_unit) + _bright(model, header or {})
-                   + _structure(found) + _trailed(found))
+                   + (_structure(found) or _trailed(found)))
     return doubts + _gain(model)
 
 
