@@ -8,6 +8,7 @@ import math
 import torch
 
 from .block_levels import cut_blocks, differences, without_spikes
+from .compiling import compiling_pays
 
 __all__ = ['line_noise']
 
@@ -79,7 +80,8 @@ def _rows_of_blocks(values, valid, size, every):
         part = slice(row * size, (row + 1) * size)
         if valid[part].any():
             found.append(without_spikes(
-                cut_blocks(values[part], valid[part], size)[0]))
+                cut_blocks(values[part], valid[part], size)[0],
+                compiled=compiling_pays(values.shape)))
     return found
 
 

@@ -95,15 +95,18 @@ def _peaks(values, valid, background, sigma):
     # The nearest neighbors first: they leave few for the others.
     offsets = sorted(((dy, dx) for dy in near for dx in near if dy or dx),
                      key=lambda offset: offset[0]**2 + offset[1]**2)
-    n_known = torch.zeros_like(y)
+    value, n_known = values[y, x], torch.zeros_like(y)
     for number, (dy, dx) in enumerate(offsets):
-        known = valid[y + dy, x + dx]
-        keep = (values[y, x] >= values[y + dy, x + dx]) | ~known
+        beside = y + dy, x + dx
+        known = valid[beside]
+        keep = (value >= values[beside]) | ~known
         if number < 8:
             n_known += known
         if number == 7:
             keep &= n_known >= _LEAST_AROUND
-        y, x, height, n_known = (one[keep] for one in (y, x, height, n_known))
+        if not keep.all():
+            y, x, height, value, n_known = (
+                one[keep] for one in (y, x, height, value, n_known))
     order = torch.argsort(height, descending=True, stable=True)[:_MOST]
     return y[order], x[order]
 

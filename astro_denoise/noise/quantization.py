@@ -39,7 +39,7 @@ def quantization_step(values, valid):
     """
     stride = max(1, math.isqrt(values.numel() // _SAMPLE))
     sample = values[::stride, ::stride][valid[::stride, ::stride]]
-    sample = np.sort(sample.cpu().numpy().astype(float))
+    sample = np.sort(sample.cpu().numpy()).astype(float)
     if sample.size < 2:
         return 0.0
     steps = np.diff(sample)
