@@ -75,6 +75,7 @@ def fit_errors(passes, *, covariance=False):
     """
     scene, stamps, weights = passes.scene, passes.stamps, passes.weights
     errors = Errors.empty(stamps.n_sources)
+    passes.fit.forget()  # memory
     matrices = passes.matrix, _scatter(scene, stamps, weights,
                                        passes.weighted)
     parts = []
