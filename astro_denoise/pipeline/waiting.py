@@ -1,6 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """
-How threads wait for each other in processes that are the package's own.
+Waiting of threads for each other, in processes of the package itself.
 """
 
 __all__ = ['brief_waits']
