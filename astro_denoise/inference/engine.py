@@ -14,6 +14,7 @@ import torch
 
 from ..frames.windows import plan_tiles
 from ..models.denoiser import psf_context
+from ..noise.strips import map_strips, strips
 from .answers import check_answers
 from .elementwise import elementwise_of
 from .memory import run_within_memory
@@ -191,17 +192,37 @@ def _denoised_rows(answers, tile, planes, measurement, write, block):
         noise, error = (plane[0, 0].cpu().numpy() for plane in (
             noise, torch.exp(0.5 * log_variance)))
         check_answers(noise)
-        noise_map = planes.noise_map[done, core]
-        denoised = planes.values[done, core] - noise_map * noise
-        if measurement.expected or measurement.electrons:
-            noise_map = _with_photons(
-                noise_map, denoised, planes.background[done, core],
-                measurement, (done, core))
-        if measurement.doubts_map:
-            noise_map = noise_map * measurement.relative.over(
-                (done, core), np.float32)
-        write(done, core, denoised, noise_map * error)
+        write(done, core, *_in_units(noise, error, planes, measurement,
+                                     (done, core)))
         yield n_done / height
+
+
+def _in_units(noise, error, planes, measurement, window):
+    """
+    Denoised pixels and their errors, from those in units of the noise.
+    """
+    values, noise_map = planes.values[window], planes.noise_map[window]
+    seen = bool(measurement.expected or measurement.electrons)
+    background = planes.background[window] if seen else None
+    doubts, relative = measurement.doubts_map, None
+    if doubts or (seen and measurement.relative is not None):
+        relative = measurement.relative.over(window, np.float32)
+    denoised = np.empty(values.shape, np.result_type(values, np.float32))
+    sigma = np.empty(values.shape, np.result_type(noise_map, error))
+
+    def fill(rows):
+        found, own = denoised[rows], noise_map[rows]
+        np.subtract(values[rows], own * noise[rows], out=found)
+        if seen:
+            own = _with_photons(
+                own, found, background[rows], measurement,
+                None if doubts or relative is None else relative[rows])
+        if doubts:
+            own = own * relative[rows]
+        np.multiply(own, error[rows], out=sigma[rows])
+
+    map_strips(fill, strips(len(values)))
+    return denoised, sigma
 
 
 def _in_blocks(answers, first, stop, block):
@@ -235,7 +256,7 @@ def _in_blocks(answers, first, stop, block):
             held = [plane[:, :, max(cut - begin, 0):] for plane in answer]
 
 
-def _with_photons(noise_map, denoised, background, measurement, window):
+def _with_photons(noise_map, denoised, background, measurement, relative):
     """
     A noise map that has the photons of what was found, at least.
 
@@ -250,8 +271,8 @@ def _with_photons(noise_map, denoised, background, measurement, window):
     photons *= np.float32(1.0 / gain)
     photons += np.float32((read_noise / gain)**2)
     np.sqrt(photons, out=photons)
-    if measurement.relative is not None and not measurement.doubts_map:
-        photons *= measurement.relative.over(window, np.float32)
+    if relative is not None:
+        photons *= relative
     photons -= noise_map
     np.maximum(photons, 0.0, out=photons)
     found = (denoised - background).astype(np.float32)
