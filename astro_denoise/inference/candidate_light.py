@@ -103,6 +103,7 @@ def significance(planes, x, y, fwhm):
                for factor in (1.0, 2.0**-0.5)]
     # The squared profile is narrower, and so much smaller.
     norm = 1.0 / (4.0 * np.pi * width**2)
+
     def measure(signal, weight):
         flux = filters[0] @ (signal * weight) @ filters[0].T
         information = filters[1] @ weight @ filters[1].T

@@ -206,14 +206,15 @@ def find_candidates(answers, signal, noise_map, valid, fwhm, *,
         The candidates, in the order of rows and columns.
     """
     intensity = answers[0]
-    fast = compiling_pays(valid.shape) and min(valid.shape) > _HALF_SMOOTHING
-    x, y, height = _maxima(intensity, valid, fast)
+    compiled = (compiling_pays(valid.shape)
+                and min(valid.shape) > _HALF_SMOOTHING)
+    x, y, height = _maxima(intensity, valid, compiled)
     distance = least_distance(fwhm, min_separation)
     kept = kept_of_pairs(_close(x, y, distance), height)
     x, y = x[kept], y[kept]
     fwhm = fwhm or UNKNOWN_FWHM
     expected, place_x, place_y, x, y = _gathered(answers, x, y, distance,
-                                                 fast)
+                                                 compiled)
     scaled = np.where(valid, signal / noise_map, 0.0).astype(np.float32)
     planes = (np.where(valid, signal, 0.0).astype(np.float32),
               np.where(valid, noise_map, np.inf).astype(np.float32)**-2.0)
@@ -255,9 +256,9 @@ def _around_in_blocks(planes, valid, x, y):
     return means
 
 
-def _maxima(intensity, valid, fast):
+def _maxima(intensity, valid, compiled):
     """Find the local maxima of the smoothed intensity, and their height."""
-    if fast:
+    if compiled:
         from .compiled_candidates import peak_rows
 
         kernel = np.exp(-0.5 * (np.arange(_HALF_SMOOTHING + 1)
@@ -324,7 +325,7 @@ def kept_of_pairs(pairs, height):
     return kept
 
 
-def _gathered(answers, x, y, distance, fast):
+def _gathered(answers, x, y, distance, compiled):
     """
     Give the intensity of each pixel to the nearest maximum.
 
@@ -333,7 +334,7 @@ def _gathered(answers, x, y, distance, fast):
     split, if the pixels name two centers.
     """
     owner = np.full(answers[0].shape, -1, np.int32)
-    if fast:
+    if compiled:
         from .compiled_candidates import owned_pixels
 
         total, place_x, place_y = np.empty((3, len(x)))

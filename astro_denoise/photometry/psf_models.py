@@ -180,9 +180,6 @@ def open_psf(psf):
     TypeError, ValueError
         If it is neither, or makes no sense.
     """
-    # Slow to import, and no part of a frame without a catalog.
-    from photutils.psf import ImagePSF
-
     if isinstance(psf, MoffatPsf | SampledPsf):
         return psf
     if isinstance(psf, Model):
@@ -202,6 +199,9 @@ def open_psf(psf):
                f'pixels a side, got shape {image.shape} and sum '
                f'{image.sum():g}')
         raise ValueError(msg)
+    # Slow to import, and no part of a frame without a catalog.
+    from photutils.psf import ImagePSF
+
     return SampledPsf(ImagePSF(image / image.sum()))
 
 

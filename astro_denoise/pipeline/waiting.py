@@ -16,8 +16,8 @@ def brief_waits(environment):
 
     Threads that wait in a loop for one whose core another process has keep
     that process, and so themselves, from going on: two commands that each
-    use both cores of a computer took four times as long as one after the
-    other. A thread that leaves its core at once loses some percent alone.
+    use all cores of a computer take several times as long as one after the
+    other (``benchmarks/denoise_speed.py``).
 
     Parameters
     ----------
