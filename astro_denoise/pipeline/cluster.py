@@ -91,6 +91,8 @@ def _local_cluster(workers):
             cluster = LocalCluster(
                 n_workers=workers, threads_per_worker=2, processes=True,
                 dashboard_address=None, memory_limit=0,
+                # any free port, until it is closed below
+                scheduler_kwargs={'dashboard_address': '127.0.0.1:0'},
                 security=Security.temporary(), plugins=(NoServer(),))
         except RuntimeError as error:
             msg = f'{workers} workers cannot be started: {error}'

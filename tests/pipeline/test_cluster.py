@@ -87,6 +87,11 @@ def test_threads_of_the_job(monkeypatch, n_cores, workers, expected):
                     'GOMP_SPINCOUNT': '1000'}
 
 
+def test_the_usual_port_of_dask_is_left_alone(local):
+    # Another cluster of this computer may have it, and no warning is due.
+    assert local.scheduler.http_server.port != 8787
+
+
 def test_cores_where_a_system_does_not_tell(monkeypatch):
     monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
     monkeypatch.setattr(os, 'cpu_count', lambda: 12)
