@@ -440,7 +440,8 @@ def client():
     distributed = pytest.importorskip('distributed')
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=2, dashboard_address=None,
-        memory_limit=0)
+        memory_limit=0,
+        scheduler_kwargs={'dashboard_address': '127.0.0.1:0'})
     with cluster, distributed.Client(cluster) as client:
         yield client
 
