@@ -412,6 +412,6 @@ RECIPES = {recipe.name: recipe for recipe in (
     _estimator('cnn-dm-disk-gc', MultiOutputCNN,
                ('a_dm', 'n_ps_disk', 'n_ps_gc')),
     UNetRecipe(name='unet-paper', n_skies=6592, n_validation=800, n_test=800,
-               batch_size=128, epochs=24, patience=8,
+               batch_size=128, epochs=60, patience=20,
                summary="the student project's U-net for point sources"),
     *map(_autoencoder, ('gaussian', 'poisson', 'masked', 'saltpepper')))}
