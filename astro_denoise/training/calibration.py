@@ -18,20 +18,12 @@ _SHARE = 0.6827  # within one standard deviation
 # errors in common. Of those without one, every second in each line will do.
 _FEWEST, _STRIDE = 3000, 2
 
-# True signal, in sigmas, of blank sky at most, of faint sources, and of bright
-# ones at least.
-_BLANK, _FAINT, _BRIGHT = 0.05, 0.5, 3.0
+# True signal, in sigmas, of blank sky at most, and of faint sources.
+_BLANK, _FAINT = 0.05, (0.5, 2.0)
 
 # Signal, in sigmas, from which on one factor is for all: too few sources are
 # so bright.
 _TOO_FEW = 20.0
-
-# How far errors of faint sources may be enlarged.
-_LARGEST = 1.5
-
-# Share of blank pixels in patches from which blank sky is taken, as it is in a
-# survey: most of it far from any source.
-_EMPTY = 0.9
 
 # Found signal, in sigmas, below which nothing of a source is.
 _BELOW = -0.15
@@ -56,8 +48,7 @@ def _weighted_quantile(values, weights, share):
 @torch.inference_mode()
 def _measured(network, scenes, n_batches, seed, like):
     """
-    Measure the signal found in pixels, the true one, the absolute pull,
-    and which of them are blank sky far from sources.
+    Measure the signal found in pixels, the true one, and the absolute pull.
     """
     parts = []
     for batch in _exposures(scenes, n_batches, [seed, 1], like):
@@ -69,20 +60,17 @@ def _measured(network, scenes, n_batches, seed, like):
         signal = F.avg_pool2d(denoised * sigma, 2)
         signal = F.interpolate(signal, scale_factor=2)
         true = batch['truth'] * sigma
-        keep = batch['valid'] > 0
-        blank = (true.abs() < _BLANK) & keep
-        share = (blank.sum((1, 2, 3), keepdim=True)
-                 / keep.sum((1, 2, 3), keepdim=True))
-        some = true > _FAINT
-        some[..., ::_STRIDE, ::_STRIDE] = True
-        keep &= some
+        keep = true > _FAINT[0]
+        keep[..., ::_STRIDE, ::_STRIDE] = True
+        keep &= batch['valid'] > 0
         parts.append([plane[keep].numpy() for plane in
-                      (signal, true, pull.abs(), blank & (share > _EMPTY))])
+                      (signal, true, pull.abs())])
     return map(np.concatenate, zip(*parts, strict=True))
 
 
 def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
-                          n_iterations=8, like=()):
+                          n_iterations=8, like=(), faint_pulls=1.15,
+                          blank_pulls=0.97):
     """
     Scale predicted errors so that 68 per cent of pulls lie within 1.
 
@@ -91,12 +79,13 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     large errors, differ between blank sky and sources. A network with
     restoring kernels keeps signal, and its errors are made right for
     each true signal. One that may take signal for noise cannot know how
-    much is gone. Its errors are made right, for each signal that it
-    finds, for pixels of blank sky and of sources, which count alike
-    however many of either there are; and those of faint sources, some
-    of which it does not find at all, are enlarged until they are right
-    for all of these together. So where something faint is found they
-    hold what is lost, and are too large for blank sky.
+    much is gone. Its errors are made right for each signal that it
+    finds, among pixels of blank sky and of sources as there are of each.
+    Those of faint sources, some of which it does not find at all, are
+    then too small, and pixels of sources count for more until 68 per
+    cent of the pulls of faint ones lie within ``faint_pulls``. That makes
+    the errors of blank sky, which looks like the sources that are lost,
+    too large: ``blank_pulls`` says how far that may go.
 
     Parameters
     ----------
@@ -118,28 +107,31 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
     like : sequence of `~astro_denoise.training.exposures.Conditions`, \
             optional
         Conditions of the exposures; any by default.
+
+    faint_pulls : float, optional
+        How many errors hold 68 per cent of the pixels of faint sources,
+        at 0.5 to 2 times the noise, of networks that may lose them.
+
+    blank_pulls : float, optional
+        The same of blank sky: where fewer do, pixels of sources count for
+        no more than before.
     """
     network.eval()
     network.calibration.zero_()
-    found, true, pulls, blank = _measured(network, scenes, n_batches, seed,
-                                           like)
+    found, true, pulls = _measured(network, scenes, n_batches, seed, like)
     keeps_signal = bool(network.config.get('kernel_fwhms'))
-    if keeps_signal:
-        signals, faint = true, np.zeros(len(true), bool)
-        importance = np.where(true > _FAINT, 1.0, _STRIDE**2)
-    else:
-        keep = blank | ((true > _FAINT) & (found > _BELOW))
-        found, true, pulls, blank = (
-            plane[keep] for plane in (found, true, pulls, blank))
-        signals, faint = found, ~blank & (true < _BRIGHT)
-        importance = np.where(blank, (~blank).sum() / max(blank.sum(), 1),
-                              1.0)
+    if not keeps_signal:
+        keep = (true < _BLANK) | ((true > _FAINT[0]) & (found > _BELOW))
+        found, true, pulls = (plane[keep] for plane in (found, true, pulls))
     scale = network.calibration_scale
-    signals, found = np.arcsinh(signals / scale), np.arcsinh(found / scale)
-
+    signals = np.arcsinh((true if keeps_signal else found) / scale)
     order = np.argsort(signals)
-    signals, found, pulls, importance, faint = (
-        plane[order] for plane in (signals, found, pulls, importance, faint))
+    signals, found, true, pulls = (
+        plane[order] for plane in (signals, found, true, pulls))
+    found = np.arcsinh(found / scale)
+    faint = (true > _FAINT[0]) & (true < _FAINT[1])
+    importance = np.where(true > _FAINT[0], 1.0, _STRIDE**2)
+
     knots = calibration_knots(scale)
     step = knots[1] - knots[0]
     signals = np.clip(signals, knots[0], knots[-1])
@@ -149,13 +141,14 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
              & (knots < np.arcsinh(_TOO_FEW / scale)))
     if keeps_signal:
         known &= knots > -step  # no true signal is less
-    offsets, larger = np.zeros(len(knots)), 1.0
+    offsets = np.zeros(len(knots))
     for number in range(n_iterations):
         scaled = pulls * np.exp(-0.5 * np.interp(found, knots, offsets))
-        if number and faint.sum() > _FEWEST:
-            larger = np.clip(larger * np.quantile(scaled[faint], _SHARE),
-                             1.0, _LARGEST)
-        scaled[faint] *= larger
+        if (number and not keeps_signal and faint.sum() > _FEWEST
+                and np.quantile(scaled[faint], _SHARE) > faint_pulls
+                and np.quantile(scaled[true < _BLANK],
+                                _SHARE) > blank_pulls):
+            importance[true > _FAINT[0]] *= 2.0
         for index in np.flatnonzero(known):
             near = slice(*bounds[index])
             weights = importance[near] * np.maximum(
@@ -163,8 +156,7 @@ def calibrate_uncertainty(network, scenes, *, n_batches=40, seed=0,
             offsets[index] += 2.0 * np.log(_weighted_quantile(
                 scaled[near], weights, _SHARE))
         if known.any():
-            first, last = np.flatnonzero(known)[[0, -1]]
-            offsets[:first], offsets[last + 1:] = offsets[first], offsets[last]
+            offsets = np.interp(knots, knots[known], offsets[known])
     network.calibration.copy_(torch.from_numpy(offsets))
 
 
