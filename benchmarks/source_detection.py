@@ -26,7 +26,9 @@ from itertools import pairwise
 
 import numpy as np
 from astropy.nddata import CCDData
+from astropy.table import QTable
 from photutils.detection import DAOStarFinder
+from photutils.psf import MoffatPSF
 from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
 from scipy.signal import fftconvolve
@@ -42,6 +44,7 @@ from astro_denoise.inference.candidates import (
 from astro_denoise.inference.source_centers import find_centers
 from astro_denoise.noise import measure_plane
 from astro_denoise.noise.seeing import frame_fwhm
+from astro_denoise.photometry import profile_photometry, sigma68
 from astro_denoise.simulation.artefacts import cosmic_rays
 from astro_denoise.simulation.crowded_fields import (
     EllipticalMoffat,
@@ -493,6 +496,53 @@ def positions(fields, ours):
               f'{error[0] / error[1]:.3f}')
 
 
+def fluxes(fields, model):
+    """Print measured over true S/N, beside fits of one source at a time."""
+    print('\nS/N that is measured over the true one of sources that are '
+          'listed: median and\nsigma68, and the share of negative fluxes; '
+          'all at once as in the catalog, and one\nat a time above the sky '
+          'around, for the true point-spread function')
+    edges = (3.0, 6.0, 12.0, 30.0, 1000.0)
+    print(f'{"":20s}' + ''.join(
+        f'{f"{low:g}-{high:g}":>19s}' for low, high in pairwise(edges)))
+    for kind in FIELDS:
+        true, found = [], {'catalog': [], 'one at a time': []}
+        for field in fields[kind]:
+            catalog = segment_point_sources(
+                field.frame, model, gain=1.0, read_noise=READ_NOISE).catalog
+            rows = np.stack([np.asarray(catalog[name]) for name in (
+                'x_centroid', 'y_centroid', 'probability')], 1)
+            matched = hits(field, rows)
+            right = matched >= 0
+            true.append(field.sources[matched[right], 2])
+            found['catalog'].append(np.asarray(catalog['snr'])[right])
+            found['one at a time'].append(_alone(field, rows[right]))
+        true = np.concatenate(true)
+        for name, parts in found.items():
+            ratio = np.concatenate(parts) / true
+            print(f'{kind:8s}{name:14s}', end='')
+            for low, high in pairwise(edges):
+                some = ratio[(true > low) & (true <= high)
+                             & np.isfinite(ratio)]
+                print(f'{np.median(some):6.2f}{sigma68(some):6.2f}'
+                      f'{np.mean(some < 0):7.3f}', end='')
+            print()
+
+
+def _alone(field, rows):
+    """S/N of sources that are fitted one at a time."""
+    size = np.full(len(rows), 0.42 * field.psf.fwhm)
+    circles = QTable({
+        'ref_id': np.arange(len(rows)), 'aperture_x': rows[:, 0],
+        'aperture_y': rows[:, 1], 'aperture_a': size, 'aperture_b': size,
+        'aperture_theta': 0.0 * size})
+    beta = min(field.psf.beta, 10.0)
+    alpha = 0.5 * field.psf.fwhm / np.sqrt(2.0**(1.0 / beta) - 1.0)
+    measured = profile_photometry(field.signal, circles, MoffatPSF(
+        alpha=alpha, beta=beta), error=field.sigma)
+    return np.asarray(measured['flux']) / np.asarray(measured['flux_error'])
+
+
 def _parabola(height, rows):
     """Maxima of a filtered frame nearest to positions."""
     tops = peaks(height, 0.0)
@@ -581,6 +631,7 @@ def main():
     pairs(model, options.size, options.seed)
     stars(fields, ours)
     positions(fields, ours)
+    fluxes(fields, model)
     artefacts(model, options.size, options.seed)
 
 

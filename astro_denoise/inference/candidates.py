@@ -56,6 +56,11 @@ _BLOCK, _CROWD_BOX, _LIT_BOX, _BRIGHTEST = 8, 25, 5, 5.0
 # densest place that the sharpest stars make.
 _BRIGHT, _N_NEEDED, _SCATTER, _SHARE = 15.0, 4, 0.02, 0.35
 
+# Where the width of stars is known to 15 per cent, theirs is this much of that
+# of a Gaussian, whatever the wings: knots of a galaxy may be far more, but are
+# wider. And the usual one.
+_OF_GAUSSIAN, _USUAL = (0.78, 1.2), 0.95
+
 # The error of a position by the network, over that of a matched filter.
 _BY_NETWORK = 1.1
 
@@ -113,6 +118,9 @@ class Candidates:
 
     fwhm : float
         Full width at half maximum in pixels, measured or assumed.
+
+    fwhm_is_measured : bool
+        Whether it was measured.
     """
 
     x: np.ndarray
@@ -130,6 +138,7 @@ class Candidates:
     lit: np.ndarray
     rough: np.ndarray
     fwhm: float
+    fwhm_is_measured: bool
 
     def __len__(self):
         return len(self.x)
@@ -149,7 +158,7 @@ class Candidates:
             Those.
         """
         return Candidates(*(
-            value if name == 'fwhm' else value[which]
+            value[which] if isinstance(value, np.ndarray) else value
             for name, value in vars(self).items()))
 
 
@@ -212,6 +221,7 @@ def find_candidates(answers, signal, noise_map, valid, fwhm, *,
     distance = least_distance(fwhm, min_separation)
     kept = kept_of_pairs(_close(x, y, distance), height)
     x, y = x[kept], y[kept]
+    is_measured = fwhm is not None
     fwhm = fwhm or UNKNOWN_FWHM
     expected, place_x, place_y, x, y = _gathered(answers, x, y, distance,
                                                  compiled)
@@ -231,7 +241,7 @@ def find_candidates(answers, signal, noise_map, valid, fwhm, *,
         _around(answers[4], np.ones_like(intensity), x, y), snr[:, 2, 2],
         concentration(*place), starlike_misfit(*place), refined,
         np.log(np.maximum(fwhm**2 * crowd, 1e-6)), lit,
-        0.5 * np.log(np.maximum(power, 1e-4)), fwhm)
+        0.5 * np.log(np.maximum(power, 1e-4)), fwhm, is_measured)
     return found.chosen(kept_of_pairs(_close(place_x, place_y, distance),
                                       expected))
 
@@ -479,7 +489,8 @@ def _point_concentration(candidates):
     Find the concentration that the stars of a plane have.
 
     Stars are the sharpest sources, and all are alike: the sharpest place
-    at which bright ones crowd, in the light of narrow and wide filters.
+    at which bright ones crowd, in the light of narrow and wide filters,
+    among those that stars of this width may have.
     """
     bright = ((candidates.snr > _BRIGHT) & (candidates.artefact < 0.3)
               & candidates.refined)
@@ -489,13 +500,17 @@ def _point_concentration(candidates):
     for column, usual in zip(candidates.concentration.T, POINT, strict=True):
         values = np.log(np.clip(column[bright] / usual, 0.2, 3.0))
         spread = np.hypot(_SCATTER, 1.0 / candidates.snr[bright])
-        line = np.arange(-1.0, 1.0, 0.01)
+        line = np.arange(*(np.log(_OF_GAUSSIAN) if candidates.fwhm_is_measured
+                           else (-1.0, 1.0)), 0.01)
         crowd = (np.exp(-0.5 * ((line[:, None] - values) / spread)**2)
                  / spread).sum(1)
         tops = np.flatnonzero((crowd[1:-1] >= crowd[:-2])
                               & (crowd[1:-1] > crowd[2:])) + 1
-        tops = tops[crowd[tops] > _SHARE * crowd.max()]
-        place = line[tops[-1]] if len(tops) else np.median(values)
+        if len(tops):
+            place = line[tops[crowd[tops] > _SHARE * crowd[tops].max()][-1]]
+        else:
+            place = (np.log(_USUAL) if candidates.fwhm_is_measured
+                     else np.median(values))
         point.append(usual * np.exp(place))
     return tuple(point)
 

@@ -10,8 +10,7 @@ from astropy.table import QTable
 
 from ..exceptions import UnusualImageWarning
 
-__all__ = ['label_sources', 'measure_blended', 'measure_sources',
-           'measure_stars']
+__all__ = ['label_sources', 'measure_fluxes', 'measure_sources']
 
 # What is taken for the full width at half maximum of stars where none can be
 # measured.
@@ -22,8 +21,9 @@ _UNKNOWN_FWHM = 3.5
 # many widths of them.
 _CERTAIN, _BRIGHT, _N_NEEDED, _WIDE = 0.5, 20.0, 3, 2.0
 
-# Radius of the circles from which filters are made, in widths.
-_CIRCLE = 0.42
+# Widths between the nodes of the background: the halos of galaxies belong to
+# it. And how far sources are drawn.
+_BACKGROUND_STEP, _REACH = 4.0, 6.0
 
 # What all light is to that of the filter without looking, and how far from
 # it in a frame: the wings of stars are not known, nor quite their width. And
@@ -165,20 +165,22 @@ def measure_sources(labels, peaks, answers, *, whole=False):
     return catalog
 
 
-def _all_light(values, apertures, expected, plane):
+def _all_light(left, circles, expected, plane):
     """
-    Measure all light of the stars of a frame over that of the filter.
+    Measure all light of the stars of a frame over that of their profile.
 
-    It is a mean of what is seen in wide apertures, as far as that is known,
-    and of the usual value; returned with its error.
+    It is a mean of what is left of the frame without the sources in wide
+    apertures, as far as that is known, and of the usual value; returned
+    with its error.
     """
     from ..photometry.apertures import annulus_photometry
 
-    if len(apertures) < _N_NEEDED:
+    if len(circles) < _N_NEEDED:
         return _SHARE, _SHARE_ERROR
-    light = annulus_photometry(values, apertures, **plane)
+    light = annulus_photometry(left, circles, **plane)
     ratio, scatter = (np.asarray(light[name]) / expected
                       for name in ('flux', 'flux_error'))
+    ratio += 1.0
     known = np.isfinite(ratio)
     if known.sum() < _N_NEEDED:
         return _SHARE, _SHARE_ERROR
@@ -190,24 +192,25 @@ def _all_light(values, apertures, expected, plane):
             weights.sum()**-0.5)
 
 
-def measure_stars(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
+def measure_fluxes(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
     """
-    Measure the fluxes of sources by a matched filter, on the frame itself.
+    Measure the fluxes of all sources at once, on the frame itself.
 
     What a network says of the flux of a source is little where it is not
-    sure that there is one. The filter's share of the light of stars is
-    measured on the surest ones; how well it is known is a part of all
-    errors, but not of the signal-to-noise ratio.
+    sure that there is one. The sky is fitted with them: a mean of what is
+    around a source is too bright where others are near. The share of the
+    light of stars that their profile holds is measured on the surest ones;
+    how well it is known is a part of all errors, but not of the
+    signal-to-noise ratio.
 
     Parameters
     ----------
     catalog : `~astropy.table.QTable`
         Sources; ``flux``, ``flux_error`` and ``snr`` are added. NaN where
-        a source reaches over the edge of the frame.
+        no pixel of a source is valid.
 
     alone : 1D bool `~numpy.ndarray`
-        Sources that are measured, since no other is near; the others get
-        NaN.
+        Sources that no other is near.
 
     values, sigma : 2D `~numpy.ndarray`
         The frame less its background, and its noise.
@@ -220,103 +223,65 @@ def measure_stars(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
 
     fwhm : float, optional
         Full width at half maximum in pixels, where the sources do not tell.
-
-    Returns
-    -------
-    fwhm : float
-        Full width at half maximum of the filter in pixels.
-
-    share : tuple of float
-        All light of a star over that of the filter, and its error.
     """
+    from ..noise.seeing import estimate_fwhm
+    from ..photometry.forced import forced_photometry
+
     for name in ('flux', 'flux_error', 'snr'):
         catalog[name] = np.full(len(catalog), np.nan)
+    if len(catalog) == 0:
+        return
     certain = np.asarray(sure) > _CERTAIN
-    if not alone.any():
-        return fwhm or _UNKNOWN_FWHM, (_SHARE, _SHARE_ERROR)
-
-    from ..noise.seeing import estimate_fwhm
-    from ..photometry.profile import profile_photometry
-
     stars = [catalog[name][certain] for name in ('x_centroid', 'y_centroid')]
-    fwhm = (estimate_fwhm(values, np.zeros_like(values), sigma, valid,
-                          stars=stars) or fwhm or _UNKNOWN_FWHM)
-    plane = {'error': sigma, 'mask': ~valid}
-    # Filters reach six times as far as the circles.
-    size = np.full(np.count_nonzero(alone), _CIRCLE * fwhm)
+    if alone.any():
+        fwhm = estimate_fwhm(values, np.zeros_like(values), sigma, valid,
+                             stars=stars) or fwhm
+    fwhm = fwhm or _UNKNOWN_FWHM
+    profile, alpha = _profile_of(fwhm)
+    sources = QTable({'ref_id': catalog['label'], 'x': catalog['x_centroid'],
+                      'y': catalog['y_centroid']})
+    with warnings.catch_warnings():
+        # The profile is no wish of the user, and galaxies are wider.
+        warnings.simplefilter('ignore', UnusualImageWarning)
+        measured = forced_photometry(
+            values, sources, profile, error=sigma, mask=~valid,
+            background_step=max(_BACKGROUND_STEP * fwhm, 2.0),
+            robust=False, shift=False)
+    flux, error, floor = (np.asarray(measured[name], dtype=float)
+                          for name in ('flux', 'flux_error', 'floor_error'))
+    known = np.isfinite(flux) & (floor > 0)
+    flux[~known] = np.nan
+    bright = known & alone & certain & (flux > _BRIGHT * floor)
+    size = np.full(np.count_nonzero(bright), _WIDE * fwhm)
     circles = QTable({
-        'ref_id': catalog['label'][alone],
-        'aperture_x': catalog['x_centroid'][alone],
-        'aperture_y': catalog['y_centroid'][alone],
-        'aperture_a': size, 'aperture_b': size, 'aperture_theta': 0.0 * size})
-    model, alpha = _filter_of(fwhm)
-    measured = profile_photometry(values, circles, model, **plane)
-    flux, error = (np.asarray(measured[name], dtype=float)
-                   for name in ('flux', 'flux_error'))
-    bright = (certain[alone] & (flux > _BRIGHT * error)
-              & np.asarray(measured['flag'] == 0))
-    wide = circles[bright]
-    for name in ('aperture_a', 'aperture_b'):
-        wide[name] *= _WIDE / _CIRCLE
-    within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(1.0 - model.beta.value)
-    share = _all_light(values, wide, within * flux[bright], plane)
-    _set_flux(catalog, np.flatnonzero(alone), flux, error, share)
-    return fwhm, share
+        'ref_id': catalog['label'][bright], 'aperture_x': sources['x'][bright],
+        'aperture_y': sources['y'][bright], 'aperture_a': size,
+        'aperture_b': size, 'aperture_theta': 0.0 * size})
+    within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(
+        1.0 - profile.beta.value)
+    share, share_error = _all_light(
+        values - _image_of(sources[known], flux[known], profile, values.shape),
+        circles, within * flux[bright], {'error': sigma, 'mask': ~valid})
+    catalog['snr'] = flux / floor
+    catalog['flux'] = flux * share
+    catalog['flux_error'] = np.hypot(error * share, flux * share_error)
 
 
-def _filter_of(fwhm):
-    """Make the profile of a filter, and the radius of its core."""
+def _image_of(sources, flux, profile, shape):
+    """Draw sources, without the sky."""
+    from photutils.datasets import make_model_image
+
+    side = 2 * int(_REACH * profile.fwhm) + 1
+    table = QTable({'x_0': sources['x'], 'y_0': sources['y'], 'flux': flux})
+    return make_model_image(shape, profile, table, model_shape=(side, side),
+                            progress_bar=False)
+
+
+def _profile_of(fwhm):
+    """Make the profile of stars, and the radius of its core."""
     from photutils.psf import MoffatPSF
 
     from ..photometry.profile import START_BETA
 
     alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0)
     return MoffatPSF(alpha=alpha, beta=START_BETA), alpha
-
-
-def _set_flux(catalog, rows, flux, error, share):
-    """Put fluxes of the filter into a catalog."""
-    share, share_error = share
-    catalog['snr'][rows] = flux / error
-    catalog['flux'][rows] = flux * share
-    catalog['flux_error'][rows] = np.hypot(error * share, flux * share_error)
-
-
-def measure_blended(catalog, blended, values, sigma, valid, *, fwhm, share):
-    """
-    Measure the fluxes of sources that blend, all at once.
-
-    Parameters
-    ----------
-    catalog : `~astropy.table.QTable`
-        Of `measure_stars`; ``flux``, ``flux_error`` and ``snr`` of the
-        chosen rows are changed.
-
-    blended : 1D bool `~numpy.ndarray`
-        The rows.
-
-    values, sigma, valid : 2D `~numpy.ndarray`
-        As for `measure_stars`.
-
-    fwhm : float
-        Full width at half maximum of the filter in pixels.
-
-    share : tuple of float
-        All light of a star over that of the filter, and its error.
-    """
-    from ..photometry.forced import forced_photometry
-
-    sources = QTable({
-        'ref_id': catalog['label'][blended], 'x': catalog['x_centroid'][
-            blended], 'y': catalog['y_centroid'][blended]})
-    with warnings.catch_warnings():
-        # The filter is no wish of the user, and galaxies are wider.
-        warnings.simplefilter('ignore', UnusualImageWarning)
-        measured = forced_photometry(
-            values, sources, _filter_of(fwhm)[0], error=sigma, mask=~valid,
-            robust=False, shift=False)
-    flux, error = (np.asarray(measured[name], dtype=float)
-                   for name in ('flux', 'flux_error'))
-    known = np.isfinite(flux) & (error > 0)
-    rows = np.flatnonzero(blended)[known]
-    _set_flux(catalog, rows, flux[known], error[known], share)

@@ -250,14 +250,14 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
     each source, calibrated on simulated frames, ``star_probability`` and
     ``artefact_probability``, which is that of a cosmic ray or hot pixel,
     and errors of the positions, ``x_centroid_error`` and
-    ``y_centroid_error``. Flux and error are those of a matched filter on
-    the frame, see `~astro_denoise.photometry.profile_photometry`, NaN where
-    a source reaches over the edge; sources closer than two FWHM are
-    measured together, see `~astro_denoise.photometry.forced_photometry`.
-    ``snr`` is flux over error. The share of the light that the filter sees
-    is measured on the surest stars, and ``flux_error`` holds besides what
-    is not known of that, some per cent of the flux, the same for all stars
-    of a frame. Fluxes of galaxies are those of their cores.
+    ``y_centroid_error``. Fluxes are those of the profile of a star, fitted
+    for all sources and the sky beneath them at once, see
+    `~astro_denoise.photometry.forced_photometry`; ``snr`` is flux over its
+    Cramér-Rao error. The share of the light that the profile holds is
+    measured on the surest stars, and ``flux_error`` holds besides what is
+    not known of that and of the profile, some per cent of the flux, the
+    same for all stars of a frame. Fluxes of galaxies are those of their
+    cores.
 
     ``'unet-paper'`` has no fluxes: for it, they are sums over all pixels
     of the source of the counts above the median of their surroundings.

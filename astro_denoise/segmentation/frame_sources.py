@@ -28,8 +28,8 @@ _LEAST = 0.01
 # in FWHM, how far around.
 _DYNAMIC_RANGE, _OF_FRAME, _AROUND = 1e-5, 3e-5, 4.0
 
-# In FWHM: sources closer than this are measured together.
-_BLENDED = 2.0
+# In FWHM: sources are alone where no other is as close as this.
+_ALONE = 2.0
 
 
 @dataclass(frozen=True)
@@ -246,17 +246,14 @@ def _catalog(found, probability, star):
 
 
 def _measure(catalog, found, signal, whole):
-    """Measure fluxes: alone where sources are, together where they blend."""
-    from .catalog import measure_blended, measure_stars
+    """Measure fluxes; those that are alone tell the profile of stars."""
+    from .catalog import measure_fluxes
 
     alone = np.ones(len(found), bool)
     if len(found) > 1:
         place = np.stack([found.x, found.y], 1)
-        alone = cKDTree(place).query(place, k=2)[0][:, 1] > (_BLENDED
+        alone = cKDTree(place).query(place, k=2)[0][:, 1] > (_ALONE
                                                              * found.fwhm)
-    plane = signal, whole.noise_map, whole.valid
-    stars = catalog['probability'] * catalog['star_probability']
-    fwhm, share = measure_stars(catalog, alone, *plane, sure=stars,
-                                fwhm=found.fwhm)
-    if not alone.all():
-        measure_blended(catalog, ~alone, *plane, fwhm=fwhm, share=share)
+    measure_fluxes(catalog, alone, signal, whole.noise_map, whole.valid,
+                   sure=catalog['probability'] * catalog['star_probability'],
+                   fwhm=found.fwhm)

@@ -14,9 +14,8 @@ from scipy.ndimage import label
 
 from astro_denoise.segmentation.catalog import (
     label_sources,
-    measure_blended,
+    measure_fluxes,
     measure_sources,
-    measure_stars,
 )
 
 
@@ -172,8 +171,8 @@ def test_stars_of_other_wings(beta, n_bright):
     catalog = QTable({'label': np.arange(1, 17),
                       'x_centroid': [place[0] for place in places],
                       'y_centroid': [place[1] for place in places]})
-    measure_stars(catalog, np.ones(16, bool), values, np.ones_like(values),
-                  np.ones(values.shape, bool), sure=np.full(16, 0.9))
+    measure_fluxes(catalog, np.ones(16, bool), values, np.ones_like(values),
+                   np.ones(values.shape, bool), sure=np.full(16, 0.9))
     pull = (catalog['flux'] - true) / catalog['flux_error']
     assert np.all(abs(pull) < 3.5)
     assert abs(np.mean(pull)) < 1.5
@@ -197,11 +196,30 @@ def test_blended_stars_are_taken_apart():
     catalog = QTable({'label': np.arange(1, 6), 'x_centroid': places[:, 0],
                       'y_centroid': places[:, 1]})
     plane = values, np.ones_like(values), np.ones(values.shape, bool)
-    alone = np.arange(5) > 1
-    fwhm, share = measure_stars(catalog, alone, *plane,
-                                sure=np.full(5, 0.9))
-    assert np.all(np.isnan(catalog['flux'][:2]))
-    assert_allclose(catalog['flux'][2:], true[2:], rtol=0.05)
-    measure_blended(catalog, ~alone, *plane, fwhm=fwhm, share=share)
+    measure_fluxes(catalog, np.arange(5) > 1, *plane, sure=np.full(5, 0.9))
     assert_allclose(catalog['flux'], true, rtol=0.06)
     assert np.all(catalog['snr'] > 20)
+
+
+def test_fluxes_in_the_halo_of_a_galaxy_and_in_a_crowd():
+    # The mean of what is around is brighter than what is beneath them.
+    rng = np.random.default_rng(8)
+    y, x = np.mgrid[:160, :160]
+    places = np.stack([each.ravel() for each in np.mgrid[20:150:11,
+                                                         20:150:11]], 1)
+    places = places + rng.uniform(-1.5, 1.5, places.shape)
+    true = np.where(np.arange(len(places)) % 4, 120.0, 4000.0)
+    values = rng.normal(0.0, 1.0, x.shape) + 40.0 * np.exp(
+        -np.hypot(x - 80, y - 80) / 25.0)
+    for (x0, y0), flux in zip(places, true, strict=True):
+        values += MoffatPSF(flux=flux, x_0=x0, y_0=y0, alpha=3.0,
+                            beta=3.88)(x, y)
+    catalog = QTable({'label': np.arange(1, len(places) + 1),
+                      'x_centroid': places[:, 0], 'y_centroid': places[:, 1]})
+    measure_fluxes(catalog, np.ones(len(places), bool), values,
+                   np.ones_like(values), np.ones(values.shape, bool),
+                   sure=np.full(len(places), 0.9))
+    faint = true < 1000.0
+    assert np.all(catalog['flux'] > 0)
+    assert_allclose(np.median(catalog['flux'][faint]), 120.0, rtol=0.08)
+    assert_allclose(catalog['flux'][~faint], 4000.0, rtol=0.06)

@@ -21,7 +21,7 @@ from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.spatial import cKDTree
 
 from astro_denoise import load_model, segment_point_sources
-from astro_denoise.data import load_example_pair
+from astro_denoise.data import load_example_pair, load_m51
 from astro_denoise.exceptions import NoiseEstimateWarning
 from astro_denoise.segmentation import PointSourceFinder
 from astro_denoise.simulation.artefacts import cosmic_rays
@@ -173,6 +173,46 @@ def photutils_scene():
         model_shape=(9, 9), flux=(500, 700), min_separation=10, seed=0)
     noise = np.random.default_rng(0).normal(0, 1, data.shape)
     return data + noise, true
+
+
+@pytest.mark.filterwarnings(
+    'ignore:the frame does not tell how its noise',
+    'ignore:.*of the pixels are ten sigma above')
+def test_knots_of_a_spiral_are_not_stars():
+    catalog = segment_point_sources(load_m51(), 'ccd-sources').catalog
+    bright = catalog[catalog['snr'] > 10.0]
+    star = bright['star_probability']
+    place = np.stack([bright['x_centroid'], bright['y_centroid']], 1)
+    for one in ((143.3, 30.2), (282.0, 225.9)):
+        distance, index = cKDTree(place).query(one)
+        assert distance < 1.0
+        assert star[index] > 0.95
+    # Sources that cannot be told from stars are left.
+    assert np.mean(star > 0.9) < 0.12
+    # Light of the arms is no sky: its mean around would be too bright.
+    assert np.mean(catalog['snr'] < 0.0) < 0.06
+
+
+def test_fluxes_in_a_crowd():
+    rng = np.random.default_rng(3)
+    n = 2500
+    snr = 5.0 * rng.pareto(0.9, n) + 5.0
+    stars = {'x': rng.uniform(0, 400, n), 'y': rng.uniform(0, 400, n),
+             'flux': np.minimum(snr, 3000.0) * LEVEL
+             * matched_filter_noise(4.0)}
+    electrons = SKY + render_sources((400, 400), stars, 4.0, 3.5)
+    catalog = segment_point_sources(exposed(electrons), 'ccd-sources',
+                                    **DETECTOR).catalog
+    tree = cKDTree(np.stack([stars['x'], stars['y']], 1))
+    place = np.stack([catalog['x_centroid'], catalog['y_centroid']], 1)
+    distance, index = tree.query(place)
+    # Alone within a FWHM, and far brighter than the noise.
+    near = np.array([len(each) for each in tree.query_ball_point(place, 4.0)])
+    known = (distance < 1.0) & (near == 1) & (snr[index] > 15.0)
+    assert known.sum() > 200
+    ratio = (catalog['flux'] / stars['flux'][index])[known]
+    assert_allclose(np.median(ratio), 1.0, atol=0.06)
+    assert np.mean(ratio < 0.0) < 0.01
 
 
 def test_scenes_of_photutils():
