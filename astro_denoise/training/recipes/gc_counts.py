@@ -167,4 +167,4 @@ class CountsRecipe(Recipe):
 #: Recipes by name.
 RECIPES = {'gc-counts': CountsRecipe(
     name='gc-counts', summary='expected counts of gamma-ray images',
-    n_skies=16_384, schedule=Schedule(750, 1.5e-3))}
+    n_skies=16_384, schedule=Schedule(3000, 1.5e-3))}
