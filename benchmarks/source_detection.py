@@ -23,10 +23,13 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from astropy.nddata import CCDData
-from astropy.table import QTable
+from astropy.table import QTable, Table
+from astropy.wcs import WCS
 from photutils.detection import DAOStarFinder
 from photutils.psf import MoffatPSF
 from photutils.utils.exceptions import NoDetectionsWarning
@@ -35,6 +38,7 @@ from scipy.signal import fftconvolve
 from scipy.spatial import cKDTree
 
 from astro_denoise import denoise, load_model, segment_point_sources
+from astro_denoise.data import load_example_pair
 from astro_denoise.frames.inputs import open_frame
 from astro_denoise.inference import Runtime
 from astro_denoise.inference.candidates import (
@@ -44,7 +48,11 @@ from astro_denoise.inference.candidates import (
 from astro_denoise.inference.source_centers import find_centers
 from astro_denoise.noise import measure_plane
 from astro_denoise.noise.seeing import frame_fwhm
-from astro_denoise.photometry import profile_photometry, sigma68
+from astro_denoise.photometry import (
+    annulus_photometry,
+    profile_photometry,
+    sigma68,
+)
 from astro_denoise.simulation.artefacts import cosmic_rays
 from astro_denoise.simulation.crowded_fields import (
     EllipticalMoffat,
@@ -607,6 +615,65 @@ def _false_sources(charge, scene, table):
     return len(set(marks[y[alone], x[alone]]) - {0}), n
 
 
+def real_pair(model):
+    """Print how alike two real exposures are, beside aperture fluxes."""
+    catalogs, fluxes, fwhm = [], [], 2.8
+    for frame in load_example_pair():
+        catalog = segment_point_sources(frame, model).catalog
+        catalogs.append(np.stack([np.asarray(catalog[name]) for name in (
+            'x_centroid', 'y_centroid', 'snr')], 1))
+        size = np.full(len(catalog), fwhm)
+        apertures = QTable({
+            'ref_id': catalog['label'], 'aperture_x': catalog['x_centroid'],
+            'aperture_y': catalog['y_centroid'], 'aperture_a': size,
+            'aperture_b': size, 'aperture_theta': 0.0 * size})
+        fluxes.append([np.asarray(measured['flux'].value) for measured in (
+            catalog, annulus_photometry(frame, apertures, r_in=10,
+                                        r_out=20))])
+    first, second = catalogs
+    apart, index = cKDTree(second[:, :2]).query(first[:, :2])
+    again = apart < 1.0
+    pairs = [(one[again], other[index[again]])
+             for one, other in zip(*fluxes, strict=True)]
+    snr, other = first[:, 2], second[index[again], 2]
+    print(f'\nTwo exposures of ESO 085-030, {len(first)} and {len(second)} '
+          'rows: the share that the other has\nwithin a pixel, scatter of the '
+          'relative difference of fluxes and of those in\napertures of one '
+          'FWHM, and difference over its error by S/N')
+    flux = pairs[0]
+    pull = (flux[1] / np.median(flux[1] / flux[0]) - flux[0]) / np.hypot(
+        flux[0] / snr[again], flux[1] / other)
+    for low, high in pairwise(SNR_BINS):
+        bright = (snr > low) & (snr <= high)
+        some = bright[again]
+        scatter = [sigma68((2.0 * (one - two) / (one + two))[some])
+                   for one, two in pairs]
+        print(f'{f"{low:g}-{high:g}":>10s}{bright.sum():7d}'
+              f'{np.mean(again[bright]):7.2f}   catalog {scatter[0]:.3f}   '
+              f'aperture {scatter[1]:.3f}   pull {sigma68(pull[some]):.2f}')
+
+
+def real_catalog(model, folder):
+    """Print what is found of the stars of the GLIMPSE catalog."""
+    table = Table.read(folder / 'spitzer_example_catalog.xml',
+                       format='votable')
+    with fits.open(folder / 'spitzer_example_image.fits') as hdus:
+        frame, wcs = hdus[0].data.astype(np.float32), WCS(hdus[0].header)
+    catalog = segment_point_sources(frame, model).catalog
+    place = np.stack(wcs.world_to_pixel_values(table['l'], table['b']), 1)
+    apart, index = cKDTree(np.stack([
+        catalog['x_centroid'], catalog['y_centroid']], 1)).query(place)
+    found = apart < 1.0
+    ratio = (np.asarray(catalog['flux'])[index]
+             / np.asarray(table['f4_5']))[found]
+    star = np.asarray(catalog['star_probability'])[index[found]]
+    print(f'\nSpitzer at 4.5 microns, {len(catalog)} rows: {found.sum()} of '
+          f'{len(table)} stars of the GLIMPSE catalog within a\npixel, '
+          f'{np.mean(star > 0.5):.1%} of them stars; scatter of the flux over '
+          f'that of GLIMPSE {sigma68(ratio) / np.median(ratio):.3f}; '
+          f'{np.mean(catalog["flux"] < 0):.1%} of\nall fluxes are negative')
+
+
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -617,6 +684,9 @@ def main():
                         help='of each kind')
     parser.add_argument('--size', type=int, default=512)
     parser.add_argument('--seed', type=int, default=SEED)
+    parser.add_argument('--spitzer', type=Path, metavar='FOLDER',
+                        help='with the example image of photutils and the '
+                             'GLIMPSE catalog of its stars')
     options = parser.parse_args()
     warnings.simplefilter('ignore')
     warnings.simplefilter('ignore', NoDetectionsWarning)
@@ -633,6 +703,9 @@ def main():
     positions(fields, ours)
     fluxes(fields, model)
     artefacts(model, options.size, options.seed)
+    real_pair(model)
+    if options.spitzer:
+        real_catalog(model, options.spitzer)
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from astropy.table import QTable
 from astropy.utils.masked import Masked
 from tqdm import tqdm
 
+from ..exceptions import UnusualImageWarning
 from ..frames.checks import (
     check_counts,
     check_counts_unit,
@@ -40,6 +41,9 @@ _DOCUMENT_THRESHOLD = 0.02
 
 # From this many errors on, the flux of a pixel is a source of its own.
 _SIGNIFICANT = 2.5
+
+# So many wide sources that are not listed are no accident.
+_WIDE_SOURCES = 3
 
 
 @dataclass(eq=False)
@@ -216,7 +220,9 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
         an image are those of an optical frame. For ``'galactic-center'``
         and images on the grid of the simulator, if an image is unlike
         those that the model was trained on, or its posterior cannot
-        reproduce it: fluxes may be several times wrong then.
+        reproduce it: fluxes may be several times wrong then. For optical
+        frames, if they do not tell their seeing, and sources wider than
+        those that were looked for are seen.
 
     ProcessedFrameWarning
         If the frame was denoised before.
@@ -442,7 +448,7 @@ class _Asked:
         from ..noise.measurement import warn_of
         from .frame_sources import find_frame_sources
 
-        found, measurements = [], []
+        found, measurements, n_wide = [], [], 0
         for number, index in enumerate(self.reader.indices):
             plane = self.reader.plane(index)
             sources = find_frame_sources(plane, self.network,
@@ -452,6 +458,7 @@ class _Asked:
                     self.reader.indices) == 1:
                 raise ValueError(' '.join(nothing_valid(self.reader)))
             measurements.append(sources.measurement)
+            n_wide += sources.n_wide
             found.append(self._finished(
                 number, sources.valid,
                 (sources.probability, scaled(sources.flux, sources.scale)),
@@ -462,6 +469,12 @@ class _Asked:
         if not known:
             raise ValueError(' '.join(nothing_valid(self.reader)))
         warn_of(known, header=self.reader.header, stacklevel=4)
+        if n_wide >= _WIDE_SOURCES:
+            warnings.warn(
+                f'data: no stars tell the seeing, and {n_wide} sources are '
+                'far wider than those that were looked for; they are not in '
+                'the catalog: average pixels until stars are 2 to 8 wide',
+                UnusualImageWarning, stacklevel=3)
         return found
 
     def in_counts(self, threshold, bar):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import QTable
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import cKDTree
 
 __all__ = ['FrameOptions', 'FrameSources', 'find_frame_sources']
@@ -27,6 +27,10 @@ _LEAST = 0.01
 # pixel of the frame, is not told from faults of the optics or of a simulation;
 # in FWHM, how far around.
 _DYNAMIC_RANGE, _OF_FRAME, _AROUND = 1e-5, 3e-5, 4.0
+
+# Where the frame does not tell its seeing, sources of this signal-to-noise
+# ratio are looked for in a filter this many times as wide as what is assumed.
+_SEEN, _WIDER = 8.0, 3.0
 
 # In FWHM: sources are alone where no other is as close as this.
 _ALONE = 2.0
@@ -90,6 +94,10 @@ class FrameSources:
 
     valid : 2D bool `~numpy.ndarray`
         Pixels that counted.
+
+    n_wide : int
+        Sources that are far wider than what was looked for, where the
+        frame does not tell its seeing.
     """
 
     probability: np.ndarray
@@ -100,6 +108,7 @@ class FrameSources:
     scale: int
     measurement: object
     valid: np.ndarray
+    n_wide: int = 0
 
 
 def find_frame_sources(reader, network, options, *, runtime, progress=None):
@@ -170,10 +179,26 @@ def find_frame_sources(reader, network, options, *, runtime, progress=None):
                                 star[kept])
     catalog = _catalog(found, probability, star)
     _measure(catalog, found, signal, whole)
+    n_wide = 0 if fwhm else _count_wide(
+        signal / noise_map, catalog, _WIDER * UNKNOWN_FWHM)
     flux = np.zeros_like(signal)
     flux[found.y_pixel, found.x_pixel] = np.nan_to_num(catalog['flux'])
     return FrameSources(answers[0], flux, labels, catalog, threshold,
-                        measurement.scale.exponent, measurement, whole.valid)
+                        measurement.scale.exponent, measurement, whole.valid,
+                        n_wide)
+
+
+def _count_wide(scaled, catalog, fwhm):
+    """Count the sources of a wide filter that a catalog does not have."""
+    width = fwhm / 2.3548
+    snr = gaussian_filter(scaled, width) * (2.0 * np.sqrt(np.pi) * width)
+    top = maximum_filter(snr, 2 * int(fwhm) + 1)
+    y, x = np.nonzero((snr == top) & (snr > _SEEN))
+    if len(catalog) == 0 or len(y) == 0:
+        return len(y)
+    listed = np.stack([catalog['y_centroid'], catalog['x_centroid']], 1)
+    apart = cKDTree(listed).query(np.stack([y, x], 1))[0]
+    return int(np.count_nonzero(apart > fwhm))
 
 
 def _bounded_noise(signal, noise_map, fwhm):

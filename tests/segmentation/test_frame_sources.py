@@ -22,7 +22,10 @@ from scipy.spatial import cKDTree
 
 from astro_denoise import load_model, segment_point_sources
 from astro_denoise.data import load_example_pair, load_m51
-from astro_denoise.exceptions import NoiseEstimateWarning
+from astro_denoise.exceptions import (
+    NoiseEstimateWarning,
+    UnusualImageWarning,
+)
 from astro_denoise.segmentation import PointSourceFinder
 from astro_denoise.simulation.artefacts import cosmic_rays
 from astro_denoise.simulation.profiles import render_sources
@@ -191,6 +194,17 @@ def test_knots_of_a_spiral_are_not_stars():
     assert np.mean(star > 0.9) < 0.12
     # Light of the arms is no sky: its mean around would be too bright.
     assert np.mean(catalog['snr'] < 0.0) < 0.06
+
+
+def test_wide_sources_are_warned_of():
+    # So wide and faint that no pixel shows a star.
+    rng = np.random.default_rng(5)
+    stars = {'x': rng.uniform(30, 370, 12), 'y': rng.uniform(30, 370, 12),
+             'flux': np.full(12, 16.0 * LEVEL * matched_filter_noise(13.0))}
+    electrons = SKY + render_sources((400, 400), stars, 13.0, 3.5)
+    with pytest.warns(UnusualImageWarning,
+                      match=r'seeing, and \d+ sources are far wider'):
+        segment_point_sources(exposed(electrons), 'ccd-sources', **DETECTOR)
 
 
 def test_fluxes_in_a_crowd():
