@@ -785,3 +785,17 @@ def wide(rng, shape):
 @kind('narrow (1024 x 40)')
 def narrow(rng, shape):
     return survey(rng, (1024, 40), 3.0)
+
+
+# Noise
+
+@kind('noise with long tails (kurtosis 5)')
+def long_tailed(rng, shape):
+    # as of many CMOS cameras: some pixels are noisier from frame to frame
+    frame = exposed(rng, 200.0 + stars(rng, shape, 300, 3.0), 1.0, 6.0,
+                    blank=200.0, fwhm=3.0)
+    wider = np.where(rng.random(shape) < 0.1, 2.5, 1.0)
+    values = frame.truth + wider * (frame.values - frame.truth)
+    more = np.sqrt(np.mean([2.5**2] + 9 * [1.0]))
+    return ZooFrame(values, more * frame.level, more * frame.sigma,
+                    truth=frame.truth, fwhm=3.0)

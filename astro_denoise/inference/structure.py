@@ -15,8 +15,12 @@ BLOCK = 16  # pixels a side
 # What is taken away has a mean square of 1 less the variance of the error if
 # it is noise; of 256 pixels it is known to 9 per cent. From the first to the
 # second multiple of it, more and more is taken for structure.
-_FEW, _MANY = 1.25, 1.75
-_OUTLIER = 4.0  # of the noise: a few hot pixels are no structure
+_FEW, _MANY = 1.25, 1.5
+
+# Pixels count as this many times the noise at most: hot pixels, and noise with
+# long tails as that of many CMOS cameras, are no structure. And what is left of
+# the mean square of Gaussian noise by that.
+_OUTLIER, _LEFT = 2.5, 0.979
 
 
 def keep_structure(noise, log_variance, valid):
@@ -69,7 +73,7 @@ def keep_structure(noise, log_variance, valid):
     due, usual = (F.avg_pool2d(plane * weight, BLOCK, ceil_mode=True)
                   for plane in (gained, squares.clamp(max=_OUTLIER**2)))
     due = due.clamp(min=1e-12)
-    excess = ((usual / due - _FEW) / (_MANY - _FEW)).clamp(0, 1)
+    excess = ((usual / (_LEFT * due) - _FEW) / (_MANY - _FEW)).clamp(0, 1)
     if at_hand(excess) and not excess.any():
         return noise, log_variance
     removed = F.avg_pool2d(squares * weight, BLOCK, ceil_mode=True)
