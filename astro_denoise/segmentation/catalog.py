@@ -207,7 +207,7 @@ def measure_fluxes(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
     ----------
     catalog : `~astropy.table.QTable`
         Sources; ``flux``, ``flux_error`` and ``snr`` are added. NaN where
-        no pixel of a source is valid.
+        no pixel of a source is valid, or its center is beyond the edge.
 
     alone : 1D bool `~numpy.ndarray`
         Sources that no other is near.

@@ -259,7 +259,8 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
     ``y_centroid_error``. Fluxes are those of the profile of a star, fitted
     for all sources and the sky beneath them at once, see
     `~astro_denoise.photometry.forced_photometry`; ``snr`` is flux over its
-    Cramér-Rao error. The share of the light that the profile holds is
+    Cramér-Rao error. They are NaN for a center beyond the edge of the
+    frame. The share of the light that the profile holds is
     measured on the surest stars, and ``flux_error`` holds besides what is
     not known of that and of the profile, some per cent of the flux, the
     same for all stars of a frame. Fluxes of galaxies are those of their
