@@ -34,9 +34,11 @@ frame = CCDData(rng.poisson(electrons)
                 unit='electron')
 
 # %%
-# The stars that ``ccd-sources`` finds, all of which are then fitted with the
-# background. ``max_correlation`` tells how far a flux and that of a neighbor
-# cannot be told apart.
+# The stars that ``ccd-sources`` finds. Its catalog has fluxes, of all of them
+# and the background at once, for a profile as wide as the stars. Where the
+# point-spread function is known, ``forced_photometry`` does the same with it;
+# ``max_correlation`` tells how far a flux and that of a neighbor cannot be
+# told apart.
 
 sources = segment_point_sources(frame, 'ccd-sources', gain=1,
                                 read_noise=read_noise)
@@ -68,6 +70,7 @@ def in_circles(image):
 
 measured = {'circles, raw': in_circles(frame.data),
             'circles, denoised': in_circles(denoised.data),
+            'catalog': np.asarray(found['flux']),
             'all at once, raw': np.asarray(fluxes['flux'])}
 
 # %%
