@@ -18,8 +18,8 @@ BLOCK = 16  # pixels a side
 _FEW, _MANY = 1.25, 1.5
 
 # Pixels count as this many times the noise at most: hot pixels, and noise with
-# long tails as that of many CMOS cameras, are no structure. And what is left of
-# the mean square of Gaussian noise by that.
+# long tails as that of many CMOS cameras, are no structure. And what is left
+# of the mean square of Gaussian noise by that.
 _OUTLIER, _LEFT = 2.5, 0.979
 
 
