@@ -28,8 +28,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData
-from astropy.table import QTable, Table
+from astropy.table import Table
 from astropy.wcs import WCS
+from forced_photometry import ESO_FWHM, apertures_of
 from photutils.detection import DAOStarFinder
 from photutils.psf import MoffatPSF
 from photutils.utils.exceptions import NoDetectionsWarning
@@ -524,7 +525,7 @@ def fluxes(fields, model):
             right = matched >= 0
             true.append(field.sources[matched[right], 2])
             found['catalog'].append(np.asarray(catalog['snr'])[right])
-            found['one at a time'].append(_alone(field, rows[right]))
+            found['one at a time'].append(_alone(field, catalog[right]))
         true = np.concatenate(true)
         for name, parts in found.items():
             ratio = np.concatenate(parts) / true
@@ -537,13 +538,9 @@ def fluxes(fields, model):
             print()
 
 
-def _alone(field, rows):
+def _alone(field, catalog):
     """S/N of sources that are fitted one at a time."""
-    size = np.full(len(rows), 0.42 * field.psf.fwhm)
-    circles = QTable({
-        'ref_id': np.arange(len(rows)), 'aperture_x': rows[:, 0],
-        'aperture_y': rows[:, 1], 'aperture_a': size, 'aperture_b': size,
-        'aperture_theta': 0.0 * size})
+    circles = apertures_of(catalog, 0.42 * field.psf.fwhm)
     beta = min(field.psf.beta, 10.0)
     alpha = 0.5 * field.psf.fwhm / np.sqrt(2.0**(1.0 / beta) - 1.0)
     measured = profile_photometry(field.signal, circles, MoffatPSF(
@@ -617,24 +614,19 @@ def _false_sources(charge, scene, table):
 
 def real_pair(model):
     """Print how alike two real exposures are, beside aperture fluxes."""
-    catalogs, fluxes, fwhm = [], [], 2.8
+    catalogs, flux_pairs = [], []
     for frame in load_example_pair():
         catalog = segment_point_sources(frame, model).catalog
         catalogs.append(np.stack([np.asarray(catalog[name]) for name in (
             'x_centroid', 'y_centroid', 'snr')], 1))
-        size = np.full(len(catalog), fwhm)
-        apertures = QTable({
-            'ref_id': catalog['label'], 'aperture_x': catalog['x_centroid'],
-            'aperture_y': catalog['y_centroid'], 'aperture_a': size,
-            'aperture_b': size, 'aperture_theta': 0.0 * size})
-        fluxes.append([np.asarray(measured['flux'].value) for measured in (
-            catalog, annulus_photometry(frame, apertures, r_in=10,
-                                        r_out=20))])
+        flux_pairs.append([np.asarray(table['flux'].value) for table in (
+            catalog, annulus_photometry(
+                frame, apertures_of(catalog, ESO_FWHM), r_in=10, r_out=20))])
     first, second = catalogs
     apart, index = cKDTree(second[:, :2]).query(first[:, :2])
     again = apart < 1.0
     pairs = [(one[again], other[index[again]])
-             for one, other in zip(*fluxes, strict=True)]
+             for one, other in zip(*flux_pairs, strict=True)]
     snr, other = first[:, 2], second[index[again], 2]
     print(f'\nTwo exposures of ESO 085-030, {len(first)} and {len(second)} '
           'rows: the share that the other has\nwithin a pixel, scatter of the '

@@ -17,7 +17,7 @@ __all__ = ['label_sources', 'measure_fluxes', 'measure_sources']
 _UNKNOWN_FWHM = 3.5
 
 # Stars of this probability and this signal-to-noise ratio, so many of them,
-# show what share of the light the filter sees: the rest of what is within so
+# show what share of the light the profile holds: the rest of what is within so
 # many widths of them.
 _CERTAIN, _BRIGHT, _N_NEEDED, _WIDE = 0.5, 20.0, 3, 2.0
 
@@ -25,7 +25,7 @@ _CERTAIN, _BRIGHT, _N_NEEDED, _WIDE = 0.5, 20.0, 3, 2.0
 # it. And how far sources are drawn.
 _BACKGROUND_STEP, _REACH = 4.0, 6.0
 
-# What all light is to that of the filter without looking, and how far from
+# What all light is to that of the profile without looking, and how far from
 # it in a frame: the wings of stars are not known, nor quite their width. And
 # how much the neighbors of a star add to what is seen of that, and the wings
 # farther out to what is not seen.
@@ -165,20 +165,30 @@ def measure_sources(labels, peaks, answers, *, whole=False):
     return catalog
 
 
-def _all_light(left, circles, expected, plane):
+def _all_light(catalog, flux, bright, profile, values, **plane):
     """
     Measure all light of the stars of a frame over that of their profile.
 
     It is a mean of what is left of the frame without the sources in wide
-    apertures, as far as that is known, and of the usual value; returned
-    with its error.
+    apertures around bright stars, as far as that is known, and of the usual
+    value; returned with its error.
     """
     from ..photometry.apertures import annulus_photometry
 
-    if len(circles) < _N_NEEDED:
+    if np.count_nonzero(bright) < _N_NEEDED:
         return _SHARE, _SHARE_ERROR
-    light = annulus_photometry(left, circles, **plane)
-    ratio, scatter = (np.asarray(light[name]) / expected
+    left = values - _image_of(catalog, flux, profile, values.shape)
+    radius = _WIDE * profile.fwhm
+    size = np.full(np.count_nonzero(bright), radius)
+    light = annulus_photometry(left, QTable({
+        'ref_id': catalog['label'][bright],
+        'aperture_x': catalog['x_centroid'][bright],
+        'aperture_y': catalog['y_centroid'][bright],
+        'aperture_a': size, 'aperture_b': size, 'aperture_theta': 0.0 * size}),
+        **plane)
+    within = 1.0 - (1.0 + (radius / profile.alpha.value)**2)**(
+        1.0 - profile.beta.value)
+    ratio, scatter = (np.asarray(light[name]) / (within * flux[bright])
                       for name in ('flux', 'flux_error'))
     ratio += 1.0
     known = np.isfinite(ratio)
@@ -237,7 +247,7 @@ def measure_fluxes(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
         fwhm = estimate_fwhm(values, np.zeros_like(values), sigma, valid,
                              stars=stars) or fwhm
     fwhm = fwhm or _UNKNOWN_FWHM
-    profile, alpha = _profile_of(fwhm)
+    profile = _profile_of(fwhm)
     sources = QTable({'ref_id': catalog['label'], 'x': catalog['x_centroid'],
                       'y': catalog['y_centroid']})
     with warnings.catch_warnings():
@@ -252,36 +262,30 @@ def measure_fluxes(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
     known = np.isfinite(flux) & (floor > 0)
     flux[~known] = np.nan
     bright = known & alone & certain & (flux > _BRIGHT * floor)
-    size = np.full(np.count_nonzero(bright), _WIDE * fwhm)
-    circles = QTable({
-        'ref_id': catalog['label'][bright], 'aperture_x': sources['x'][bright],
-        'aperture_y': sources['y'][bright], 'aperture_a': size,
-        'aperture_b': size, 'aperture_theta': 0.0 * size})
-    within = 1.0 - (1.0 + (_WIDE * fwhm / alpha)**2)**(
-        1.0 - profile.beta.value)
-    share, share_error = _all_light(
-        values - _image_of(sources[known], flux[known], profile, values.shape),
-        circles, within * flux[bright], {'error': sigma, 'mask': ~valid})
+    share, share_error = _all_light(catalog, flux, bright, profile, values,
+                                    error=sigma, mask=~valid)
     catalog['snr'] = flux / floor
     catalog['flux'] = flux * share
     catalog['flux_error'] = np.hypot(error * share, flux * share_error)
 
 
-def _image_of(sources, flux, profile, shape):
-    """Draw sources, without the sky."""
+def _image_of(catalog, flux, profile, shape):
+    """Draw the sources whose flux is known, without the sky."""
     from photutils.datasets import make_model_image
 
+    known = np.isfinite(flux)
     side = 2 * int(_REACH * profile.fwhm) + 1
-    table = QTable({'x_0': sources['x'], 'y_0': sources['y'], 'flux': flux})
+    table = QTable({'x_0': catalog['x_centroid'][known],
+                    'y_0': catalog['y_centroid'][known], 'flux': flux[known]})
     return make_model_image(shape, profile, table, model_shape=(side, side),
                             progress_bar=False)
 
 
 def _profile_of(fwhm):
-    """Make the profile of stars, and the radius of its core."""
+    """Make the profile of stars."""
     from photutils.psf import MoffatPSF
 
     from ..photometry.profile import START_BETA
 
-    alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0)
-    return MoffatPSF(alpha=alpha, beta=START_BETA), alpha
+    return MoffatPSF(alpha=0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0),
+                     beta=START_BETA)

@@ -108,7 +108,7 @@ class FrameSources:
     scale: int
     measurement: object
     valid: np.ndarray
-    n_wide: int = 0
+    n_wide: int
 
 
 def find_frame_sources(reader, network, options, *, runtime, progress=None):
@@ -190,7 +190,9 @@ def find_frame_sources(reader, network, options, *, runtime, progress=None):
 
 def _count_wide(scaled, catalog, fwhm):
     """Count the sources of a wide filter that a catalog does not have."""
-    width = fwhm / 2.3548
+    from ..inference.candidate_light import filter_width
+
+    width = filter_width(fwhm)
     snr = gaussian_filter(scaled, width) * (2.0 * np.sqrt(np.pi) * width)
     top = maximum_filter(snr, 2 * int(fwhm) + 1)
     y, x = np.nonzero((snr == top) & (snr > _SEEN))
