@@ -18,9 +18,9 @@ __all__ = ['SourceModel', 'fit_psf_of', 'fit_source_model', 'make_scene']
 
 BACKGROUND_STEP = 48
 
-# The denser the sources, the smaller the tiles that are fastest: pixels of a
-# side, and the sources per pixel below which they are.
-_TILES = ((256, 6e-4), (128, 3e-3), (64, np.inf))
+# The denser the unknowns, the smaller the tiles that are fastest: pixels of a
+# side, and the sources and nodes per pixel below which they are.
+_TILES = ((256, 1e-3), (128, 3.4e-3), (64, np.inf))
 
 
 @dataclass
@@ -67,8 +67,8 @@ def make_scene(values, valid, noise, n_sources, *, gain=None,
     scene : `~astro_denoise.photometry.forced_fit.Scene`
         With tiles of the fastest size. Pixels that do not count are 0.
     """
-    tile = next(side for side, density in _TILES
-                if n_sources < density * values.size)
+    unknowns = n_sources / values.size + background_step**-2.0
+    tile = next(side for side, density in _TILES if unknowns < density)
     scale, level = typical(noise, valid), typical(values, valid)
     plane, variance = np.empty((2, *values.shape), np.float32)
     np.subtract(values, level, out=plane, casting='same_kind')

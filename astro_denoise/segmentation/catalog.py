@@ -22,8 +22,8 @@ _UNKNOWN_FWHM = 3.5
 _CERTAIN, _BRIGHT, _N_NEEDED, _WIDE = 0.5, 20.0, 3, 2.0
 
 # Widths between the nodes of the background: the halos of galaxies belong to
-# it. And how far sources are drawn.
-_BACKGROUND_STEP, _REACH = 4.0, 6.0
+# it.
+_BACKGROUND_STEP = 4.0
 
 # What all light is to that of the profile without looking, and how far from
 # it in a frame: the wings of stars are not known, nor quite their width. And
@@ -165,7 +165,7 @@ def measure_sources(labels, peaks, answers, *, whole=False):
     return catalog
 
 
-def _all_light(catalog, flux, bright, profile, values, **plane):
+def _all_light(sources, flux, snr, bright, psf, values, **plane):
     """
     Measure all light of the stars of a frame over that of their profile.
 
@@ -177,17 +177,17 @@ def _all_light(catalog, flux, bright, profile, values, **plane):
 
     if np.count_nonzero(bright) < _N_NEEDED:
         return _SHARE, _SHARE_ERROR
-    left = values - _image_of(catalog, flux, profile, values.shape)
-    radius = _WIDE * profile.fwhm
+    left = values - _image_of(sources, flux, snr, psf, values.shape)
+    radius = _WIDE * psf.model.fwhm
     size = np.full(np.count_nonzero(bright), radius)
     light = annulus_photometry(left, QTable({
-        'ref_id': catalog['label'][bright],
-        'aperture_x': catalog['x_centroid'][bright],
-        'aperture_y': catalog['y_centroid'][bright],
+        'ref_id': sources['ref_id'][bright],
+        'aperture_x': sources['x'][bright],
+        'aperture_y': sources['y'][bright],
         'aperture_a': size, 'aperture_b': size, 'aperture_theta': 0.0 * size}),
         **plane)
-    within = 1.0 - (1.0 + (radius / profile.alpha.value)**2)**(
-        1.0 - profile.beta.value)
+    within = 1.0 - (1.0 + (radius / psf.model.alpha.value)**2)**(
+        1.0 - psf.model.beta.value)
     ratio, scatter = (np.asarray(light[name]) / (within * flux[bright])
                       for name in ('flux', 'flux_error'))
     ratio += 1.0
@@ -247,14 +247,14 @@ def measure_fluxes(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
         fwhm = estimate_fwhm(values, np.zeros_like(values), sigma, valid,
                              stars=stars) or fwhm
     fwhm = fwhm or _UNKNOWN_FWHM
-    profile = _profile_of(fwhm)
+    psf = _psf_of(fwhm)
     sources = QTable({'ref_id': catalog['label'], 'x': catalog['x_centroid'],
                       'y': catalog['y_centroid']})
     with warnings.catch_warnings():
         # The profile is no wish of the user, and galaxies are wider.
         warnings.simplefilter('ignore', UnusualImageWarning)
         measured = forced_photometry(
-            values, sources, profile, error=sigma, mask=~valid,
+            values, sources, psf, error=sigma, mask=~valid,
             background_step=max(_BACKGROUND_STEP * fwhm, 2.0),
             robust=False, shift=False)
     flux, error, floor = (np.asarray(measured[name], dtype=float)
@@ -262,30 +262,30 @@ def measure_fluxes(catalog, alone, values, sigma, valid, *, sure, fwhm=None):
     known = np.isfinite(flux) & (floor > 0)
     flux[~known] = np.nan
     bright = known & alone & certain & (flux > _BRIGHT * floor)
-    share, share_error = _all_light(catalog, flux, bright, profile, values,
-                                    error=sigma, mask=~valid)
+    share, share_error = _all_light(sources, flux, flux / floor, bright,
+                                    psf, values, error=sigma, mask=~valid)
     catalog['snr'] = flux / floor
     catalog['flux'] = flux * share
     catalog['flux_error'] = np.hypot(error * share, flux * share_error)
 
 
-def _image_of(catalog, flux, profile, shape):
-    """Draw the sources whose flux is known, without the sky."""
-    from photutils.datasets import make_model_image
+def _image_of(sources, flux, snr, psf, shape):
+    """Draw the sources whose flux is known, as they were fitted."""
+    from ..photometry.source_table import source_table
+    from ..photometry.stamp_drawing import render_stamps, stamp_radius
 
     known = np.isfinite(flux)
-    side = 2 * int(_REACH * profile.fwhm) + 1
-    table = QTable({'x_0': catalog['x_centroid'][known],
-                    'y_0': catalog['y_centroid'][known], 'flux': flux[known]})
-    return make_model_image(shape, profile, table, model_shape=(side, side),
-                            progress_bar=False)
+    sources = source_table(sources[known])
+    radius = stamp_radius(psf, sources, snr[known])
+    return render_stamps(psf, sources, radius, shape).image(flux[known])
 
 
-def _profile_of(fwhm):
-    """Make the profile of stars."""
+def _psf_of(fwhm):
+    """Make the profile of stars, which keeps what is drawn of it."""
     from photutils.psf import MoffatPSF
 
     from ..photometry.profile import START_BETA
+    from ..photometry.psf_models import open_psf
 
-    return MoffatPSF(alpha=0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0),
-                     beta=START_BETA)
+    alpha = 0.5 * fwhm / np.sqrt(2.0**(1.0 / START_BETA) - 1.0)
+    return open_psf(MoffatPSF(alpha=alpha, beta=START_BETA))
