@@ -338,7 +338,7 @@ class GalacticCenterSimulator:
         return light[0].cpu().numpy()
 
     def draw(self, n, seed, *, components=False, nuisances=None,
-             exposure=None, centered=False, **given):
+             exposure=None, centered=False, bright=None, **given):
         """
         Draw images as tensors, for training.
 
@@ -364,6 +364,13 @@ class GalacticCenterSimulator:
             With nuisances: put all sources in the middle of their pixels,
             which is quicker and has the same spectrum of fluctuations.
 
+        bright : tuple of float, optional
+            ``(number, low, high)``: add sources to each image, anywhere in
+            it and up to this number, with fluxes from ``low`` to ``high``
+            counts at exposure 1, uniformly in their logarithm. They are
+            counted among those of the disk, and come with ``'profile'``.
+            Not for the legacy tier.
+
         **given : 1D `~numpy.ndarray`
             Parameters that are not to be drawn.
 
@@ -377,7 +384,8 @@ class GalacticCenterSimulator:
             the middle of the sources' light from that of the pixel, in
             pixels, and if wanted ``components`` (n, 6, 64, 64), with
             nuisances seven of them; with nuisances also their shares,
-            ``nuisances`` (n, 6).
+            ``nuisances`` (n, 6); with bright sources ``profile`` (n, 11,
+            11), the light of a source in the middle of the central pixel.
         """
         import torch
 
@@ -403,11 +411,20 @@ class GalacticCenterSimulator:
 
         smooth, flux, moments, light = self._sky.draw(
             parameters, angle, random, settings)
+        profile = {}
+        if bright is not None:
+            psf = self._sky.psf(settings)
+            self._add_bright(bright, random, psf, flux, moments, light)
+            profile = {'profile': psf.light(
+                torch.full((2, n), 32.5, device=self.device),
+                torch.ones(n, device=self.device),
+                [1] * n)[:, 27:38, 27:38]}
         gain = exposure[:, None, None, None] * self.gain
         drawn = {'parameters': parameters, 'sources': flux,
                  'offsets': moments / flux.sum(1, keepdim=True).clamp_min(
                      1e-6),
-                 'angle': torch.rad2deg(angle), 'exposure': exposure}
+                 'angle': torch.rad2deg(angle), 'exposure': exposure,
+                 **profile}
         blur = self._sky.blur
         if self.nuisances:
             drawn['nuisances'] = settings.shares
@@ -425,3 +442,22 @@ class GalacticCenterSimulator:
         drawn['expected'] = expected
         drawn['images'] = random.poisson(expected)
         return drawn
+
+    def _add_bright(self, bright, random, psf, flux, moments, light):
+        """Add bright sources to the planes of the disk's, in place."""
+        import torch
+
+        number, low, high = bright
+        n = len(flux)
+        numbers = (random.uniform(n) * (number + 1)).long()
+        owner = torch.arange(n, device=self.device).repeat_interleave(numbers)
+        places = 64 * random.uniform(2, len(owner))
+        added = low * (high / low)**random.uniform(len(owner)) / self.gain
+        light[:, 1] += psf.light(places, added, numbers.tolist())
+        x, y = places.long().clamp_max_(63)
+        disk = torch.ones_like(owner)
+        flux.index_put_((owner, disk, y, x), added, accumulate=True)
+        for axis, pixel in enumerate((x, y)):
+            moments.index_put_(
+                (owner, axis * disk, y, x),
+                added * (places[axis] - pixel - 0.5), accumulate=True)

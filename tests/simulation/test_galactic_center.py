@@ -504,6 +504,31 @@ def test_blur_is_a_convolution(tier):
     assert_allclose(blurred[0, 0], expected, rtol=2e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize('options', [
+    {}, {'nuisances': True}, {'tier': 'realistic', 'nuisances': True}])
+def test_bright_sources(options):
+    simulator = GalacticCenterSimulator(**options)
+    none = {'n_ps_gc': np.zeros(30), 'n_ps_disk': np.zeros(30)}
+    bright, plain = (simulator.draw(30, 3, components=True, bright=chosen,
+                                    **none)
+                     for chosen in ((6, 100.0, 1000.0), None))
+    assert 'profile' not in plain
+    flux = bright['sources'].sum(1) * simulator.gain
+    assert not plain['sources'].any()
+    added = flux[flux > 0]
+    assert 60 < len(added) < 120  # of 90 that are expected
+    assert 99.9 < added.min() < 150
+    assert 500 < added.max() < 1500  # two may share a pixel
+    light = bright['components'][:, -1].sum((1, 2))
+    assert_allclose(light, flux.sum((1, 2)), rtol=0.2)
+    assert (light <= flux.sum((1, 2)) * 1.001).all()
+    profile = bright['profile'].numpy()
+    assert profile.shape == (30, 11, 11)
+    assert (profile.sum((1, 2)) > 0.9).all()
+    assert_allclose(profile, profile[:, ::-1, ::-1], atol=1e-6)
+    assert (profile.reshape(30, -1).argmax(1) == 60).all()
+
+
 def test_sources_in_the_middle_of_pixels():
     simulator = GalacticCenterSimulator(nuisances=True)
     exact, centered = (simulator.draw(8, 3, centered=centered)['expected']
