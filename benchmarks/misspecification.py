@@ -60,7 +60,7 @@ def inside(rng, n, draw):
 
 def expected_counts(values, rng, *, psf=0.8 / 3, gas=5.0, ic=5.0,
                     isotropic=0.0, flux=1.0):
-    """Compute the expected counts of a sky at exposure 1."""
+    """Compute the expected counts of a sky at exposure 1, and its sources."""
     x, y = grid()
     ripples = gaussian_filter(rng.standard_normal((64, 64)), 0.25 / 0.46875,
                               mode='constant')
@@ -88,18 +88,20 @@ def expected_counts(values, rng, *, psf=0.8 / 3, gas=5.0, ic=5.0,
         return r * np.cos(angle), (rng.exponential(0.3 * kpc, n)
                                    * rng.choice([-1, 1], n))
 
-    light = np.zeros((64 * FINE, 64 * FINE))
+    fluxes = np.zeros((64 * FINE, 64 * FINE))
     edges = np.linspace(-HALF, HALF, 64 * FINE + 1)
     for name, draw in (('n_ps_gc', center), ('n_ps_disk', disk)):
         n = int(values[name])
         place = inside(rng, n, draw)
-        light += np.histogram2d(place[1], place[0], bins=[edges, edges],
-                                weights=rng.lognormal(1.0, 1.2, n))[0]
+        fluxes += np.histogram2d(place[1], place[0], bins=[edges, edges],
+                                 weights=rng.lognormal(1.0, 1.2, n))[0]
     sigma = psf / 0.46875
-    light = gaussian_filter(light, sigma * FINE, mode='constant')
-    light = light.reshape(64, FINE, 64, FINE).sum((1, 3))
-    return GAIN * (gaussian_filter(smooth, sigma, mode='constant')
-                   + flux * light) + isotropic
+    light, fluxes = (
+        GAIN * flux * plane.reshape(64, FINE, 64, FINE).sum((1, 3))
+        for plane in (gaussian_filter(fluxes, sigma * FINE, mode='constant'),
+                      fluxes))
+    return GAIN * gaussian_filter(
+        smooth, sigma, mode='constant') + light + isotropic, fluxes
 
 
 def skies(n, seed, *, exposure=1.0, mirrored=False, **options):
@@ -111,7 +113,7 @@ def skies(n, seed, *, exposure=1.0, mirrored=False, **options):
     truth = dict(zip(NAMES, drawn.T, strict=True))
     images = np.stack([
         rng.poisson(exposure * expected_counts(
-            dict(zip(NAMES, row, strict=True)), rng, **options))
+            dict(zip(NAMES, row, strict=True)), rng, **options)[0])
         for row in drawn])
     return images[:, :, ::-1] if mirrored else images, truth
 

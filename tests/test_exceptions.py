@@ -33,7 +33,7 @@ from astro_denoise.photometry import annulus_photometry
 
 frame = load_example_pair()[1]
 denoised = astro_denoise.denoise(frame)
-sources = astro_denoise.segment_point_sources(load_fermi_map())
+sources = astro_denoise.segment_point_sources(load_fermi_map(), 'galactic-sky')
 fluxes = annulus_photometry(denoised.data, {
     'aperture_x': [100.0], 'aperture_y': [120.0], 'aperture_a': [4.0],
     'aperture_b': [4.0], 'aperture_theta': [0.0]}, error=5.0)

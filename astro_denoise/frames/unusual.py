@@ -16,7 +16,7 @@ LEAST_P = 1e-4
 
 
 def warn_of_unusual(scores, threshold, p_values=None, *, name, model,
-                    stacklevel=3):
+                    cure='', stacklevel=3):
     """
     Warn of images that a model does not know.
 
@@ -33,6 +33,9 @@ def warn_of_unusual(scores, threshold, p_values=None, *, name, model,
 
     name, model : str
         Names of the parameter and of the model, for the message.
+
+    cure : str, optional
+        End of the message.
 
     stacklevel : int, optional
         Of the warning.
@@ -60,5 +63,5 @@ def warn_of_unusual(scores, threshold, p_values=None, *, name, model,
                        f'(image {int(np.flatnonzero(low)[0])} first)')
     msg = (f'{name}: {(far | low).sum()} of {len(scores)} images are unlike '
            f'those that the model {model!r} was trained on, and its results '
-           f'may be far off: {"; ".join(reasons)}')
+           f'may be far off: {"; ".join(reasons)}{cure}')
     warnings.warn(msg, UnusualImageWarning, stacklevel=stacklevel)

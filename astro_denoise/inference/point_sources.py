@@ -6,11 +6,13 @@ Run a network that looks for point sources over frames of any size.
 import numpy as np
 import torch
 
+from ..models.sky_segmenter import SkySegmenter
 from .windowed import ask_in_windows
 
 __all__ = ['ANSWERS', 'find_in_planes']
 
-# What is known of each pixel, in the order of the planes.
+# What is known of each pixel, in the order of the planes. Networks for real
+# skies know the variance of the flux in 3x3 pixels, too.
 ANSWERS = ('probability', 'flux', 'variance', 'dx', 'dy')
 
 
@@ -46,18 +48,22 @@ def find_in_planes(network, values, valid, position, *, runtime,
     Returns
     -------
     answers : 4D `~numpy.ndarray`
-        Shape (5, n, ny, nx), float32: the planes of `ANSWERS`.
+        Shape (5, n, ny, nx), float32: the planes of `ANSWERS`, or (6, n,
+        ny, nx).
     """
-    answers = np.empty((len(ANSWERS), *values.shape), np.float32)
+    n_planes = len(ANSWERS) + isinstance(network, SkySegmenter)
+    answers = np.empty((n_planes, *values.shape), np.float32)
 
     def ask(part, cut):
         counts = cut(values[part])[:, None]
         found = network(counts, cut(valid[part])[:, None],
                         cut(position).expand(len(counts), -1, -1, -1),
                         dtype=runtime.dtype)
-        return torch.cat([torch.sigmoid(found['logit']), found['flux'],
-                          torch.exp(found['log_variance']), found['dx'],
-                          found['dy']], 1).float()
+        planes = [torch.sigmoid(found['logit']), found['flux'],
+                  torch.exp(found['log_variance']), found['dx'], found['dy']]
+        if n_planes > len(ANSWERS):
+            planes.append(torch.exp(found['near_log_variance']))
+        return torch.cat(planes, 1).float()
 
     ask_in_windows(network, ask, answers, runtime=runtime,
                    window_pixels=window_pixels, progress=progress)

@@ -248,7 +248,7 @@ def _p_values_of_logarithms(found, predicted):
 
 
 @torch.inference_mode()
-def check_images(network, counts, *, device):
+def check_images(network, counts, *, device, valid=None):
     """
     Check whether a posterior knows images and can reproduce them.
 
@@ -263,6 +263,9 @@ def check_images(network, counts, *, device):
     device : `torch.device`
         Where the network is.
 
+    valid : 3D bool `~numpy.ndarray`, optional
+        Pixels that count; only for networks that allow for others.
+
     Returns
     -------
     scores, p_values : 1D `~numpy.ndarray`
@@ -270,13 +273,18 @@ def check_images(network, counts, *, device):
         predictive checks. The same for the same images.
     """
     scores, p_values = [], []
-    for plane in counts:
-        image = torch.from_numpy(plane.astype(np.float32)[None]).to(device)
+    for index, plane in enumerate(counts):
+        image, options = np.ascontiguousarray(plane, np.float32), {}
+        if valid is not None and not valid[index].all():
+            image = np.where(valid[index], image, np.float32(0))
+            options['valid'] = torch.from_numpy(np.ascontiguousarray(
+                valid[index:index + 1], np.float32)).to(device)
+        image = torch.from_numpy(image[None]).to(device)
         rng = torch.Generator(device)
         rng.manual_seed(1)
-        scores.append(float(network.ood_score(image)[0]))
-        context = network.embed(image)
+        scores.append(float(network.ood_score(image, **options)[0]))
+        context = network.embed(image, **options)
         p_values.append(check_posterior(
             network, image, network.sampled(context, N_PREDICTED, rng)[0], 1,
-            context=context, rng=rng))
+            context=context, rng=rng, **options))
     return np.array(scores), np.array(p_values)

@@ -14,17 +14,22 @@ from ..io.output import atomic_output, check_output
 from .denoiser import CCDDenoiser
 from .galactic_center import SourceSegmenter
 from .registry import load_model
+from .sky_segmenter import SkySegmenter
 from .source_finder import HEADS, SourceFinder
 
 __all__ = ['export_onnx', 'exported_program', 'graph_of']
+
+# What segmenters of counts say.
+_COUNTS = 'logit', 'flux', 'log_variance', 'dx', 'dy'
 
 # Names of the tensors that go in and come out, by network.
 _GRAPHS = {
     CCDDenoiser: (('x', 'log_sigma', 'valid', 'context'),
                   ('noise', 'log_variance')),
     SourceFinder: (('image', 'valid', 'context'), HEADS),
-    SourceSegmenter: (('image', 'valid', 'position'),
-                      ('logit', 'flux', 'log_variance', 'dx', 'dy'))}
+    SourceSegmenter: (('image', 'valid', 'position'), _COUNTS),
+    SkySegmenter: (('image', 'valid', 'position'),
+                   (*_COUNTS, 'near_log_variance'))}
 
 # Planes of what is no image.
 _N_PLANES = {'position': 3}
@@ -175,8 +180,9 @@ def export_onnx(model, path, *, task=None, overwrite=False):
     ``image``, ``valid`` and ``position``, three planes: Galactic longitude
     and latitude over 15 degrees and 1, or 0 where unknown; there come back
     the ``logit`` of a source in the pixel, its ``flux`` with the
-    ``log_variance`` of that, and the offset. Candidates, their probabilities
-    and the catalog are made of them by
+    ``log_variance`` of that, the offset, and from ``galactic-sky`` the
+    ``near_log_variance`` of the flux in 3x3 pixels. Candidates, their
+    probabilities and the catalog are made of them by
     `~astro_denoise.segment_point_sources`.
 
     Examples

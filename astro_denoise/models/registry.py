@@ -38,6 +38,7 @@ _ARCHITECTURES = {
     'PosteriorNetwork': 'posterior',
     'SourceFinder': 'source_finder',
     'SkyPosterior': 'sky_posterior',
+    'SkySegmenter': 'sky_segmenter',
     'SourceSegmenter': 'galactic_center',
     'SingleOutputCNN': 'paper',
     'MultiOutputCNN': 'paper',
@@ -271,8 +272,8 @@ def _shipped():
     """
     Files of the shipped models, by name and task.
 
-    Where one name is good for two tasks, there are two files, which
-    have the task before their ending.
+    Where one name is good for two tasks, there are two files, one or
+    both of which have the task before their ending.
     """
     files = {}
     for path in _WEIGHTS.glob('*.safetensors'):
@@ -387,7 +388,7 @@ def _load_named(name, task):
     """A shipped model by its name and, where that is not enough, task."""
     files = _shipped()
     if (name, None) in files:
-        return _load_shipped(name, None)
+        return _load_shipped(name, task if (name, task) in files else None)
     tasks = sorted(of for known, of in files if known == name)
     if not tasks and name in _REPLACED:
         msg = (f'the model {name!r} was replaced by {_REPLACED[name]!r}: '

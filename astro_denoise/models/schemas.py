@@ -122,6 +122,7 @@ _SCHEMAS = {
     'PaperAutoencoder': ('denoise', {'n_latent': _integer(1, _WIDEST),
                                      'n_hidden': _integer(1, _WIDEST)}),
     'SourceFinder': ('segment', {'widths': _WIDTHS}),
+    'SkySegmenter': ('segment', {'widths': _WIDTHS}),
     'SourceSegmenter': ('segment', {'widths': _WIDTHS,
                                     'kind': _one_of('counts')}),
     'PaperUNet': ('segment', {'widths': _WIDTHS,

@@ -28,8 +28,7 @@ from ..frames.provenance import table_meta
 from ..frames.results import nothing_valid
 from ..frames.scaling import scaled
 from ..frames.subclasses import copy_attributes, new_like
-from ..frames.unusual import warn_of_unusual
-from ..sky_maps.galactic_grid import SHAPE, celestial_wcs, position_planes
+from ..sky_maps.galactic_grid import celestial_wcs, position_planes
 
 __all__ = ['PointSourceFinder', 'PointSources', 'segment_point_sources']
 
@@ -87,7 +86,7 @@ class PointSources:
     --------
     >>> from astro_denoise import segment_point_sources
     >>> from astro_denoise.data import load_fermi_map
-    >>> sources = segment_point_sources(load_fermi_map())
+    >>> sources = segment_point_sources(load_fermi_map(), 'galactic-sky')
     >>> len(sources.catalog) == sources.segmentation.n_labels
     True
     """
@@ -145,8 +144,9 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
     model : str, path-like or `~astro_denoise.models.Model`, optional
         A name of `~astro_denoise.list_models`, the path of a
         ``.safetensors`` file, or a model. ``'galactic-center'`` is for
-        gamma-ray counts, ``'ccd-sources'`` for stars and galaxies in
-        optical frames. ``'unet-paper'`` is the network of the student
+        gamma-ray counts as the simulator draws them, ``'galactic-sky'``
+        for those of real skies, ``'ccd-sources'`` for stars and galaxies
+        in optical frames. ``'unet-paper'`` is the network of the student
         project that the simulator follows.
 
     uncertainty : `~astropy.nddata.NDUncertainty`, \
@@ -217,12 +217,12 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
 
     UnusualImageWarning
         For the models for gamma rays, if unit, header, noise or level of
-        an image are those of an optical frame. For ``'galactic-center'``
-        and images on the grid of the simulator, if an image is unlike
-        those that the model was trained on, or its posterior cannot
-        reproduce it: fluxes may be several times wrong then. For optical
-        frames, if they do not tell their seeing, and sources wider than
-        those that were looked for are seen.
+        an image are those of an optical frame. For ``'galactic-center'``,
+        ``'galactic-sky'`` and images on the grid of the simulator, if an
+        image is unlike those that the model was trained on, or its
+        posterior cannot reproduce it: fluxes may be several times wrong
+        then. For optical frames, if they do not tell their seeing, and
+        sources wider than those that were looked for are seen.
 
     ProcessedFrameWarning
         If the frame was denoised before.
@@ -242,8 +242,13 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
     what else was found within 1.6 pixels is joined to it. Flux and error of
     any other source are those of its highest pixel: what is beside it is the
     light of sources too faint to be told. The table holds these too; ``snr``
-    above 3.8 makes a catalog of the bright ones, see the
-    user guide.
+    above 3.8 makes a catalog of the bright ones, see the user guide.
+
+    For ``'galactic-sky'``, sources are those that an ideal observer would
+    see with a signal-to-noise ratio above 4, anywhere in their pixels. Maps
+    are means over what is not known: a source that may be in either of two
+    pixels has a share in both. Rows of the catalog are sums over 3x3 pixels
+    that are more probable than the threshold.
 
     ``flux_error`` is the width of what is not known of the flux, the
     light of other sources in the same place included. ``snr`` tells how
@@ -364,27 +369,6 @@ def _frame_options(reader, gain, read_noise, purity, threshold,
         min_separation, n_pixels)
 
 
-def _warn_of_unusual(frame, position, model, runtime):
-    """
-    Check images on the grid with the posterior that the segmenter is of.
-    """
-    from ..inference.predictive import check_images
-    from ..models.registry import load_model
-
-    whole = frame.valid.all((1, 2))
-    if frame.values.shape[1:] != SHAPE or not whole.any() or not np.allclose(
-            position, position_planes(None, SHAPE), atol=1e-4):
-        return
-    if model.hash != load_model('galactic-center', task='segment').hash:
-        return
-    posterior = load_model('galactic-center', task='estimate')
-    network = runtime.place(posterior.network)
-    checks = check_images(network, frame.values[whole],
-                          device=runtime.device)
-    warn_of_unusual(checks[0], network.ood_threshold, checks[1], name='data',
-                    model=model.name, stacklevel=4)
-
-
 def _check_n_pixels(n_pixels):
     if isinstance(n_pixels, bool) or not isinstance(n_pixels,
                                                     int | np.integer):
@@ -480,6 +464,7 @@ class _Asked:
 
     def in_counts(self, threshold, bar):
         """Find the sources of images of counts."""
+        from .known_skies import warn_of_unknown_sky
         from .maps import source_maps
 
         frame = self.reader.read()
@@ -490,7 +475,7 @@ class _Asked:
         check_counts(frame.values, frame.valid, 'data')
         warn_of_optical(frame, 'data', self.model.name, stacklevel=4)
         position = position_planes(self.wcs, frame.values.shape[1:])
-        _warn_of_unusual(frame, position, self.model, self.runtime)
+        warn_of_unknown_sky(frame, position, self.model, self.runtime)
         step = max(1, _STACK_PIXELS // frame.values[0].size)
         found = []
         for start in range(0, len(frame.values), step):
@@ -508,17 +493,23 @@ class _Asked:
         """Collect the sources of an image, number ``index`` of the maps."""
         from .catalog import label_sources, measure_sources
         from .psf_fit import refine_sources
+        from .sky_catalog import find_sky_sources
 
         answers = maps.answers[:, index]
-        # Without a height of its own, the map is one of whole sources.
-        whole = maps.height is None
-        own = None
-        if not whole:
-            own = answers[1] > _SIGNIFICANT * np.sqrt(answers[2])
-        labels, peaks = label_sources(
-            answers[0], answers[0] if whole else maps.height[index],
-            threshold, own=own, n_pixels=self.n_pixels)
-        catalog = measure_sources(labels, peaks, answers, whole=whole)
+        if maps.near:
+            catalog, labels, peaks = find_sky_sources(
+                answers, maps.noise[index], threshold,
+                n_pixels=self.n_pixels)
+        else:
+            # Without a height of its own, the map is one of whole sources.
+            whole = maps.height is None
+            own = None
+            if not whole:
+                own = answers[1] > _SIGNIFICANT * np.sqrt(answers[2])
+            labels, peaks = label_sources(
+                answers[0], answers[0] if whole else maps.height[index],
+                threshold, own=own, n_pixels=self.n_pixels)
+            catalog = measure_sources(labels, peaks, answers, whole=whole)
         maps.finish(index, catalog, peaks)
         if maps.fitted:
             catalog, labels = refine_sources(

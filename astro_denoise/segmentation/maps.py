@@ -29,7 +29,8 @@ class SourceMaps:
     ----------
     answers : 4D `~numpy.ndarray`
         Shape (5, n, ny, nx), for each image as
-        `~astro_denoise.segmentation.catalog.measure_sources` wants it.
+        `~astro_denoise.segmentation.catalog.measure_sources` wants it; six
+        planes for `~astro_denoise.segmentation.sky_catalog.find_sky_sources`.
 
     height : 3D `~numpy.ndarray` or `None`
         What is climbed to the sources; `None` where a source is all of a
@@ -41,12 +42,21 @@ class SourceMaps:
 
     fitted : bool
         Bright sources are to be fitted in the counts.
+
+    noise : 3D `~numpy.ndarray`, optional
+        Error of the flux of a source in each pixel from the photons alone.
     """
 
     answers: np.ndarray
     height: np.ndarray | None
     finish: Callable
     fitted: bool = False
+    noise: np.ndarray | None = None
+
+    @property
+    def near(self):
+        """Whether sources are sums over neighboring pixels."""
+        return len(self.answers) == 6
 
 
 def source_maps(frame, part, network, position, *, runtime):
@@ -98,7 +108,7 @@ def _in_counts(frame, part, network, position, runtime):
     def finish(index, catalog, peaks):
         catalog['snr'] = catalog['flux'] / error[index].flat[peaks]
 
-    return SourceMaps(answers, answers[1], finish, fitted=True)
+    return SourceMaps(answers, answers[1], finish, fitted=True, noise=error)
 
 
 def _by_document(frame, part, network, runtime):

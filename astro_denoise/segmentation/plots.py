@@ -62,7 +62,7 @@ def plot_sources(sources, *, image=None, smallest_snr=3.8, cmap='gray_r',
     --------
     >>> from astro_denoise import segment_point_sources
     >>> from astro_denoise.data import load_fermi_map
-    >>> ax = segment_point_sources(load_fermi_map()).plot()
+    >>> ax = segment_point_sources(load_fermi_map(), 'galactic-sky').plot()
     >>> ax.get_xlabel()
     'l'
     """

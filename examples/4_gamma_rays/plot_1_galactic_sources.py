@@ -15,38 +15,38 @@ from astro_denoise.data.examples import load_fermi_map
 
 # %%
 # The map has counts, and a WCS in Galactic coordinates, from which the
-# model learns where it looks.
+# model learns where it looks. ``galactic-sky`` has learned from skies whose
+# point-spread function, exposure and diffuse emission differ as real ones may.
 
 image = load_fermi_map()
-sources = segment_point_sources(image)
+sources = segment_point_sources(image, 'galactic-sky')
 print(sources)
 
 # %%
-# The catalog holds everything down to sources that hardly stand out. For
-# those that do, the signal-to-noise ratio is the thing to cut at.
+# The catalog holds the sources that stand out, each with its probability.
 
-bright = sources.catalog[sources.catalog['snr'] > 8]
-bright.sort('snr', reverse=True)
-bright['l'] = bright['sky_centroid'].l.wrap_at('180d')
-bright['b'] = bright['sky_centroid'].b
+found = sources.catalog.copy()
+found.sort('snr', reverse=True)
+found['l'] = found['sky_centroid'].l.wrap_at('180d')
+found['b'] = found['sky_centroid'].b
 for name in ('l', 'b', 'flux', 'flux_error', 'snr'):
-    bright[name].info.format = '.1f'
-bright['l', 'b', 'flux', 'flux_error', 'snr'][:8].pprint()
+    found[name].info.format = '.1f'
+found['probability'].info.format = '.2f'
+found['l', 'b', 'probability', 'flux', 'flux_error', 'snr'][:8].pprint()
 
 # %%
-# The counts with these sources, and the probability of a source in each
-# pixel. The model has learned from simulated skies in which the Galactic
-# plane is full of faint sources: there the probability is high even where
-# nothing can be seen.
+# The counts with these sources, and the probability that one is in a pixel.
+# In the brightest part of the plane, where thin layers of gas look like rows of
+# sources, the model is not sure of any.
 
 figure = plt.figure(figsize=(11, 4.6), layout='constrained')
 left, right = (figure.add_subplot(1, 2, number, projection=image.wcs)
                for number in (1, 2))
 left.imshow(image.data, origin='lower', cmap='gray_r',
             norm=simple_norm(image.data, 'asinh', asinh_a=0.01, percent=99.8))
-left.scatter(bright['x_centroid'], bright['y_centroid'], s=60,
+left.scatter(found['x_centroid'], found['y_centroid'], s=60,
              facecolors='none', edgecolors='tab:red')
-left.set_title(f'counts, and {len(bright)} sources')
+left.set_title(f'counts, and {len(found)} sources')
 shown = right.imshow(sources.probability.data, origin='lower', vmin=0,
                      vmax=1)
 right.set_title('probability of a source')

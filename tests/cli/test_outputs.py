@@ -75,8 +75,8 @@ COMMANDS = {
         ['DNGAIN = 1.4 (electron per unit of the frame)']),
     f'denoise a.fits b.fits -o out/ {MODEL}': (
         'out/: 2 frames denoised', ['a.fits: ', 'b.fits: ']),
-    'segment fermi.fits -o out.fits': (
-        'out.fits: * sources', ['model galactic-center', 'fermi.fits']),
+    'segment fermi.fits -o out.fits --model galactic-sky': (
+        'out.fits: * sources', ['model galactic-sky', 'fermi.fits']),
     'estimate fermi.fits -o out.ecsv --n-samples 20 --seed 1': (
         ('out.ecsv: 1 image, 1 of them unlike the training set (--model '
          'galactic-sky allows for more)'),
@@ -184,7 +184,8 @@ def test_outputs_differ(folder, command, options, capsys):
 
 @pytest.mark.parametrize('ending', ['csv', 'fits'])
 def test_catalogs_and_parameters(folder, ending, capsys):
-    printed(f'segment fermi.fits -o out.fits --catalog c.{ending}', capsys)
+    printed('segment fermi.fits -o out.fits --model galactic-sky '
+            f'--catalog c.{ending}', capsys)
     catalog = read_table(f'c.{ending}')
     with fits.open('out.fits') as hdus:
         assert_allclose(np.asarray(catalog['ra'], float),
@@ -299,7 +300,8 @@ def test_plot_of_segment_shows_the_image(folder, capsys, monkeypatch):
         return drawn[-1]
 
     monkeypatch.setattr(plots, 'plot_sources', plot_sources)
-    printed('segment fermi.fits -o out.fits --plot out.png', capsys)
+    printed('segment fermi.fits -o out.fits --model galactic-sky '
+            '--plot out.png', capsys)
     axes, = drawn
     assert_array_equal(axes.images[0].get_array(),
                        fits.getdata('fermi.fits'))

@@ -98,3 +98,23 @@ def test_images_that_a_posterior_does_not_know():
     # Always the same.
     np.testing.assert_array_equal(
         check_images(posterior, right[:2], device=cpu)[1], p_values[:2])
+
+
+def test_masked_images_that_a_posterior_does_not_know():
+    posterior = load_model('galactic-sky', task='estimate').network
+    right = GalacticCenterSimulator(nuisances=True).draw(
+        6, 5)['images'].numpy()
+    flat = np.random.default_rng(904).poisson(30.0, (3, 64, 64))
+    images = np.concatenate([right, flat])
+    valid = np.ones(images.shape, bool)
+    valid[::2, 30:34] = False
+    cpu = torch.device('cpu')
+    scores, p_values = check_images(posterior, images, device=cpu,
+                                    valid=valid)
+    assert (p_values[:6] > 1e-4).sum() >= 5
+    assert (p_values[6:] < 1e-4).all()
+    # What is masked does not matter.
+    junk = np.where(valid, images, 10**4)
+    again = check_images(posterior, junk, device=cpu, valid=valid)
+    np.testing.assert_array_equal(again[0], scores)
+    np.testing.assert_array_equal(again[1], p_values)

@@ -428,6 +428,15 @@ def test_one_name_for_two_tasks(path, model, monkeypatch):
         load_model('toy')
     with pytest.raises(ValueError, match="not 'estimate'"):
         load_model('toy', task='estimate')
+    # One of them may have the name alone.
+    (folder / 'toy.denoise.safetensors').rename(folder / 'toy.safetensors')
+    hashes = folder / 'hashes.json'
+    hashes.write_text(hashes.read_text().replace('toy.denoise', 'toy'))
+    assert list_models(task='segment') == list_models(task='denoise') == [
+        'toy']
+    for task in ('denoise', 'segment'):
+        assert load_model('toy', task=task).task == task
+    assert load_model('toy').task == 'denoise'
 
 
 def test_shipped_models():

@@ -3,6 +3,8 @@
 Tests of the shipped model for point sources.
 """
 
+import warnings
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -10,11 +12,13 @@ import torch
 from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData
 from numpy.testing import assert_allclose
+from photutils.utils.exceptions import NoDetectionsWarning
 
 from astro_denoise import load_model, segment_point_sources
 from astro_denoise.data.examples import load_fermi_map
 from astro_denoise.evaluation.catalogs import ideal_snr, match_sources
 from astro_denoise.evaluation.maps import roc_auc
+from astro_denoise.exceptions import UnusualImageWarning
 from astro_denoise.inference.devices import Runtime
 from astro_denoise.inference.point_sources import find_in_planes
 from astro_denoise.simulation.galactic_center import GalacticCenterSimulator
@@ -76,16 +80,52 @@ def test_shipped_catalog(skies):
     assert 0.7 < np.percentile(abs(pulls), 68) < 1.4
 
 
-def test_shipped_model_on_the_real_sky():
+def test_real_sky():
     image = load_fermi_map()
-    found = segment_point_sources(image)
+    found = segment_point_sources(image, 'galactic-sky')
     assert isinstance(found.probability, CCDData)
-    bright = found.catalog[found.catalog['flux']
-                           > 5 * found.catalog['flux_error']]
-    assert 20 < len(bright) < 150
-    # A bright pulsar off the plane, PSR J1809-2332.
-    pulsar = SkyCoord('18h09m50s', '-23d32m22s')
-    assert bright['sky_centroid'].separation(pulsar).min() < 0.5 * u.deg
+    catalog = found.catalog
+    assert 25 < len(catalog) < 120
+    assert (catalog['probability'] > found.threshold).all()
+    # Bright pulsars off the plane.
+    for pulsar in (SkyCoord('18h09m50s', '-23d32m22s'),
+                   SkyCoord('17h41m57s', '-20d54m07s')):
+        distance = catalog['sky_centroid'].separation(pulsar)
+        assert distance.min() < 0.3 * u.deg
+        assert catalog['probability'][distance.argmin()] > 0.9
+    # Where the plane is masked, the others are found all the same.
+    plane = np.zeros((64, 64), bool)
+    plane[27:37] = True
+    masked = segment_point_sources(image, 'galactic-sky', mask=plane)
+    row = masked.catalog['y_centroid']
+    assert ((row < 27) | (row > 36)).all()
+    off_plane = abs(catalog['y_centroid'] - 31.5) > 8
+    assert len(masked.catalog) > 0.7 * off_plane.sum()
+
+
+@pytest.mark.parametrize('tier', ['fixed', 'realistic'])
+def test_skies_with_nuisances(tier):
+    drawn = GalacticCenterSimulator(
+        tier, nuisances=True, exposure=(0.4, 2.5)).draw(24, 78, bright=(
+            5, 100.0, 2000.0))
+    gain = 2.047 * drawn['exposure'][:, None, None]
+    flux = (drawn['sources'].sum(1) * gain).numpy()
+    snr = np.stack([ideal_snr(*parts) for parts in zip(
+        flux, drawn['expected'].numpy(), drawn['profile'].numpy(),
+        strict=True)])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UnusualImageWarning)
+        warnings.simplefilter('ignore', NoDetectionsWarning)
+        found = segment_point_sources(drawn['images'].numpy(),
+                                      'galactic-sky')
+    scores = match_sources(
+        [np.stack([one.catalog['x_centroid'], one.catalog['y_centroid']], 1)
+         for one in found], snr)
+    assert scores['completeness'] > 0.8
+    assert scores['purity'] > 0.75
+    # As probable as they are said to be.
+    probability = np.array([one.probability for one in found])
+    assert probability.sum() == pytest.approx((snr > 4).sum(), rel=0.1)
 
 
 def test_shipped_model_makes_no_seams():

@@ -12,6 +12,7 @@ RECIPE_MODULES = {
     'galactic_center': ('galactic-center', 'galactic-center.estimate',
                         'galactic-center.segment'),
     'galactic_sky': ('galactic-sky',),
+    'sky_segmenter': ('galactic-sky.segment',),
     'gc_counts': ('gc-counts',),
     'gc_mixed': ('gc-mixed',),
     'paper': ('cnn-dm', 'cnn-dm-total', 'cnn-dm-disk-gc', 'unet-paper',

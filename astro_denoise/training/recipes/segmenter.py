@@ -13,7 +13,7 @@ from ..loop import train
 from .held_out import held_out_batches
 
 __all__ = ['SkySampler', 'answer_loss', 'calibrate_probability',
-           'segmentation_loss', 'train_segmenter']
+           'flux_likelihood', 'segmentation_loss', 'train_segmenter']
 
 
 class SkySampler:
@@ -35,6 +35,7 @@ class SkySampler:
     """
 
     def __init__(self, *, batch_size=64, other_share=0.25):
+        self.batch_size = batch_size
         self.n_other = round(other_share * batch_size)
         self.n_standard = batch_size - self.n_other
         self._standard = GalacticCenterSimulator('legacy')
@@ -57,9 +58,10 @@ class SkySampler:
         -------
         batch : dict of `~numpy.ndarray`
             Float32: ``image``, ``valid``, ``flux`` of the point sources
-            as they are expected in the image, of shape (n, 1, 64, 64),
-            ``offset`` (n, 2, 64, 64) and ``position`` (n, 3, 64, 64);
-            ``parameters`` of the simulator, (n, 6), integers with a
+            as they are expected in the image, and ``present``, 1 where
+            there are any, of shape (n, 1, 64, 64), ``offset`` (n, 2, 64,
+            64) and ``position`` (n, 3, 64, 64); ``parameters`` of the
+            simulator, (n, 6), integers with a
             number between 0 and 1 added, and ``whole`` (n,), 1 for
             images as the simulator's default draws them.
         """
@@ -77,12 +79,13 @@ class SkySampler:
         for index in np.flatnonzero(rng.random(n) < 0.1):
             valid[index, 0] -= rng.random((64, 64)) < 10.0**rng.uniform(-3, -1)
         gain = drawn['exposure'] * self._standard.gain
-        flux = drawn['sources'].sum(1) * gain[:, None, None]
+        flux = (drawn['sources'].sum(1) * gain[:, None, None]).numpy()[:, None]
         parameters = drawn['parameters'].numpy()
         parameters[:, 4:] += rng.random((n, 2), np.float32)
         whole = known & (valid.min((1, 2, 3)) > 0)
         return {'image': drawn['images'].numpy()[:, None] * valid,
-                'valid': valid, 'flux': flux.numpy()[:, None],
+                'valid': valid, 'flux': flux,
+                'present': (flux > 0).astype(np.float32),
                 'offset': drawn['offsets'].numpy(),
                 'parameters': parameters,
                 'whole': whole.astype(np.float32),
@@ -103,7 +106,7 @@ def segmentation_loss(model, batch, step, dtype):
                              batch['position'], dtype=dtype), batch)
 
 
-def answer_loss(answer, batch):
+def answer_loss(answer, batch, *, entropy_weight=1.0):
     """
     Compute the loss of an answer of `SourceSegmenter`, and its parts.
 
@@ -115,6 +118,10 @@ def answer_loss(answer, batch):
     batch : dict of `torch.Tensor`
         Of a `SkySampler`.
 
+    entropy_weight : float, optional
+        Weight of the cross-entropy: where few pixels have a source, it is
+        small.
+
     Returns
     -------
     loss : `torch.Tensor`
@@ -124,15 +131,11 @@ def answer_loss(answer, batch):
         For the log.
     """
     valid, flux = batch['valid'], batch['flux']
-    present = (flux > 0).float()
     entropy = F.binary_cross_entropy_with_logits(
-        answer['logit'], present, weight=valid)
+        answer['logit'], batch['present'], weight=valid)
+    flux_loss = flux_likelihood(answer['flux'], answer['log_variance'], flux,
+                                valid)
     log_variance = answer['log_variance']
-    error = flux - answer['flux']
-    likelihood = 0.5 * (error**2 * torch.exp(-log_variance) + log_variance)
-    weight = torch.exp(0.5 * log_variance.detach())
-    weight = weight / weight.mean((2, 3), keepdim=True)
-    flux_loss = (likelihood * weight.clamp_max(10.0) * valid).mean()
     bright = (flux * torch.exp(-0.5 * log_variance.detach())
               ).clamp(0.0, 5.0) * valid
     distance = (torch.cat([answer['dx'], answer['dy']], 1)
@@ -141,10 +144,36 @@ def answer_loss(answer, batch):
     numbers = {'entropy': float(entropy.detach()),
                'flux': float(flux_loss.detach()),
                'offset': float(offset_loss.detach())}
-    return entropy + 0.02 * flux_loss + 0.1 * offset_loss, numbers
+    return (entropy_weight * entropy + 0.02 * flux_loss
+            + 0.1 * offset_loss), numbers
 
 
-def train_segmenter(model, schedule, run=None, *, batch_size=64):
+def flux_likelihood(mean, log_variance, flux, valid):
+    """
+    Compute the beta-NLL (arXiv:2203.09168, beta = 1/2) of fluxes.
+
+    Parameters
+    ----------
+    mean, log_variance : `torch.Tensor`
+        What a network says of them, shape (n, 1, ny, nx).
+
+    flux, valid : `torch.Tensor`
+        The true ones, and 1 for pixels that count.
+
+    Returns
+    -------
+    loss : `torch.Tensor`
+        Mean over all pixels.
+    """
+    likelihood = 0.5 * ((flux - mean)**2 * torch.exp(-log_variance)
+                        + log_variance)
+    weight = torch.exp(0.5 * log_variance.detach())
+    weight = weight / weight.mean((2, 3), keepdim=True)
+    return (likelihood * weight.clamp_max(10.0) * valid).mean()
+
+
+def train_segmenter(model, schedule, run=None, *, sampler=None,
+                    loss_function=segmentation_loss):
     """
     Train a segmenter of point sources in gamma-ray images.
 
@@ -159,8 +188,11 @@ def train_segmenter(model, schedule, run=None, *, batch_size=64):
     run : `~astro_denoise.training.options.Run`, optional
         Seed of the skies, devices and checkpoint.
 
-    batch_size : int, optional
-        Images a step.
+    sampler : object, optional
+        Draws the images; a `SkySampler` by default.
+
+    loss_function : callable, optional
+        The loss.
 
     Returns
     -------
@@ -170,10 +202,10 @@ def train_segmenter(model, schedule, run=None, *, batch_size=64):
     log : list of dict
         The training log.
     """
-    sampler = SkySampler(batch_size=batch_size)
-    return train(model, sampler.batch, segmentation_loss, schedule, run,
+    sampler = sampler or SkySampler()
+    return train(model, sampler.batch, loss_function, schedule, run,
                  configuration={'method': 'segmenter', 'model': model.config,
-                                'batch_size': batch_size})
+                                'batch_size': sampler.batch_size})
 
 
 def _answers(network, sampler, n_batches, seed):
@@ -185,7 +217,7 @@ def _answers(network, sampler, n_batches, seed):
                              batch['position'])
             good = batch['valid'] > 0
             logits.append(answer['logit'][good])
-            present.append(batch['flux'][good] > 0)
+            present.append(batch['present'][good])
     return torch.cat(logits).double(), torch.cat(present).double()
 
 
