@@ -36,8 +36,8 @@ found['l', 'b', 'probability', 'flux', 'flux_error', 'snr'][:8].pprint()
 
 # %%
 # The counts with these sources, and the probability that one is in a pixel.
-# In the brightest part of the plane, where thin layers of gas look like rows of
-# sources, the model is not sure of any.
+# In the brightest part of the plane thin layers of gas look like rows of
+# sources, of which the model is hardly ever sure.
 
 figure = plt.figure(figsize=(11, 4.6), layout='constrained')
 left, right = (figure.add_subplot(1, 2, number, projection=image.wcs)

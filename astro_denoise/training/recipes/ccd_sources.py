@@ -27,7 +27,8 @@ _SCENE_SEED = 70
 # Weights of the parts of the loss.
 _CENTER, _OFFSET, _STAR, _ARTEFACT = 20.0, 0.3, 0.3, 5.0
 
-# Signal-to-noise ratio of sources beside which centers count three times.
+# Signal-to-noise ratio of sources beside which centers count three times, as
+# they do where charge is of no source.
 _BRIGHT = 10.0
 
 
@@ -44,10 +45,12 @@ def center_loss(model, batch, step, dtype):
                    dtype=dtype)
     valid, maps = batch['valid'], batch['maps']
     center, snr, dx, dy, star = maps.split(1, 1)
-    # Pairs are told apart beside bright sources, alone or not.
-    bright = F.max_pool2d(snr, 5, 1, 2) > _BRIGHT
+    # Pairs are told apart beside bright sources, alone or not, and cosmic
+    # rays from sharp stars.
+    counts = ((F.max_pool2d(snr, 5, 1, 2) > _BRIGHT)
+              | (F.max_pool2d(batch['artefact'], 3, 1, 1) > 0))
     entropy = F.binary_cross_entropy_with_logits(
-        answer['center'], center, weight=valid * (1.0 + 2.0 * bright))
+        answer['center'], center, weight=valid * (1.0 + 2.0 * counts))
     artefact = F.binary_cross_entropy_with_logits(
         answer['artefact'], batch['artefact'], weight=valid)
     near = (snr > 0) * valid
@@ -150,5 +153,5 @@ class SourceRecipe(Recipe):
 #: Recipes by name.
 RECIPES = {'ccd-sources': SourceRecipe(
     name='ccd-sources', summary='sources in optical frames',
-    schedule=Schedule(6000, 2e-3), widths=(32, 64, 96), n_calibration=356,
-    n_skies=1200)}
+    schedule=Schedule(14_000, 2e-3), widths=(32, 64, 96),
+    n_calibration=356, n_skies=2400)}
