@@ -58,7 +58,7 @@ def catalogs(images, model):
     found = found if isinstance(found, list) else [found]
     return [np.stack([np.asarray(part[name]) for name in (
         'x_centroid', 'y_centroid', 'flux', 'flux_error')], 1)
-        for part in (each.catalog[each.catalog['snr'] > MODELS[model]]
+        for part in (each.catalog[each.catalog['snr'] > MODELS.get(model, 0.0)]
                      for each in found)]
 
 
@@ -85,7 +85,7 @@ def report_isolated(models, n):
                 if near.any() and distance.min() < 1.0:
                     index = distance.argmin()
                     rows.append([*part[index, 2:], distance[index]])
-            found, error, distance = np.array(rows).T
+            found, error, distance = np.array(rows).reshape(-1, 3).T
             print(f'{model:18s} {flux:5.0f}  {len(rows) / n:5.3f} '
                   f'{np.mean(np.array(counts) == 1):5.3f}  '
                   f'{others / n:6.2f}  {found.mean() / flux:9.3f}  '

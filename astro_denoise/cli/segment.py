@@ -89,7 +89,7 @@ def _run_segment(options):
         device=options.device, progress_bar=shows_progress(options))
     header = (fits.Header() if image.wcs is None
               else image.wcs.to_header(relax=True))
-    header['THRESH'] = (sources.threshold, 'probability of source pixels')
+    header['THRESH'] = (sources.threshold, 'threshold of the probability')
     header['MODEL'] = (options.model if len(options.model) < 60
                        else Path(options.model).name, 'astro_denoise model')
     hdus = fits.HDUList([
@@ -109,7 +109,7 @@ def _run_segment(options):
         write_figure(options, sources.plot(image=image).figure)
     tell_result(options, f'{options.output}: '
                 f'{counted(len(sources.catalog), "source")}')
-    tell_more(options, f'model {header["MODEL"]}, pixels of sources have a '
+    tell_more(options, f'model {header["MODEL"]}, sources have a '
               f'probability above {sources.threshold:.4g}; the image is that '
               f'of {options.input}, {image.data.shape[1]} x '
               f'{image.data.shape[0]} pixels')

@@ -16,7 +16,7 @@ LEAST_P = 1e-4
 
 
 def warn_of_unusual(scores, threshold, p_values=None, *, name, model,
-                    cure='', stacklevel=3):
+                    index=None, cure='', stacklevel=3):
     """
     Warn of images that a model does not know.
 
@@ -33,6 +33,9 @@ def warn_of_unusual(scores, threshold, p_values=None, *, name, model,
 
     name, model : str
         Names of the parameter and of the model, for the message.
+
+    index : 1D `~numpy.ndarray`, optional
+        Numbers of the images; by default they are counted from 0.
 
     cure : str, optional
         End of the message.
@@ -53,14 +56,15 @@ def warn_of_unusual(scores, threshold, p_values=None, *, name, model,
     if not (far | low).any():
         return
     reasons = []
+    index = np.arange(len(scores)) if index is None else index
     if far.any():
         # NaN counts as larger than any number.
         worst = int(np.argmax(np.nan_to_num(scores, nan=np.inf)))
         reasons.append(f'the largest score is {scores[worst]:.3g} (image '
-                       f'{worst}), above {threshold:.3g}')
+                       f'{index[worst]}), above {threshold:.3g}')
     if low.any():
         reasons.append(f'the simulator cannot reproduce {low.sum()} of them '
-                       f'(image {int(np.flatnonzero(low)[0])} first)')
+                       f'(image {index[np.flatnonzero(low)[0]]} first)')
     msg = (f'{name}: {(far | low).sum()} of {len(scores)} images are unlike '
            f'those that the model {model!r} was trained on, and its results '
            f'may be far off: {"; ".join(reasons)}{cure}')

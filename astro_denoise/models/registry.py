@@ -422,8 +422,9 @@ def load_model(model, *, task=None):
         a model, which is returned as it is.
 
     task : {'denoise', 'segment', 'estimate'}, optional
-        What the model must be for; ``'galactic-center'`` is the name of
-        two models, one for each of two tasks.
+        What the model must be for; ``'galactic-center'`` and
+        ``'galactic-sky'`` are names of two models each, one for each of two
+        tasks. Without a task, ``'galactic-sky'`` is the posterior.
 
     Returns
     -------

@@ -5,7 +5,6 @@ Network for point sources anywhere in the pixels of real gamma-ray skies.
 
 import torch
 
-from .candidate_scores import corners
 from .galactic_center import SourceSegmenter
 from .layers import box_sum
 
@@ -111,7 +110,10 @@ class SkySegmenter(SourceSegmenter):
         flux, error : `torch.Tensor`
             Same shape.
         """
-        low, share = corners(torch.log2(snr.clamp_min(1.0)).flatten(), KNOTS)
-        return tuple(torch.lerp(factors[low], factors[low + 1],
-                                share).view_as(snr)
-                     for factors in (self.flux_factors, self.error_factors))
+        # ONNX has no search: the knots are 1 apart.
+        place = torch.log2(snr.clamp_min(1.0)).clamp_max(KNOTS[-1])
+        hats = [(1.0 - (place - knot).abs()).clamp_min(0.0)
+                for knot in KNOTS]
+        return tuple(sum(factor * hat for factor, hat in zip(
+            factors, hats, strict=True))
+            for factors in (self.flux_factors, self.error_factors))

@@ -66,7 +66,8 @@ class PointSources:
     catalog : `~astropy.table.QTable`
         A row for each source, in the order of the labels: ``label``,
         ``x_centroid``, ``y_centroid``, ``sky_centroid`` where the input
-        has a WCS, ``probability`` (the maximum), ``flux`` and
+        has a WCS, ``probability`` (the maximum; for ``'galactic-sky'``
+        the sum over neighboring pixels), ``flux`` and
         ``flux_error`` in the unit of the input, and ``snr``, the
         signal-to-noise ratio, see `~astro_denoise.segment_point_sources`;
         ``x_centroid_error`` and ``y_centroid_error`` in pixels. In optical
@@ -166,10 +167,10 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
 
     threshold : float, optional
         Probability above which pixels belong to a source; for
-        ``'ccd-sources'``, probability above which a source is listed. For
-        the models for gamma rays, `None` selects the value with the best
-        F1 score of the pixels on simulated images; the document cuts at
-        0.02.
+        ``'ccd-sources'`` and ``'galactic-sky'``, probability above which a
+        source is listed. `None` selects 0.5 for ``'galactic-sky'``, and for
+        the other models for gamma rays the value with the best F1 score of
+        the pixels on simulated images; the document cuts at 0.02.
 
     purity : float, optional
         Share of the listed sources with a signal-to-noise ratio below 10
@@ -234,21 +235,25 @@ def segment_point_sources(data, model='galactic-center', *, uncertainty=None,
     -----
     The networks for gamma rays say of each pixel how much flux the point
     sources in it have, what the point-spread function took elsewhere
-    included. A local maximum of this map is a source, and so is a pixel
-    whose flux is above 2.5 times its error; the other pixels above the
-    threshold belong to the source that is reached by steepest ascent. In
-    counts, where one point source between pixels explains the light around
-    a bright maximum, position, flux, width and background are fitted, and
-    what else was found within 1.6 pixels is joined to it. Flux and error of
-    any other source are those of its highest pixel: what is beside it is the
-    light of sources too faint to be told. The table holds these too; ``snr``
-    above 3.8 makes a catalog of the bright ones, see the user guide.
+    included. In counts, where one point source between pixels explains the
+    light around a bright maximum, position, flux, width and background are
+    fitted, and what else was found within 1.6 pixels is joined to it.
+
+    For ``'galactic-center'``, a local maximum of this map is a source, and
+    so is a pixel whose flux is above 2.5 times its error; the other pixels
+    above the threshold belong to the source that is reached by steepest
+    ascent. Flux and error of a source that is not fitted are those of its
+    highest pixel: what is beside it is the light of sources too faint to be
+    told. The table holds these too; ``snr`` above 3.8 makes a catalog of the
+    bright ones, see the user guide.
 
     For ``'galactic-sky'``, sources are those that an ideal observer would
     see with a signal-to-noise ratio above 4, anywhere in their pixels. Maps
     are means over what is not known: a source that may be in either of two
-    pixels has a share in both. Rows of the catalog are sums over 3x3 pixels
-    that are more probable than the threshold.
+    pixels has a share in both. Rows of the catalog are sums over
+    neighboring pixels whose probabilities add up to those of one source, and
+    more probable than the threshold: from these, or from a flux that is
+    well known.
 
     ``flux_error`` is the width of what is not known of the flux, the
     light of other sources in the same place included. ``snr`` tells how
@@ -573,7 +578,8 @@ class PointSourceFinder:
 
     Takes the place of a star finder in
     `~photutils.psf.PSFPhotometry`. What is given to it must be an image
-    as its model wants it: counts for ``'galactic-center'``.
+    as its model wants it: counts for ``'galactic-center'`` and
+    ``'galactic-sky'``.
 
     Parameters
     ----------

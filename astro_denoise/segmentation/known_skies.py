@@ -67,7 +67,8 @@ def warn_of_unknown_sky(frame, position, model, runtime):
                                     device=runtime.device)
     cure = "; model='galactic-sky' knows more skies"
     warn_of_unusual(scores, network.ood_threshold, p_values, name='data',
-                    model=model.name, stacklevel=5,
+                    model=model.name, index=np.flatnonzero(checked),
+                    stacklevel=5,
                     cure=cure if name == 'galactic-center' else '')
 
 

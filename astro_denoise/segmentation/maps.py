@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..inference.point_sources import ANSWERS, find_in_planes
+
 __all__ = ['SourceMaps', 'source_maps']
 
 # The point-spread function of the models for counts along a line: that of
@@ -56,7 +58,7 @@ class SourceMaps:
     @property
     def near(self):
         """Whether sources are sums over neighboring pixels."""
-        return len(self.answers) == 6
+        return len(self.answers) > len(ANSWERS)
 
 
 def source_maps(frame, part, network, position, *, runtime):
@@ -93,8 +95,6 @@ def source_maps(frame, part, network, position, *, runtime):
 def _in_counts(frame, part, network, position, runtime):
     """Compute maps by a network for counts."""
     from scipy.ndimage import correlate1d
-
-    from ..inference.point_sources import find_in_planes
 
     values, valid = frame.values[part], frame.valid[part]
     answers = find_in_planes(network, values, valid, position,

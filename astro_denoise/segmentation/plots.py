@@ -20,8 +20,11 @@ from ..sky_maps.galactic_grid import celestial_wcs
 
 __all__ = ['plot_sources']
 
+# Models that list only what stands out.
+_SMALLEST_SNR = {'galactic-sky': 0.0}
 
-def plot_sources(sources, *, image=None, smallest_snr=3.8, cmap='gray_r',
+
+def plot_sources(sources, *, image=None, smallest_snr=None, cmap='gray_r',
                  ax=None):
     """
     Plot an image, or its probability map, with the sources found in it.
@@ -38,7 +41,8 @@ def plot_sources(sources, *, image=None, smallest_snr=3.8, cmap='gray_r',
 
     smallest_snr : float, optional
         Sources with at least this signal-to-noise ratio get a circle,
-        larger for brighter ones.
+        larger for brighter ones. By default all of ``'galactic-sky'``, and
+        those above 3.8 of other models, which list fainter ones too.
 
     cmap : str or `~matplotlib.colors.Colormap`, optional
         Color map. Masked pixels are orange.
@@ -77,6 +81,9 @@ def plot_sources(sources, *, image=None, smallest_snr=3.8, cmap='gray_r',
         unit = getattr(image, 'unit', None)
         norm, _ = stretch_of(values, mad_std(values, ignore_nan=True), 99.7)
         limits, label = {'norm': norm}, str(unit or 'pixel values')
+    if smallest_snr is None:
+        smallest_snr = _SMALLEST_SNR.get(sources.catalog.meta.get('model'),
+                                         3.8)
     ny, nx = values.shape
     ax = axes_for(ax, 7.2, float(np.clip(6.0 * ny / nx, 2.5, 10.0)),
                   projection=celestial_wcs(sources.probability))

@@ -30,10 +30,10 @@ def find_sky_sources(answers, noise, threshold, *, n_pixels=1):
     From the highest flux downward, each pixel takes those around it that no
     other has, the most probable first, as long as they may be one source.
 
-    The probability of a source whose flux stands out is also at least the
-    squared mean of its flux over the mean of the square: by the inequality of
-    Cauchy and Schwarz, no flux that is more often 0 has such a mean and
-    variance.
+    Where a source has all of them, and its flux stands out, its probability
+    is also no less than about the squared mean of the flux over the mean of
+    the square: by the inequality of Cauchy and Schwarz, no flux that is more
+    often 0 has such a mean and variance.
 
     Parameters
     ----------
@@ -69,6 +69,7 @@ def find_sky_sources(answers, noise, threshold, *, n_pixels=1):
     >>> import numpy as np
     >>> from astro_denoise.segmentation.sky_catalog import find_sky_sources
     >>> answers = np.zeros((6, 5, 5))
+    >>> answers[5] = 4.0
     >>> answers[0, 2, 1:3] = 0.5, 0.4  # either of two pixels
     >>> answers[1, 2, 1:3] = 50.0, 40.0
     >>> catalog, labels, peaks = find_sky_sources(
@@ -87,15 +88,17 @@ def find_sky_sources(answers, noise, threshold, *, n_pixels=1):
     found, taken = [], np.zeros(flux.shape, bool)
     near, light = (9.0 * uniform_filter(plane, 3, mode='constant')
                    for plane in (probability, flux))
-    may_be = np.flatnonzero((near > threshold)
-                            | (light > _STANDS_OUT * noise))
+    # Of masked pixels all answers are 0.
+    may_be = np.flatnonzero(
+        (flux > 0) & (variance > 0)
+        & ((near > threshold) | (light > _STANDS_OUT * noise)))
     for peak in may_be[np.argsort(-flux.flat[may_be], kind='stable')]:
         if taken.flat[peak]:
             continue
-        pixels = _around(peak, probability, taken)
+        pixels, whole = _around(peak, probability, taken)
         total, light = (plane.flat[pixels].sum()
                         for plane in (probability, flux))
-        if light > _STANDS_OUT * noise.flat[peak]:
+        if whole and light > _STANDS_OUT * noise.flat[peak]:
             total = max(total, light**2 / (light**2 + variance.flat[peak]))
         if total <= threshold:
             continue
@@ -109,7 +112,7 @@ def find_sky_sources(answers, noise, threshold, *, n_pixels=1):
     columns = np.zeros((5, len(found)))
     for number, (peak, pixels, own, total) in enumerate(found):
         labels.flat[own] = number + 1
-        light = flux.flat[pixels] + np.finfo(float).tiny
+        light = flux.flat[pixels]
         places = ((plane + offset).flat[pixels]
                   for plane, offset in ((x, dx), (y, dy)))
         columns[:, number] = (
@@ -122,13 +125,17 @@ def find_sky_sources(answers, noise, threshold, *, n_pixels=1):
 
 
 def _around(peak, probability, taken):
-    """Find the pixels at a peak that may hold the same source as it."""
+    """
+    Find the pixels at a peak that may hold the same source as it.
+
+    Returns them, and whether they are all there are.
+    """
     row, column = np.divmod(peak, probability.shape[1])
     rows, columns = (np.arange(max(middle - 1, 0), min(middle + 2, length))
                      for middle, length in ((row, probability.shape[0]),
                                             (column, probability.shape[1])))
-    near = (rows[:, None] * probability.shape[1] + columns).ravel()
-    near = near[~taken.flat[near] & (near != peak)]
+    window = (rows[:, None] * probability.shape[1] + columns).ravel()
+    near = window[~taken.flat[window] & (window != peak)]
     near = near[np.argsort(-probability.flat[near], kind='stable')]
     total = probability.flat[peak]
     chosen = [peak]
@@ -136,4 +143,4 @@ def _around(peak, probability, taken):
         if total + probability.flat[pixel] <= _MOST:
             total += probability.flat[pixel]
             chosen.append(pixel)
-    return np.array(chosen)
+    return np.array(chosen), len(chosen) == len(window)

@@ -367,9 +367,9 @@ class GalacticCenterSimulator:
         bright : tuple of float, optional
             ``(number, low, high)``: add sources to each image, anywhere in
             it and up to this number, with fluxes from ``low`` to ``high``
-            counts at exposure 1, uniformly in their logarithm. They are
-            counted among those of the disk, and come with ``'profile'``.
-            Not for the legacy tier.
+            counts at exposure 1, uniformly in their logarithm. They are in
+            the planes of the disk's sources, not in the ``parameters``, and
+            come with ``'profile'``. Not for the legacy tier.
 
         **given : 1D `~numpy.ndarray`
             Parameters that are not to be drawn.
@@ -389,6 +389,9 @@ class GalacticCenterSimulator:
         """
         import torch
 
+        if bright is not None and self.tier == 'legacy':
+            msg = f"bright must be None for the tier 'legacy', got {bright!r}"
+            raise ValueError(msg)
         random = RandomNumbers.seeded(seed, device=self.device)
         lower = torch.tensor(_LOWER, dtype=torch.float32, device=self.device)
         upper = torch.tensor(_UPPER, dtype=torch.float32, device=self.device)
@@ -455,9 +458,9 @@ class GalacticCenterSimulator:
         added = low * (high / low)**random.uniform(len(owner)) / self.gain
         light[:, 1] += psf.light(places, added, numbers.tolist())
         x, y = places.long().clamp_max_(63)
-        disk = torch.ones_like(owner)
-        flux.index_put_((owner, disk, y, x), added, accumulate=True)
+        flux.index_put_((owner, torch.ones_like(owner), y, x), added,
+                        accumulate=True)
         for axis, pixel in enumerate((x, y)):
             moments.index_put_(
-                (owner, axis * disk, y, x),
+                (owner, torch.full_like(owner, axis), y, x),
                 added * (places[axis] - pixel - 0.5), accumulate=True)

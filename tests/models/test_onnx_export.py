@@ -66,7 +66,8 @@ def test_file(small_network, tmp_path):
 
 
 @pytest.mark.parametrize('name', [
-    'ccd-sources', pytest.param('galactic-center', marks=pytest.mark.slow)])
+    'ccd-sources', 'galactic-sky',
+    pytest.param('galactic-center', marks=pytest.mark.slow)])
 def test_finders_of_sources(name, tmp_path):
     network = load_model(name, task='segment').network
     image = 9.0 * torch.rand((1, 1, 48, 72),

@@ -51,7 +51,23 @@ def test_file(network, tmp_path):
     assert isinstance(load_model(path).network, SkySegmenter)
 
 
+def test_calibration(network, planes):
+    plain = network(*planes)
+    network.flux_factors.copy_(torch.linspace(2.0, 0.5, 7))
+    network.error_factors.fill_(3.0)
+    answer = network(*planes)
+    snr = network.near_snr(plain)
+    place = torch.log2(snr.clamp(1.0, 64.0))
+    factor = 2.0 - 0.25 * place
+    torch.testing.assert_close(answer['flux'], factor * plain['flux'])
+    for name in ('log_variance', 'near_log_variance'):
+        torch.testing.assert_close(
+            answer[name], plain[name] + 2.0 * torch.log(3.0 * factor))
+    assert answer['near_log_variance'].max() > 0
+
+
 def test_export(network, planes):
+    network.flux_factors.copy_(torch.linspace(2.0, 0.5, 7))
     program = exported_program(network).module()
     for found, expected in zip(program(*planes),
                                network(*planes).values(), strict=True):

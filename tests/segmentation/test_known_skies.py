@@ -58,3 +58,12 @@ def test_masked_skies_are_checked():
     flat = np.random.default_rng(3).poisson(30.0, (64, 64))
     with pytest.warns(UnusualImageWarning, match='galactic-sky'):
         segment_point_sources(flat, 'galactic-sky', mask=mask)
+
+
+def test_images_of_a_stack_are_named():
+    images = np.random.default_rng(3).poisson(30.0, (2, 64, 64))
+    mask = np.zeros(images.shape, bool)
+    # Not checked: this model knows nothing of masked pixels.
+    mask[0, 20:30] = True
+    with pytest.warns(UnusualImageWarning, match=r'\(image 1 first\)'):
+        segment_point_sources(images, 'galactic-center', mask=mask)

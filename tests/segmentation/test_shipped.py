@@ -128,6 +128,21 @@ def test_skies_with_nuisances(tier):
     assert probability.sum() == pytest.approx((snr > 4).sum(), rel=0.1)
 
 
+def test_masked_cores_of_sources():
+    drawn = GalacticCenterSimulator(nuisances=True).draw(
+        6, 5, bright=(10, 100.0, 3000.0))
+    mask = (drawn['sources'].sum(1) * 2.047 > 100).numpy()
+    assert mask.sum() > 20
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UnusualImageWarning)
+        warnings.simplefilter('ignore', NoDetectionsWarning)
+        found = segment_point_sources(drawn['images'].numpy(),
+                                      'galactic-sky', mask=mask)
+    for one, masked in zip(found, mask, strict=True):
+        assert not one.segmentation.data[masked].any()
+        assert (one.catalog['flux_error'] > 0).all()
+
+
 def test_shipped_model_makes_no_seams():
     rng = np.random.default_rng(1)
     counts = rng.poisson(20, (200, 420))

@@ -96,6 +96,25 @@ def test_flux_tells_of_a_source_too():
     catalog = found_in(answers, 0.5, noise=10.0)[0]
     assert_allclose(catalog['flux'], [80])
     assert_allclose(catalog['probability'], [80**2 / (80**2 + 2**2)])
+    # That a neighbor has a part of it is no reason to think so.
+    assert len(found_in(made((80.0, {(4, 4): 0.1}), (900.0, {(4, 6): 1.0})),
+                        0.5, noise=1.0)[0]) == 1
     # A flux that may well be nothing is none.
     answers[5] = 100.0**2
     assert len(found_in(answers, 0.5, noise=10.0)[0]) == 0
+
+
+def test_masked_pixels_hold_no_source():
+    answers = made()
+    answers[:3, 3:6, 3:6] = np.array([0.03, 10.0, 1e4])[:, None, None]
+    answers[5, 3:6, 3:6] = 1e4
+    answers[:, 4, 4] = 0.0
+    catalog, labels, _ = found_in(answers, 0.5, noise=10.0)
+    assert len(catalog) == 0
+    assert not labels.any()
+
+
+def test_rows_have_a_flux():
+    catalog = found_in(made((80.0, CORNER)), 0.0)[0]
+    assert len(catalog) == 1
+    assert (catalog['flux'] > 0).all()

@@ -529,6 +529,11 @@ def test_bright_sources(options):
     assert (profile.reshape(30, -1).argmax(1) == 60).all()
 
 
+def test_no_bright_sources_of_the_legacy_tier():
+    with pytest.raises(ValueError, match='bright must be None'):
+        GalacticCenterSimulator('legacy').draw(1, 3, bright=(6, 9.0, 99.0))
+
+
 def test_sources_in_the_middle_of_pixels():
     simulator = GalacticCenterSimulator(nuisances=True)
     exact, centered = (simulator.draw(8, 3, centered=centered)['expected']

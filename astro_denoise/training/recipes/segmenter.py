@@ -116,7 +116,8 @@ def answer_loss(answer, batch, *, entropy_weight=1.0):
         As the network gives it.
 
     batch : dict of `torch.Tensor`
-        Of a `SkySampler`.
+        ``valid``, ``flux``, ``present`` and ``offset`` as of a
+        `SkySampler`.
 
     entropy_weight : float, optional
         Weight of the cross-entropy: where few pixels have a source, it is
@@ -189,10 +190,12 @@ def train_segmenter(model, schedule, run=None, *, sampler=None,
         Seed of the skies, devices and checkpoint.
 
     sampler : object, optional
-        Draws the images; a `SkySampler` by default.
+        Draws the images by ``batch([seed, step])``, ``batch_size`` of them;
+        a `SkySampler` by default.
 
     loss_function : callable, optional
-        The loss.
+        The loss, of ``(model, batch, step, dtype)`` as
+        `segmentation_loss`.
 
     Returns
     -------

@@ -86,9 +86,17 @@ class RealSkySampler:
     ----------
     batch_size : int, optional
         Images in a batch, a multiple of 16.
+
+    Raises
+    ------
+    ValueError
+        If it is another number.
     """
 
     def __init__(self, *, batch_size=64):
+        if batch_size < 16 or batch_size % 16:
+            msg = f'batch_size must be a multiple of 16, got {batch_size}'
+            raise ValueError(msg)
         self.batch_size = batch_size
         self._parts = []
         for rotated, among in ((False, 1.0 - _ROTATED), (True, _ROTATED)):
@@ -153,6 +161,20 @@ def real_sky_loss(model, batch, step, dtype):
 
     For `astro_denoise.training.loop.train`. That of any segmenter, and the
     likelihood of the fluxes in 3x3 pixels.
+
+    Parameters
+    ----------
+    model, batch, step, dtype : object
+        As for `~astro_denoise.training.recipes.segmenter.segmentation_loss`;
+        batches of a `RealSkySampler`.
+
+    Returns
+    -------
+    loss : `torch.Tensor`
+        The loss.
+
+    numbers : dict of float
+        For the log.
     """
     answer = model(batch['image'], batch['valid'], batch['position'],
                    dtype=dtype)

@@ -4,6 +4,7 @@ Tests of the training of the segmenter for real skies.
 """
 
 import numpy as np
+import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -34,6 +35,11 @@ def test_batches():
     assert not present[masked].any()
     assert (batch['position'][:12, 2] == 1).all()
     assert (batch['position'][12:] == 0).all()  # rotated skies
+
+
+def test_bad_batch_size():
+    with pytest.raises(ValueError, match='batch_size must be a multiple of'):
+        RealSkySampler(batch_size=8)
 
 
 def test_what_stands_out():
