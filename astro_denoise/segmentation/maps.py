@@ -57,7 +57,7 @@ class SourceMaps:
 
     @property
     def near(self):
-        """Whether sources are sums over neighboring pixels."""
+        """Tell whether sources are sums over neighboring pixels."""
         return len(self.answers) > len(ANSWERS)
 
 

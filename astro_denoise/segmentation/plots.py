@@ -81,9 +81,6 @@ def plot_sources(sources, *, image=None, smallest_snr=None, cmap='gray_r',
         unit = getattr(image, 'unit', None)
         norm, _ = stretch_of(values, mad_std(values, ignore_nan=True), 99.7)
         limits, label = {'norm': norm}, str(unit or 'pixel values')
-    if smallest_snr is None:
-        smallest_snr = _SMALLEST_SNR.get(sources.catalog.meta.get('model'),
-                                         3.8)
     ny, nx = values.shape
     ax = axes_for(ax, 7.2, float(np.clip(6.0 * ny / nx, 2.5, 10.0)),
                   projection=celestial_wcs(sources.probability))
@@ -91,6 +88,8 @@ def plot_sources(sources, *, image=None, smallest_snr=None, cmap='gray_r',
                         cmap=colormap(cmap), **limits)
     ax.figure.colorbar(picture, ax=ax, label=label, shrink=0.9)
     catalog = sources.catalog
+    if smallest_snr is None:
+        smallest_snr = _SMALLEST_SNR.get(catalog.meta.get('model'), 3.8)
     n = len(catalog)
     snr = np.asarray(catalog['snr'])
     bright = np.isfinite(snr) & (snr >= smallest_snr)
