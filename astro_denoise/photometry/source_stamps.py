@@ -22,6 +22,7 @@ _BLOCK_PIXELS = 2**19  # of stamps, worked on at a time
 _FAINT_REACH = 0.67
 _FEW = 3000  # stamps, which are added to a plane one by one
 _COMPILED_SHARE = 0.25  # of a pass over a plane, to load what was compiled
+_PAIR_PIXELS = 600  # what a pair of stamps takes that is not compiled
 
 
 def stamp_passes(n_pixels):
@@ -279,7 +280,11 @@ class SourceStamps:
     @cached_property
     def passes(self):
         """Compiled passes over the stamps, `None` if they do not pay."""
-        return stamp_passes(sum(group.stamps.size for group in self.sets))
+        n_pixels = sum(group.stamps.size for group in self.sets)
+        n_sources = sum(len(group.rows) for group in self.sets)
+        # As many as overlap if they are anywhere.
+        n_pairs = 2.0 * n_sources * n_pixels / (self.shape[0] * self.shape[1])
+        return stamp_passes(n_pixels + _PAIR_PIXELS * n_pairs)
 
     def image(self, flux, squared=None, *, onto=None):
         """
