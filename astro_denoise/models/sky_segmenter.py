@@ -110,10 +110,25 @@ class SkySegmenter(SourceSegmenter):
         flux, error : `torch.Tensor`
             Same shape.
         """
+        hats = self.hats(snr)
+        return hats @ self.flux_factors, hats @ self.error_factors
+
+    @staticmethod
+    def hats(snr):
+        """
+        Compute the weights of the knots in a linear interpolation.
+
+        Parameters
+        ----------
+        snr : `torch.Tensor`
+            Of `near_snr`.
+
+        Returns
+        -------
+        hats : `torch.Tensor`
+            Shape (..., 7).
+        """
         # ONNX has no search: the knots are 1 apart.
         place = torch.log2(snr.clamp_min(1.0)).clamp_max(KNOTS[-1])
-        hats = [(1.0 - (place - knot).abs()).clamp_min(0.0)
-                for knot in KNOTS]
-        return tuple(sum(factor * hat for factor, hat in zip(
-            factors, hats, strict=True))
-            for factors in (self.flux_factors, self.error_factors))
+        return torch.stack([(1.0 - (place - knot).abs()).clamp_min(0.0)
+                            for knot in KNOTS], -1)

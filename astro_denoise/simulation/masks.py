@@ -7,7 +7,7 @@ import numpy as np
 
 from .legacy_sky import N_PIXELS, PIXEL_SCALE
 
-__all__ = ['random_sky_mask']
+__all__ = ['random_sky_mask', 'random_validity']
 
 
 def random_sky_mask(image, rng):
@@ -51,3 +51,38 @@ def random_sky_mask(image, rng):
     if kinds[2]:
         mask |= rng.random(image.shape) < 10.0**rng.uniform(-3.0, -0.3)
     return mask
+
+
+def random_validity(images, share, rng):
+    """
+    Draw which pixels of skies are valid: some skies are partly masked.
+
+    Parameters
+    ----------
+    images : 3D `~numpy.ndarray`
+        Counts, shape (n, 64, 64).
+
+    share : float
+        Share of the skies that are masked, by `random_sky_mask`.
+
+    rng : `~numpy.random.Generator`
+        Source of random numbers.
+
+    Returns
+    -------
+    valid : 3D `~numpy.ndarray`
+        Same shape, float32: 1 for valid pixels and 0 for others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astro_denoise.simulation.masks import random_validity
+    >>> rng = np.random.default_rng(2)
+    >>> valid = random_validity(rng.poisson(9.0, (20, 64, 64)), 0.5, rng)
+    >>> bool(0.2 < np.mean(valid.min((1, 2)) < 1) < 0.8)
+    True
+    """
+    valid = np.ones(images.shape, np.float32)
+    for index in np.flatnonzero(rng.random(len(images)) < share):
+        valid[index] -= random_sky_mask(images[index], rng)
+    return valid

@@ -12,7 +12,7 @@ import torch
 from ...models.registry import load_model
 from ...models.sky_posterior import SkyPosterior
 from ...simulation.galactic_center import GalacticCenterSimulator
-from ...simulation.masks import random_sky_mask
+from ...simulation.masks import random_validity
 from ..loop import train
 from ..options import Schedule
 from .held_out import VALIDATION_SEED
@@ -83,9 +83,7 @@ class SkyBatches:
         exposure = low * (high / low)**share[:, 0]
         image = torch.poisson(expected * exposure[:, None, None],
                               generator=generator)
-        valid = np.ones(image.shape, np.float32)
-        for index in np.flatnonzero(rng.random(n) < _MASKED):
-            valid[index] -= random_sky_mask(image[index].numpy(), rng)
+        valid = random_validity(image.numpy(), _MASKED, rng)
         told = exposure * torch.exp(_EXPOSURE_ERROR * torch.randn(
             n, generator=generator))
         told[torch.from_numpy(rng.random(n) >= _TOLD)] = torch.nan

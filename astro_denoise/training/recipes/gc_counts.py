@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...models.expected_counts import ExpectedCounts
-from ...simulation.masks import random_sky_mask
+from ...simulation.masks import random_validity
 from ..loop import train
 from ..options import Schedule
 from .held_out import VALIDATION_SEED
@@ -74,9 +74,7 @@ class CountsBatches:
             turned = expected[index].rot90(int(rng.integers(4)))
             expected[index] = turned.mT if rng.random() < 0.5 else turned
         image = torch.poisson(expected, generator=generator)
-        valid = np.ones((n, 1, 64, 64), np.float32)
-        for index in np.flatnonzero(rng.random(n) < _MASKED):
-            valid[index, 0] -= random_sky_mask(image[index].numpy(), rng)
+        valid = random_validity(image.numpy(), _MASKED, rng)[:, None]
         return {'image': image.numpy()[:, None] * valid,
                 'expected': expected.numpy()[:, None], 'valid': valid}
 

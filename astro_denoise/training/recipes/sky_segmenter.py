@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ...models.candidate_scores import corners
 from ...models.layers import box_sum
 from ...models.sky_segmenter import KNOTS, SkySegmenter
 from ...simulation.galactic_center import GalacticCenterSimulator
-from ...simulation.masks import random_sky_mask
+from ...simulation.masks import random_validity
 from ...sky_maps.galactic_grid import position_planes
 from ..options import Schedule
 from .held_out import held_out_batches
@@ -136,11 +135,7 @@ class RealSkySampler:
             np.full(number, not simulator.rotation)
             for simulator, number in self._parts])
         rng = np.random.default_rng([*seed, 9])
-        n = len(known)
-        valid = np.ones((n, 64, 64), np.float32)
-        for index in np.flatnonzero(rng.random(n) < _MASKED):
-            valid[index] -= random_sky_mask(drawn['images'][index].numpy(),
-                                            rng)
+        valid = random_validity(drawn['images'].numpy(), _MASKED, rng)
         gain = self._parts[0][0].gain * drawn['exposure']
         flux = drawn['sources'].sum(1) * gain[:, None, None]
         present = (standing_out(
@@ -222,10 +217,7 @@ def calibrate_fluxes(network, sampler, n_batches, seed):
             torch.exp(0.5 * answer['near_log_variance']),
             box_sum(batch['flux'], 3))]))
     snr, flux, error, truth = torch.cat(found, 1).double()
-    low, share = corners(torch.log2(snr.clamp_min(1.0)), KNOTS)
-    line = torch.arange(len(low))
-    hats = torch.zeros(len(low), len(KNOTS), dtype=torch.float64)
-    hats[line, low], hats[line, low + 1] = 1.0 - share, share
+    hats = network.hats(snr)
     # Of few sources far above the noise little is learned: near 1.
     prior = torch.eye(len(KNOTS), dtype=torch.float64)
     columns = hats * snr[:, None]
