@@ -31,6 +31,7 @@ from ..noise.measurement import (
 from ..noise.sampling import is_measured_whole, sample_parts
 from .guided import open_guide
 from .route import denoise_measured
+from .source_light import stars_window, with_psf, with_seeing
 
 __all__ = ['denoise_lazily', 'is_lazy']
 
@@ -90,10 +91,6 @@ def denoise_lazily(data, model, *, uncertainty=None, mask=None, gain=None,
         'read_noise': resolve_gain(read_noise, {}, None, name='read_noise',
                                    default_unit=u.electron)}
     guide = open_guide(catalog, guide, psf, model, shape=data.shape[-2:])
-    if guide is not None and guide.wants_psf:
-        msg = ("psf must be a photutils PSF model or an image for dask "
-               "arrays, of which no one sees all sources, got 'fit'")
-        raise ValueError(msg)
     computing = {'device': device, 'precision': precision,
                  'average': average}
     if data.ndim == 2:
@@ -166,6 +163,8 @@ def _lazy_plane(arrays, noise_kind, model, guide, options, computing):
     reach = model.network.reach
     if guide is not None:
         reach = max(reach, guide.reach)
+        measurement, guide = _lazy_stars(
+            arrays, noise_kind, measurement, delayed(guide, traverse=False))
     reach = -(-reach // align) * align
     depth = reach if known else reach + -(-MAP_HALO // align) * align
     chunks = tuple(_aligned(n, align, depth) for n in arrays[0].shape)
@@ -181,7 +180,7 @@ def _lazy_plane(arrays, noise_kind, model, guide, options, computing):
         noise_kind=noise_kind, all_chunks=chunks, halo=(reach, depth),
         measurement=measurement, computing=computing,
         model=delayed(_Carried(model), traverse=False),
-        guide=None if guide is None else delayed(guide, traverse=False))
+        guide=guide)
 
 
 def _aligned(length, align, depth):
@@ -270,6 +269,42 @@ def _complete(measurement, meshes, plan):
     return complete(measurement, meshes, plan)
 
 
+def _lazy_stars(arrays, noise_kind, measurement, guide):
+    """Measure the stars of a catalog as `denoise_plane` does."""
+    from dask import delayed
+
+    shape = arrays[0].shape
+    window = stars_window(shape)
+    part = window if arrays[2] is not None else grown(window, MAP_HALO, shape)
+    return delayed(_see_stars, nout=2)(
+        *[each if each is None else each[part] for each in arrays],
+        noise_kind, measurement, guide, shape, window, part)
+
+
+@shielded()
+def _see_stars(pixels, mask, noise, noise_kind, measurement, guide, shape,
+               window, part):
+    if not measurement.n_valid:
+        return measurement, guide
+    planes = _planes_of(
+        _opened(pixels, mask, noise, noise_kind,
+                origin=[side.start for side in part], shape=shape),
+        measurement, window)
+    origin = [side.start for side in window]
+    measurement = with_seeing(guide, planes, measurement, origin)
+    if guide.kind == 'model':
+        guide = with_psf(guide, planes, measurement, origin)
+    return measurement, guide
+
+
+def _planes_of(plane, measurement, window):
+    """What a network goes down, of a window of a plane."""
+    from ..inference.plane_rows import PlaneRows
+
+    return PlaneRows(plane, measurement, window=window,
+                     strip_rows=-(-plane.shape[0] // MESH) * MESH)
+
+
 @shielded()
 def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
                    computing, model, guide, block_info=None):
@@ -277,7 +312,6 @@ def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
     Denoise one chunk, which comes with its halo.
     """
     from ..inference.devices import Runtime
-    from ..inference.plane_rows import PlaneRows
 
     shape = tuple(sum(sizes) for sizes in all_chunks)
     place = block_info[0]['chunk-location']
@@ -292,9 +326,8 @@ def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
     results = np.empty((2, *(side.stop - side.start for side in core)),
                        result_type(plane.frame.pixels.dtype))
     denoise_measured(
-        plane, PlaneRows(plane, measurement, window=window,
-                         strip_rows=-(-shape[0] // MESH) * MESH),
-        measurement, runtime.place(model.model.network),
+        plane, _planes_of(plane, measurement, window), measurement,
+        runtime.place(model.model.network),
         FrameWriter(plane.frame, *results, area=core), runtime=runtime,
         average=computing['average'], guide=guide,
         origin=[side.start for side in window])

@@ -11,7 +11,8 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from ..noise.levels import MESH
 from ..photometry.source_model import fit_psf_of, fit_source_model
 
-__all__ = ['fit_window', 'unexplained', 'with_psf', 'with_seeing']
+__all__ = ['fit_window', 'stars_window', 'unexplained', 'with_psf',
+           'with_seeing']
 
 # Where the residual, filtered with the point-spread function, is farther from
 # 0 than this, in standard deviations, there is something else.
@@ -30,7 +31,7 @@ _ENOUGH_ALIKE, _SHARPER = 30, 0.8
 _MARGIN = 48  # pixels around a window from which a source has light in it
 
 
-def with_seeing(guide, planes, measurement):
+def with_seeing(guide, planes, measurement, origin=(0, 0)):
     """
     Measure the seeing on the stars of a catalog, where the frame hides it.
 
@@ -43,7 +44,7 @@ def with_seeing(guide, planes, measurement):
     guide : `~astro_denoise.denoising.guided.Guide`
         The sources.
 
-    planes, measurement : object
+    planes, measurement, origin : object
         As for `~astro_denoise.denoising.guided.denoise_guided`.
 
     Returns
@@ -63,7 +64,7 @@ def with_seeing(guide, planes, measurement):
         if galaxy.all() or not galaxy.any():
             return measurement
         try:
-            psf = _fitted_psf(guide, planes, measurement, (0, 0))
+            psf = _fitted_psf(guide, planes, measurement, origin)
         except ValueError:  # too few of them are bright
             return measurement
     most = _SHARPER * seeing.fwhm if of_stars else measurement.fwhm
@@ -95,11 +96,35 @@ def with_psf(guide, planes, measurement, origin):
     return guide
 
 
+def stars_window(shape):
+    """
+    Choose the pixels that a point-spread function is fitted to.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of a plane.
+
+    Returns
+    -------
+    window : tuple of slice
+        Rows and columns of its middle, at multiples of a cell.
+
+    Examples
+    --------
+    >>> from astro_denoise.denoising.source_light import stars_window
+    >>> stars_window((512, 9000))
+    (slice(0, 512, None), slice(3456, 5588, None))
+    """
+    return tuple(
+        slice(0, n) if n <= _PSF_SIDE + 2 * MESH else
+        slice((n - _PSF_SIDE) // 2 // MESH * MESH,
+              (n + _PSF_SIDE) // 2 + MESH) for n in shape)
+
+
 def _fitted_psf(guide, planes, measurement, origin):
     """Fit the point-spread function to the middle of a plane."""
-    window = tuple(
-        slice(max((n - _PSF_SIDE) // 2, 0) // MESH * MESH,
-              min((n + _PSF_SIDE) // 2 + MESH, n)) for n in planes.shape)
+    window = stars_window(planes.shape)
     part = planes.part(window)
     place = tuple(first + side.start for first, side in zip(
         origin, window, strict=True))

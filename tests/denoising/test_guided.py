@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from photutils.aperture import CircularAperture
 
 from astro_denoise import denoise
+from astro_denoise.denoising import dask_arrays
 from astro_denoise.exceptions import UnusualImageWarning
 from astro_denoise.frames import open_frame
 from astro_denoise.inference import averaging
@@ -435,8 +436,10 @@ def test_model_of_memory_maps_and_dask(scene, psf, modeled, tmp_path,
                                        SHAPE)
     denoise(frame, output_array=output, **options)
     assert_allclose(output, modeled.data, atol=0.01)
-    with pytest.raises(ValueError, match='for dask arrays'):
-        denoise(array.from_array(frame), **(options | {'psf': 'fit'}))
+    options |= {'psf': 'fit'}
+    lazy = denoise(array.from_array(frame, chunks=100), **options)
+    assert_allclose(lazy.compute(scheduler='sync'),
+                    denoise(frame, **options), atol=0.01)
 
 
 def test_model_of_a_stack(scene, psf, modeled):
@@ -498,7 +501,7 @@ def test_psfs_that_make_no_sense(scene, psf):
         denoise(frame, catalog=catalog[:2], guide='model', psf='fit')
 
 
-def test_seeing_is_that_of_the_stars_of_a_catalog():
+def test_seeing_is_that_of_the_stars_of_a_catalog(monkeypatch):
     rng = np.random.default_rng(12)
     y, x = (each.ravel() for each in np.mgrid[30:250:40, 30:250:40])
     star = np.isin(np.arange(36), [3, 8, 16, 27, 32])
@@ -517,3 +520,13 @@ def test_seeing_is_that_of_the_stars_of_a_catalog():
     # Without shapes those of the galaxies are taken for stars.
     assert seeing(catalog['x', 'y']) > 1.5 * FWHM
     assert_allclose(seeing(catalog), FWHM, rtol=0.12)
+    # of dask arrays too
+    array = pytest.importorskip('dask.array')
+    monkeypatch.setattr(dask_arrays, '_BLOCK', 64)
+    expected = denoise(frame, catalog=catalog, precision='float32')
+    lazy = denoise(array.from_array(frame), catalog=catalog,
+                   precision='float32')
+    assert_allclose(lazy.compute(scheduler='sync'), expected,
+                    atol=2e-3 * SIGMA)
+    other = denoise(frame, catalog=catalog['x', 'y'], precision='float32')
+    assert np.std(other - expected) > 0.02 * SIGMA
