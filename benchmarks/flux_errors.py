@@ -30,14 +30,14 @@ from astro_denoise.simulation import render_sources
 
 SEED = 20150212_99  # used by no other script and no training
 
-FWHM, BETA, LEVEL, READ_NOISE = 3.8, 3.5, 190.0, 9.0
+BETA, LEVEL, READ_NOISE = 3.5, 190.0, 9.0
 SPACING = 56
 RADII = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 BINS = ((0.0, 0.0), (1.0, 5.0), (5.0, 15.0), (15.0, 30.0))
 ANNULUS = (30, 45)
 
 
-def make_scene(size, rng):
+def make_scene(size, fwhm, rng):
     """
     Draw a scene: sources on a grid, in equal numbers of all bins.
 
@@ -45,6 +45,9 @@ def make_scene(size, rng):
     ----------
     size : int
         Pixels per side.
+
+    fwhm : float
+        Full width at half maximum of the point-spread function in pixels.
 
     rng : `~numpy.random.Generator`
         Random numbers.
@@ -62,11 +65,11 @@ def make_scene(size, rng):
     low, high = np.array(BINS)[number].T
     snr = rng.uniform(low, high)
     noise = np.sqrt(LEVEL + READ_NOISE**2) * np.sqrt(
-        4 * np.pi) * FWHM / 2.355
+        4 * np.pi) * fwhm / 2.355
     sources = {'x': x, 'y': y, 'flux': snr * noise,
                'r50': np.where(rng.random(len(x)) < 0.5, 0.0,
                                rng.uniform(0.5, 2.0, len(x)))}
-    truth = LEVEL + render_sources((size, size), sources, FWHM, BETA)
+    truth = LEVEL + render_sources((size, size), sources, fwhm, BETA)
     return truth, QTable({'x': x, 'y': y, 'bin': number})
 
 
@@ -128,12 +131,14 @@ def report_errors(settings):
     Parameters
     ----------
     settings : dict
-        Pixels per side, numbers of scenes and of exposures.
+        Pixels per side, numbers of scenes and of exposures, and the width
+        of the point-spread function.
     """
+    print(f'FWHM {settings["fwhm"]:g} pixels')
     sums = {}
     for scene in range(settings['n_scenes']):
         rng = np.random.default_rng([SEED, scene])
-        truth, sources = make_scene(settings['size'], rng)
+        truth, sources = make_scene(settings['size'], settings['fwhm'], rng)
         found = {}
         for _ in range(settings['n_exposures']):
             data = rng.poisson(truth) + rng.normal(0, READ_NOISE, truth.shape)
@@ -161,7 +166,7 @@ def report_errors(settings):
             print()
     n_sources = np.sum([part[2] for part in sums['plain', RADII[0], 0]])
     error = np.sqrt(0.5 / n_sources / (settings['n_exposures'] - 1))
-    print(f'\nA ratio is known to +-{error:.3f}')
+    print(f'\nA ratio is known to +-{error:.3f}\n')
 
 
 def report_speed():
@@ -190,14 +195,17 @@ def main():
     parser.add_argument('--size', type=int, default=512)
     parser.add_argument('--n-scenes', type=int, default=3)
     parser.add_argument('--n-exposures', type=int, default=16)
+    parser.add_argument('--fwhm', type=float, nargs='+',
+                        default=[2.4, 3.8, 6.0])
     parser.add_argument('--speed', action='store_true')
     options = parser.parse_args()
     warnings.simplefilter('ignore', AstropyUserWarning)
     if options.speed:
         report_speed()
         return
-    report_errors({'size': options.size, 'n_scenes': options.n_scenes,
-                   'n_exposures': options.n_exposures})
+    for fwhm in options.fwhm:
+        report_errors({'size': options.size, 'n_scenes': options.n_scenes,
+                       'n_exposures': options.n_exposures, 'fwhm': fwhm})
 
 
 if __name__ == '__main__':

@@ -475,6 +475,12 @@ def measure_real(frame, catalog, psf):
                       for name in ('flux', 'flux_error'))
     for parts, name in ((fluxes, 'hybrid_flux'), (errors, 'hybrid_error')):
         parts['forced, hybrid'] = tables['forced'][name].value
+    # Of the raw pixels the same, but the sky of the denoised frame, on which
+    # the faint sources in an annulus are seen and clipped.
+    raw, clean = tables['aperture'], tables['ccd aperture']
+    fluxes['raw, sky of ccd'] = raw['flux'].value + raw['area'].value * (
+        raw['annulus_mean'] - clean['annulus_mean']).value
+    errors['raw, sky of ccd'] = errors['aperture']
     return fluxes, errors, tables['forced'].meta
 
 

@@ -298,7 +298,7 @@ def _see_stars(pixels, mask, noise, noise_kind, measurement, guide, shape,
 
 
 def _planes_of(plane, measurement, window):
-    """What a network goes down, of a window of a plane."""
+    """Make of a window of a plane what a network goes down."""
     from ..inference.plane_rows import PlaneRows
 
     return PlaneRows(plane, measurement, window=window,

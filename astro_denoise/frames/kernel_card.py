@@ -8,10 +8,14 @@ import binascii
 
 import numpy as np
 
-__all__ = ['KERNEL_CARD', 'kernel_from_text', 'kernel_to_text']
+__all__ = ['FAINT', 'KERNEL_CARD', 'kernel_from_text', 'kernel_to_text']
 
 #: The keyword; its long value takes several cards in a file.
 KERNEL_CARD = 'DNKERNEL'
+
+#: Square of the signal, in sigmas of a pixel, from which on a network with
+#: such a kernel is believed.
+FAINT = 4.0
 
 _TYPE = np.dtype('<f2')
 

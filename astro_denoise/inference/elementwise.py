@@ -6,7 +6,8 @@ Passes of a denoiser over single pixels and features, compiled where that pays.
 import numpy as np
 import torch
 
-from ..models.denoiser import FAINT, LARGEST_NOISE, fwhm_of
+from ..frames.kernel_card import FAINT
+from ..models.denoiser import LARGEST_NOISE, fwhm_of
 from ..models.error_calibration import KNOT_STEP, calibration_knots
 from ..models.layers import all_count
 from ..models.lone_pixels import LONE, least_support

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..frames.kernel_card import FAINT
 from .error_calibration import calibration_knots, variance_correction
 from .layers import (
     all_count,
@@ -31,16 +32,11 @@ from .restoring_kernels import (
     restored,
 )
 
-__all__ = ['FAINT', 'LARGEST_NOISE', 'CCDDenoiser', 'fwhm_of',
-           'psf_context']
+__all__ = ['LARGEST_NOISE', 'CCDDenoiser', 'fwhm_of', 'psf_context']
 
 #: The noise of a pixel is taken to be at most this many sigmas: whatever
 #: exceeds it (a cosmic ray that the network has not seen) stays.
 LARGEST_NOISE = 6.0
-
-#: Square of the signal, in sigmas of a pixel, from which on a network with
-#: restoring kernels is believed.
-FAINT = 4.0
 
 # Width of the point-spread function, in pixels, that the context is
 # relative to, and the one taken where none is known.

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.nddata import StdDevUncertainty
 from photutils.background import Background2D, MedianBackground
+from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.signal import fftconvolve
 
 from ..frames.kernel_card import KERNEL_CARD, kernel_from_text
+from ..noise.background import BackgroundMesh
+from .seen_light import SeenLight
 
 __all__ = ['FilteredNoise', 'denoised_noise', 'frame_kernel', 'refusal']
 
 _BOX = 64
 
-# Of the variance of a filtered pixel: what is above was not all filtered.
-_LEAST_EXCESS = 1.1
+# Variance of a pixel over that of the raw one from which on it was kept as it
+# was; of 3x3 pixels, as a peak may state as large an error.
+_KEPT = 0.9
 
 # Of a sum that must be in footprints to have the error of a filter.
 _LEAST_SHARE = 0.5
@@ -114,9 +118,9 @@ class FilteredNoise:
     sky : 2D `~numpy.ndarray`
         The same without the photons of sources.
 
-    kept : 2D `~numpy.ndarray` or `None`
-        The share of each pixel that was not filtered, as the cores of
-        bright sources are not; `None` if all of all pixels was.
+    seen : `~astro_denoise.photometry.seen_light.SeenLight` or `None`
+        Of the network that the kernel is part of; `None` for a kernel
+        alone.
 
     footprints : 2D `~numpy.ndarray` or `None`
         0 where pixels were not filtered by the kernel, as they are not in
@@ -126,7 +130,7 @@ class FilteredNoise:
     kernel: np.ndarray
     variance: np.ndarray
     sky: np.ndarray
-    kept: np.ndarray | None = None
+    seen: SeenLight | None = None
     footprints: np.ndarray | None = None
 
     @classmethod
@@ -151,7 +155,7 @@ class FilteredNoise:
 
         denoised : 2D `~numpy.ndarray`, optional
             The uncertainties of the denoised pixels, from which it follows
-            how much of each was filtered.
+            which of them were kept as they were.
 
         Returns
         -------
@@ -178,13 +182,16 @@ class FilteredNoise:
                 relative = _smooth(plane.sigma, chosen)
                 sky *= (relative / np.median(relative[chosen]))**2
             gain = header.get('DNGAIN') if gain is None else gain
+        light = plane.values - _smooth(plane.values, plane.valid)
         variance = sky
         if gain is not None:
-            light = plane.values - _smooth(plane.values, plane.valid)
             variance = sky + np.maximum(light, 0.0) / gain
-        return cls(kernel, variance * plane.valid, sky,
-                   _kept(denoised, variance, kernel,
-                         _of_one_model(plane, header)), plane.flags)
+        variance = variance * plane.valid
+        seen = None
+        if KERNEL_CARD in header:
+            seen = SeenLight.of(light, variance, kernel, _kept(
+                denoised, variance, kernel, _of_one_model(plane, header)))
+        return cls(kernel, variance, sky, seen, plane.flags)
 
     def of_sum(self, plane, weights, box):
         """
@@ -217,18 +224,10 @@ class FilteredNoise:
 
     def _filtered(self, plane, weights, box):
         """Weights of the raw pixels in a sum of denoised ones."""
-        if self.kept is None:
-            return fftconvolve(weights, self.kernel)
-        kept = np.zeros(weights.shape)
         here, part = plane.cutout(*box)
-        if here is not None:
-            kept[part] = self.kept[here]
-        filtered = fftconvolve(weights * (1.0 - kept), self.kernel)
-        half = self.kernel.shape[0] // 2
-        inside = np.s_[half:half + weights.shape[0],
-                       half:half + weights.shape[1]]
-        filtered[inside] += weights * kept
-        return filtered
+        if self.seen is None or here is None:
+            return fftconvolve(weights, self.kernel)
+        return self.seen.filtered(weights, self.kernel, here, part)
 
     def _in_footprints(self, plane, weights, box):
         """Tell whether half of a sum or more is of filtered pixels."""
@@ -288,21 +287,17 @@ class FilteredNoise:
 
 def _kept(denoised, variance, kernel, chosen):
     """
-    Find how much of each pixel was not filtered.
-
-    A pixel of which a share is as it was and the rest is filtered has an
-    uncertainty between that of a raw and of a filtered pixel.
+    Find pixels that were kept as they were, by their uncertainties.
     """
     if denoised is None or not chosen.any():
         return None
-    power, center = np.sum(kernel**2), kernel[tuple(
-        n // 2 for n in kernel.shape)]
-    ratio = denoised.astype(float)**2 / np.where(variance > 0, variance, 1.0)
-    ratio *= power / np.median(ratio[chosen])
-    excess = np.maximum(ratio - _LEAST_EXCESS * power, 0.0)
-    curve, slope = 1.0 - 2.0 * center + power, center - power
-    return np.where(chosen, np.clip(
-        (np.sqrt(slope**2 + curve * excess) - slope) / curve, 0.0, 1.0), 0.0)
+    ratio = np.divide(denoised.astype(float)**2, variance,
+                      out=np.zeros(variance.shape), where=variance > 0)
+    usual = np.median(ratio[chosen])
+    if not usual > 0:
+        return None
+    kept = chosen & (ratio * np.sum(kernel**2) > _KEPT * usual)
+    return maximum_filter(minimum_filter(kept, 3), 3)
 
 
 def _of_one_model(plane, header):
@@ -322,8 +317,15 @@ def _annulus(reach, x, y, r_in, r_out):
 
 def _smooth(values, valid):
     """Compute the median in boxes, smooth over the plane."""
-    box = tuple(min(_BOX, n) for n in values.shape)
-    return Background2D(values, box, mask=~valid, exclude_percentile=99,
-                        filter_size=1,
-                        bkg_estimator=MedianBackground(sigma_clip=None)
-                        ).background
+    ny, nx = values.shape
+    box = min(_BOX, ny), min(_BOX, nx)
+    background = Background2D(
+        values, box, mask=~valid, exclude_percentile=99, filter_size=1,
+        bkg_estimator=MedianBackground(sigma_clip=None))
+    if box != (_BOX, _BOX):
+        return background.background
+    # The same but for rounded corners, in a twentieth of the time.
+    mesh = background.background_mesh
+    center = float(np.median(mesh))
+    return BackgroundMesh((mesh - center).astype(np.float32), center,
+                          cell=_BOX).over((slice(0, ny), slice(0, nx)), float)

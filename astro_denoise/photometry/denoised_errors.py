@@ -29,11 +29,11 @@ def denoised_flux_error(denoised, apertures, *, error=None, gain=None,
     restoring kernel :math:`K`, such as ``'ccd'``, sees no source, it is a
     linear filter, and the error of a sum with weights :math:`w` is exactly
     :math:`\sqrt{\sum (K * w)^2 \sigma^2}`, with :math:`\sigma` the noise
-    of the raw pixels. Where it sees a source, a share of a pixel is kept
-    as it was, which follows from the uncertainty of the denoised pixel; a
-    frame without uncertainties has too small errors for apertures of a few
-    pixels there. The root of the sum of the squares of the pixels'
-    uncertainties is too small, several times in large apertures.
+    of the raw pixels. Where it sees a source, more of the noise comes
+    through, and the more, the brighter the source: what of a raw pixel is
+    in a sum follows then from the light on the denoised frame, to first
+    order. The root of the sum of the squares of the pixels' uncertainties
+    is too small, several times in large apertures.
 
     Parameters
     ----------
