@@ -27,13 +27,16 @@ to those in the aperture by the median of bright sources, and divided by the
 error of the raw flux. ``R`` is the sum of the
 products of the fluxes in one exposure with the raw aperture fluxes in the
 other over that of the raw fluxes; ``scatter`` is sigma68 of the differences
-between both, over R and over that of the raw aperture.
+between both, over R and over that of the raw aperture. ``raw, sky of ccd`` are
+the raw pixels above the sky that the annulus has on the frame denoised with
+``ccd``, on which faint sources in it are clipped.
 """
 
 import argparse
 import resource
 import time
 import warnings
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -66,10 +69,8 @@ from astro_denoise.simulation import (
 SEED = 20150212_97  # used by no other script and no training
 
 SPEED_RUNS = 3
-REAL_RADIUS = 2.0
 REAL_BINS = (1.5, 3.0, 5.0, 10.0, 30.0, 200.0)
-M13_FWHM, ESO_FWHM = 4.0, 2.7  # of the filters that find sources
-REAL_BETA, MOST_STARS, STAR_REACH = 3.0, 40, 7
+REAL_BETA, MOST_STARS = 3.0, 40
 SCALE, FWHM, BETA = 0.263, 3.8, 3.5
 LEVEL = 268.0
 SKY = np.sqrt(1.70 * 110 + 110 / 3600 + 81)
@@ -80,6 +81,86 @@ METHODS = ('aperture', 'ccd aperture', 'one at a time', 'photutils', 'forced',
 # Density per 10^6 pixels, share of stars, exposures for each asked for.
 SCENES = {'isolated stars': (400, 1.0, 4), 'crowded stars': (5000, 1.0, 1),
           'galaxies': (1000, 0.2, 2)}
+
+
+@dataclass(frozen=True)
+class Field:
+    """
+    How a real field is measured.
+
+    Attributes
+    ----------
+    filter_fwhm : float
+        Of the filter that finds sources, in pixels.
+
+    threshold : float
+        Of the finder, in standard deviations.
+
+    radius : float
+        Of the apertures.
+
+    annulus : tuple of float
+        Inner and outer radius.
+
+    background_step : int
+        Of forced photometry.
+
+    star_reach : int
+        Pixels on each side of a star that its width is measured on.
+    """
+
+    filter_fwhm: float
+    threshold: float
+    radius: float
+    annulus: tuple
+    background_step: int
+    star_reach: int
+
+    def find(self, image):
+        """
+        Find sources.
+
+        Parameters
+        ----------
+        image : 2D `~numpy.ndarray`
+            Without background.
+
+        Returns
+        -------
+        catalog : `~astropy.table.QTable`
+            Positions.
+        """
+        return DAOStarFinder(self.threshold * mad_std(image),
+                             self.filter_fwhm)(image)
+
+    def measure(self, image, catalog, **options):
+        """
+        Measure a catalog in apertures.
+
+        Parameters
+        ----------
+        image : `~astropy.nddata.CCDData` or 2D `~numpy.ndarray`
+            The frame.
+
+        catalog : `~astropy.table.QTable`
+            Positions.
+
+        **options
+            Of `~astro_denoise.photometry.annulus_photometry`.
+
+        Returns
+        -------
+        table : `~astropy.table.QTable`
+            Fluxes.
+        """
+        return annulus_photometry(
+            image, apertures_of(catalog, self.radius), r_in=self.annulus[0],
+            r_out=self.annulus[1], **options)
+
+
+# Stars of M13 are out of focus, and 9 pixels wide.
+M13 = Field(9.0, 4.0, 6.0, (18, 30), 48, 20)
+ESO085 = Field(2.7, 2.0, 2.0, (10, 20), 24, 7)
 
 
 def apertures_of(catalog, radius):
@@ -438,7 +519,28 @@ def read_eso085(folder):
                     for frame in frames]
 
 
-def measure_real(frame, catalog, psf):
+def with_other_sky(raw, clean):
+    """
+    Fluxes of raw pixels above the sky of a denoised frame.
+
+    In an annulus of the raw frame, faint sources are hidden in the noise and
+    not clipped: its mean is too high.
+
+    Parameters
+    ----------
+    raw, clean : `~astropy.table.QTable`
+        What was measured on both.
+
+    Returns
+    -------
+    flux : 1D `~numpy.ndarray`
+        In the unit of the frame.
+    """
+    return raw['flux'].value + raw['area'].value * (
+        raw['annulus_mean'] - clean['annulus_mean']).value
+
+
+def measure_real(frame, field, catalog, psf):
     """
     Fluxes of a real frame by all methods that need no simulation.
 
@@ -446,6 +548,9 @@ def measure_real(frame, catalog, psf):
     ----------
     frame : `~astropy.nddata.CCDData`
         The frame.
+
+    field : `Field`
+        How to measure it.
 
     catalog : `~astropy.table.QTable`
         Positions.
@@ -461,27 +566,50 @@ def measure_real(frame, catalog, psf):
     meta : dict
         Of forced photometry.
     """
-    circles = apertures_of(catalog, REAL_RADIUS)
-    options = {'r_in': 10, 'r_out': 20}
     tables = {
-        'aperture': annulus_photometry(frame, circles, **options),
-        'ccd aperture': annulus_photometry(denoise(frame), circles,
-                                           **options),
+        'aperture': field.measure(frame, catalog),
+        'ccd aperture': field.measure(denoise(frame), catalog),
         'forced': forced_photometry(
             frame, catalog['x_centroid', 'y_centroid'], psf,
-            background_step=24)}
+            background_step=field.background_step)}
     fluxes, errors = ({key: table[name].value
                        for key, table in tables.items()}
                       for name in ('flux', 'flux_error'))
     for parts, name in ((fluxes, 'hybrid_flux'), (errors, 'hybrid_error')):
         parts['forced, hybrid'] = tables['forced'][name].value
-    # Of the raw pixels the same, but the sky of the denoised frame, on which
-    # the faint sources in an annulus are seen and clipped.
-    raw, clean = tables['aperture'], tables['ccd aperture']
-    fluxes['raw, sky of ccd'] = raw['flux'].value + raw['area'].value * (
-        raw['annulus_mean'] - clean['annulus_mean']).value
+    fluxes['raw, sky of ccd'] = with_other_sky(tables['aperture'],
+                                               tables['ccd aperture'])
     errors['raw, sky of ccd'] = errors['aperture']
     return fluxes, errors, tables['forced'].meta
+
+
+def pairs_of_m13(folder):
+    """
+    All pairs of exposures of M13, and the sources on the three others.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the exposures are.
+
+    Returns
+    -------
+    scenes : list of tuple
+        Two frames, the mean of the others, and the sources on it.
+
+    fwhm : float
+        Of the point-spread function.
+    """
+    frames = read_m13(folder)
+    scenes, others = [], []
+    for pair in combinations(frames, 2):
+        mean = np.mean([frame.data for frame in frames if all(
+            frame is not each for each in pair)], axis=0)
+        scenes.append((pair, mean, M13.find(mean)))
+        others.append(np.mean([frame.data for frame in pair], axis=0))
+    return scenes, star_width([
+        (mean, other, catalog) for (_, mean, catalog), other in zip(
+            scenes, others, strict=True)], M13)
 
 
 def report_m13(folder):
@@ -493,26 +621,18 @@ def report_m13(folder):
     folder : path-like
         Where the exposures are.
     """
-    frames = read_m13(folder)
-    found, snr, scenes = {}, [], []
-    for pair in combinations(range(len(frames)), 2):
-        mean, other = (np.mean([frame.data for number, frame in enumerate(
-            frames) if (number in pair) is inside], axis=0)
-            for inside in (False, True))
-        catalog = DAOStarFinder(3 * mad_std(mean), M13_FWHM)(mean)
-        scenes.append((pair, mean, other, catalog))
-    fwhm = star_width([scene[1:] for scene in scenes], M13_FWHM)
-    for pair, mean, _, catalog in scenes:
-        parts = [measure_real(frames[number], catalog,
-                              moffat_image(41, fwhm, REAL_BETA))
-                 for number in pair]
+    found, snr = {}, []
+    scenes, fwhm = pairs_of_m13(folder)
+    for pair, mean, catalog in scenes:
+        parts = [measure_real(frame, M13, catalog,
+                              moffat_image(61, fwhm, REAL_BETA))
+                 for frame in pair]
         for method in parts[0][0]:
             found.setdefault(method, []).append(np.array(
                 [fluxes[method] / parts[0][1]['aperture']
                  for fluxes, _, _ in parts]))
-        flux = annulus_photometry(mean, apertures_of(catalog, REAL_RADIUS),
-                                  r_in=10, r_out=20)['flux']
-        snr.append(np.asarray(flux / parts[0][1]['aperture']))
+        snr.append(np.asarray(M13.measure(mean, catalog)['flux']
+                              / parts[0][1]['aperture']))
     fluxes = {method: np.concatenate(parts, axis=1)
               for method, parts in found.items()}
     scale = scales(fluxes, np.concatenate(snr), 3.0)
@@ -521,7 +641,7 @@ def report_m13(folder):
     print_pairs(fluxes, np.concatenate(snr))
 
 
-def star_width(scenes, start):
+def star_width(scenes, field):
     """
     Measure the width of the point-spread function of real frames.
 
@@ -531,34 +651,32 @@ def star_width(scenes, start):
         Images that sources were found on, images of the same sky with
         other noise, and the catalogs.
 
-    start : float
-        About what it is, in pixels.
+    field : `Field`
+        How it is measured.
 
     Returns
     -------
     fwhm : float
         Of a Moffat profile fitted to the mean of the brightest sources.
     """
-    squares = []
+    squares, reach = [], field.star_reach
     for found, other, catalog in scenes:
-        flux = np.asarray(annulus_photometry(
-            found, apertures_of(catalog, REAL_RADIUS), r_in=10,
-            r_out=20)['flux'])
+        flux = np.asarray(field.measure(found, catalog)['flux'])
         x, y = (np.rint(catalog[name]).astype(int)
                 for name in ('x_centroid', 'y_centroid'))
         inside = np.isfinite(flux) & (flux < np.percentile(flux[
             np.isfinite(flux)], 99)) & np.all([
-                (place > STAR_REACH) & (place < size - STAR_REACH - 1)
+                (place > reach) & (place < size - reach - 1)
                 for place, size in zip((y, x), found.shape, strict=True)],
                 axis=0)
         rows = np.flatnonzero(inside)
         for row in rows[np.argsort(-flux[rows])][:MOST_STARS]:
             squares.append(other[
-                y[row] - STAR_REACH:y[row] + STAR_REACH + 1,
-                x[row] - STAR_REACH:x[row] + STAR_REACH + 1])
+                y[row] - reach:y[row] + reach + 1,
+                x[row] - reach:x[row] + reach + 1])
     mean = np.mean(squares, axis=0)
-    line = np.arange(-STAR_REACH, STAR_REACH + 1)
-    profile = Moffat2D(mean.max(), 0, 0, start, REAL_BETA,
+    line = np.arange(-reach, reach + 1)
+    profile = Moffat2D(mean.max(), 0, 0, field.filter_fwhm, REAL_BETA,
                        fixed={'alpha': True})
     fit = TRFLSQFitter()(profile + Const2D(0), *np.meshgrid(line, line), mean)
     return float(fit[0].fwhm)
@@ -608,10 +726,10 @@ def report_eso085(folder):
     catalog = find_inside(np.mean(images, axis=0))
     catalogs = [find_inside(image) for image in images]
     fwhm = star_width([(*images, catalogs[0]), (*images[::-1], catalogs[1])],
-                      ESO_FWHM)
+                      ESO085)
     psf = moffat_image(41, fwhm, REAL_BETA)
     (first, errors, _), (second, _, _) = (
-        measure_real(frame, catalog, psf) for frame in frames)
+        measure_real(frame, ESO085, catalog, psf) for frame in frames)
     fluxes = {method: np.array([first[method], second[method]])
               / errors['aperture'] for method in first}
     snr = fluxes['aperture'].mean(axis=0)
@@ -623,10 +741,10 @@ def report_eso085(folder):
     own, other = {}, []
     for number in (0, 1):
         catalog = catalogs[number]
-        fluxes, errors, _ = measure_real(frames[1 - number], catalog, psf)
-        other.append(annulus_photometry(
-            frames[number], apertures_of(catalog, REAL_RADIUS), r_in=10,
-            r_out=20)['flux'].value / errors['aperture'])
+        fluxes, errors, _ = measure_real(frames[1 - number], ESO085, catalog,
+                                         psf)
+        other.append(ESO085.measure(frames[number], catalog)['flux'].value
+                     / errors['aperture'])
         for method, flux in fluxes.items():
             own.setdefault(method, []).append(
                 flux * scale[method] / errors['aperture'])
@@ -639,7 +757,7 @@ def find_inside(image):
     """
     Find sources that are not near the edges.
     """
-    catalog = DAOStarFinder(2 * mad_std(image), ESO_FWHM)(image)
+    catalog = ESO085.find(image)
     x, y = catalog['x_centroid'], catalog['y_centroid']
     return catalog[(np.minimum(x, y) > 25) & (x < image.shape[1] - 25)
                    & (y < image.shape[0] - 25)]
@@ -704,12 +822,15 @@ def print_head(good, snr):
         for low, high in pairwise(REAL_BINS)))
 
 
-def mean_snr(catalog, mean, table):
+def mean_snr(field, catalog, mean, table):
     """
     Signal-to-noise ratio of a single exposure, from the mean of others.
 
     Parameters
     ----------
+    field : `Field`
+        How it is measured.
+
     catalog : `~astropy.table.QTable`
         The sources.
 
@@ -724,9 +845,7 @@ def mean_snr(catalog, mean, table):
     snr : 1D `~numpy.ndarray`
         Of each source.
     """
-    flux = annulus_photometry(mean, apertures_of(catalog, REAL_RADIUS),
-                              r_in=10, r_out=20)['flux']
-    return flux / table['flux_error'].value
+    return field.measure(mean, catalog)['flux'] / table['flux_error'].value
 
 
 def print_pairs(fluxes, snr):

@@ -52,24 +52,21 @@ from astropy.nddata import CCDData
 from astropy.stats import mad_std
 from astropy.utils.exceptions import AstropyUserWarning
 from forced_photometry import (
-    ESO_FWHM,
-    M13_FWHM,
+    ESO085,
+    M13,
     REAL_BETA,
-    REAL_RADIUS,
-    apertures_of,
     find_inside,
     mean_snr,
+    pairs_of_m13,
     print_pairs,
     read_eso085,
-    read_m13,
     star_width,
+    with_other_sky,
 )
-from photutils.detection import DAOStarFinder
 from scipy.ndimage import gaussian_filter
 
 from astro_denoise import denoise
 from astro_denoise.photometry import (
-    annulus_photometry,
     light_fraction_apertures,
     sigma68,
 )
@@ -349,19 +346,15 @@ def print_bins(fluxes, method, chosen):
 
 def report_m13(folder):
     """
-    Print the figures of a pair of exposures of M13.
+    Print the figures of all pairs of exposures of M13.
 
     Parameters
     ----------
     folder : path-like
         Where the five exposures are.
     """
-    frames = read_m13(folder)
-    mean = np.mean([frame.data for frame in frames[2:]], axis=0)
-    catalog = DAOStarFinder(3 * mad_std(mean), M13_FWHM)(mean)
-    fwhm = star_width([(mean, frame.data, catalog) for frame in frames[:2]],
-                      M13_FWHM)
-    report_real('M13', frames[:2], mean, catalog, fwhm)
+    scenes, fwhm = pairs_of_m13(folder)
+    report_real('M13, ten pairs of exposures', M13, scenes, fwhm)
 
 
 def report_eso085(folder):
@@ -376,52 +369,61 @@ def report_eso085(folder):
     frames, images = read_eso085(folder)
     catalogs = [find_inside(image) for image in images]
     fwhm = star_width([(*images, catalogs[0]), (*images[::-1], catalogs[1])],
-                      ESO_FWHM)
+                      ESO085)
     mean = np.mean(images, axis=0)
-    report_real('ESO 085-030', frames, mean, find_inside(mean), fwhm)
+    report_real('ESO 085-030, pair of exposures', ESO085,
+                [(frames, mean, find_inside(mean))], fwhm)
 
 
-def report_real(name, frames, mean, catalog, fwhm):
+def report_real(name, field, scenes, fwhm):
     """
-    Print the figures of two exposures of the same sky.
+    Print the figures of pairs of exposures of the same sky.
 
     Parameters
     ----------
     name : str
         Of the field.
 
-    frames : list of `~astropy.nddata.CCDData`
-        The exposures.
+    field : `~forced_photometry.Field`
+        How it is measured.
 
-    mean : 2D `~numpy.ndarray`
-        The image that the sources were found on.
-
-    catalog : `~astropy.table.QTable`
-        The sources.
+    scenes : list of tuple
+        Two exposures, the image that the sources were found on, and the
+        sources.
 
     fwhm : float
         Of the point-spread function.
     """
-    circles = apertures_of(catalog, REAL_RADIUS)
-    psf = moffat_image(41, fwhm, REAL_BETA)
-    known = catalog['x_centroid', 'y_centroid']
-    found, sky = {}, {}
-    for frame in frames:
-        results = {'aperture': frame, 'ccd': denoise(frame),
-                   'ccd-mmse': denoise(frame, 'ccd-mmse'),
-                   'blend': denoise(frame, catalog=known),
-                   'model': denoise(frame, catalog=known, guide='model',
-                                    psf=psf)}
-        blank = results['blend'].flags == 0
-        for method, result in results.items():
-            found.setdefault(method, []).append(annulus_photometry(
-                result, circles, r_in=10, r_out=20,
-                error=1.0 * frame.unit)['flux'].value)
-            sky.setdefault(method, []).append(mad_std(result.data[blank]))
-    raw = annulus_photometry(frames[0], circles, r_in=10, r_out=20)
-    print(f'\n{name}, pair of exposures: {len(catalog)} sources')
-    print_pairs({method: np.array(parts) for method, parts in found.items()},
-                np.asarray(mean_snr(catalog, mean, raw)))
+    psf = moffat_image(61, fwhm, REAL_BETA)
+    found, sky, snr = {}, {}, []
+    for pair, mean, catalog in scenes:
+        known = catalog['x_centroid', 'y_centroid']
+        fluxes = {}
+        for frame in pair:
+            results = {'aperture': frame, 'ccd': denoise(frame),
+                       'ccd-mmse': denoise(frame, 'ccd-mmse'),
+                       'blend': denoise(frame, catalog=known),
+                       'model': denoise(frame, catalog=known, guide='model',
+                                        psf=psf)}
+            blank = results['blend'].flags == 0
+            tables = {}
+            for method, result in results.items():
+                tables[method] = field.measure(result, catalog,
+                                               error=1.0 * frame.unit)
+                fluxes.setdefault(method, []).append(
+                    tables[method]['flux'].value)
+                sky.setdefault(method, []).append(
+                    mad_std(result.data[blank]))
+            fluxes.setdefault('raw, sky of ccd', []).append(
+                with_other_sky(tables['aperture'], tables['ccd']))
+        for method, parts in fluxes.items():
+            found.setdefault(method, []).append(np.array(parts))
+        snr.append(np.asarray(mean_snr(field, catalog, mean,
+                                       field.measure(pair[0], catalog))))
+    snr = np.concatenate(snr)
+    print(f'\n{name}: {len(snr)} sources')
+    print_pairs({method: np.concatenate(parts, axis=1)
+                 for method, parts in found.items()}, snr)
     raw = np.mean(sky['aperture'])
     print('sky: ' + ', '.join(f'{method} {np.mean(parts) / raw:.2f}'
                               for method, parts in sky.items()), flush=True)

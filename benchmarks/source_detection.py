@@ -20,7 +20,7 @@ import argparse
 import importlib.util
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +30,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.table import Table
 from astropy.wcs import WCS
-from forced_photometry import ESO_FWHM, apertures_of
+from forced_photometry import ESO085, apertures_of
 from photutils.detection import DAOStarFinder
 from photutils.psf import MoffatPSF
 from photutils.utils.exceptions import NoDetectionsWarning
@@ -50,7 +50,6 @@ from astro_denoise.inference.source_centers import find_centers
 from astro_denoise.noise import measure_plane
 from astro_denoise.noise.seeing import frame_fwhm
 from astro_denoise.photometry import (
-    annulus_photometry,
     profile_photometry,
     sigma68,
 )
@@ -622,13 +621,13 @@ def _false_sources(charge, scene, table):
 def real_pair(model):
     """Print how alike two real exposures are, beside aperture fluxes."""
     catalogs, flux_pairs = [], []
+    wide = replace(ESO085, radius=ESO085.filter_fwhm)
     for frame in load_example_pair():
         catalog = segment_point_sources(frame, model).catalog
         catalogs.append(np.stack([np.asarray(catalog[name]) for name in (
             'x_centroid', 'y_centroid', 'snr')], 1))
         flux_pairs.append([np.asarray(table['flux'].value) for table in (
-            catalog, annulus_photometry(
-                frame, apertures_of(catalog, ESO_FWHM), r_in=10, r_out=20))])
+            catalog, wide.measure(frame, catalog))])
     first, second = catalogs
     apart, index = cKDTree(second[:, :2]).query(first[:, :2])
     again = apart < 1.0
