@@ -162,7 +162,8 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
         ``floor_error`` in ``raw`` or ``exposures`` gives the floor alone.
 
     forced : table or list of tables, optional
-        Fluxes of the raw frames from `forced_photometry`, another rival.
+        Fluxes and ``floor_error`` of the raw frames from
+        `forced_photometry`, another rival.
 
     image_id, flux, flux_error : str, optional
         Names of these columns in all tables, if they are others.
@@ -186,8 +187,11 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
         of raw fluxes) and ``sigma68_over_raw``; ``coverage68`` and
         ``coverage95`` (share of pairs with ``abs(df)`` below 1 and 2;
         0.683 and 0.954 where the errors are right), ``profile_sigma68``,
-        ``forced_sigma68``, ``forced_response`` (with ``raw``),
-        ``floor`` (as a sigma68) and ``verdict``. Scatter that raw and
+        ``forced_sigma68`` (over the response of the forced fluxes, which
+        are all the light of a galaxy and not what is in its aperture),
+        ``forced_response`` (with ``raw``: 1.6 for apertures with 62.5 per
+        cent of the light), ``floor`` (as a sigma68, of fluxes in
+        apertures) and ``verdict``. Scatter that raw and
         denoised fluxes share cancels in ``sigma68_over_raw``, which is
         therefore what the verdict compares with the floor.
 
@@ -284,7 +288,9 @@ def _pair_columns(data, raw, raw_rows, rivals, pairs):
                                     data.flux[second], data.error[second]),
         'raw_df': unknown, 'raw1': unknown, 'raw2': unknown,
         'flux1': data.flux[first], 'flux2': data.flux[second],
-        'floor': _floor(data, raw, raw_rows, rivals, pairs) / error}
+        'floor': _floor(data, raw, raw_rows, rivals, pairs) / error,
+        'forced_floor': _bound(*rivals.get('forced', (None, None)),
+                               pairs) / error}
     if raw is not None:
         one, two = raw_rows[first], raw_rows[second]
         columns['raw1'], columns['raw2'] = raw.flux[one], raw.flux[two]
@@ -312,15 +318,24 @@ def _aperture_flux(profile):
 
 def _floor(data, raw, raw_rows, rivals, pairs):
     """
-    Cramér-Rao bound of the flux difference of each pair.
+    Cramér-Rao bound of the flux difference of each pair, in apertures.
     """
-    for source, rows in (*rivals.values(), (raw, raw_rows),
+    for source, rows in (rivals.get('profile', (None, None)),
+                         (raw, raw_rows),
                          (data, np.arange(len(data.flux)))):
-        if source is not None and 'floor_error' in source.table.colnames:
-            error = source.calibrated_error('floor_error')
-            error = np.where(rows >= 0, error[rows], np.nan)
-            return np.hypot(error[pairs.first], error[pairs.second])
-    return np.full(len(pairs.first), np.nan)
+        floor = _bound(source, rows, pairs)
+        if not np.isnan(floor).all():
+            return floor
+    return floor
+
+
+def _bound(source, rows, pairs):
+    """The same by one table; NaN if it has none."""
+    if source is None or 'floor_error' not in source.table.colnames:
+        return np.full(len(pairs.first), np.nan)
+    error = source.calibrated_error('floor_error')
+    error = np.where(rows >= 0, error[rows], np.nan)
+    return np.hypot(error[pairs.first], error[pairs.second])
 
 
 def _bin_values(data, own, raw_rows, pairs, column):
@@ -391,6 +406,11 @@ def _statistics(df, raw_df, flux1, raw1, flux2, raw2):
         width / raw_width if raw_width > 0 else np.nan])
 
 
+def _median(values):
+    values = values[np.isfinite(values)]
+    return np.median(values) if len(values) else np.nan
+
+
 def _bin_row(columns, group, n_resamples, rng):
     """
     One row of the report.
@@ -411,11 +431,20 @@ def _bin_row(columns, group, n_resamples, rng):
     size = np.abs(columns['df'])
     for name, limit in (('coverage68', 1), ('coverage95', 2)):
         row[name] = np.mean(size < limit) if n_pairs else np.nan
-    for name in ('profile', 'forced'):
-        row[f'{name}_sigma68'] = sigma68(columns[f'{name}_df'])
+    row['profile_sigma68'] = sigma68(columns['profile_df'])
+    # Forced fluxes are all the light of a source, the others what of it is
+    # in an aperture.
+    others = [columns[name] for name in ('raw1', 'raw2')]
+    if np.isnan(others).all():
+        others = [columns[name] for name in ('flux1', 'flux2')]
+    scale = pair_response(columns['forced1'], others[0], columns['forced2'],
+                          others[1])
+    scale = scale if scale > 0 else np.nan
+    row['forced_sigma68'] = sigma68(columns['forced_df']) / scale
     row['forced_response'] = pair_response(*(columns[name] for name in (
         'forced1', 'raw1', 'forced2', 'raw2')))
-    floor = columns['floor'][np.isfinite(columns['floor'])]
-    row['floor'] = np.median(floor) if len(floor) else np.nan
+    row['floor'] = _median(columns['floor'])
+    if np.isnan(row['floor']):
+        row['floor'] = _median(columns['forced_floor']) / scale
     row['verdict'] = verdict(row)
     return row

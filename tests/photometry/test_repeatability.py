@@ -411,6 +411,29 @@ class TestForced:
         assert_allclose(table['forced_response'], 1, atol=0.02)
         assert np.isnan(table['profile_sigma68'][0])
 
+    def test_all_the_light(self, raw):
+        # where apertures have a part of it, errors and floor are larger too
+        rng = np.random.default_rng(8)
+        forced = raw.copy()
+        forced['flux'] = raw['flux'] + 0.3 * rng.normal(
+            size=len(raw)) * raw['flux_error']
+        forced['floor_error'] = 0.5 * raw['flux_error']
+        options = {'bins': [18, 23], 'seed': 1}
+        expected = check_repeatability(raw, raw, forced=forced,
+                                       **options).table
+        assert_allclose(expected['floor'], 0.5, rtol=0.03)
+        for name in ('flux', 'flux_error', 'floor_error'):
+            forced[name] *= 1.6
+        for first in (raw, None):
+            found = check_repeatability(raw, first, forced=forced,
+                                        **options).table
+            for name in ('floor', 'forced_sigma68'):
+                assert_allclose(found[name], expected[name], rtol=0.02)
+            assert found['verdict'][0].endswith('errors right')
+        assert_allclose(check_repeatability(
+            raw, raw, forced=forced, **options).table['forced_response'],
+            1.6, rtol=0.02)
+
 
 class TestNames:
     def test_columns_of_other_names(self, raw):
