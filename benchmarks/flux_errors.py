@@ -11,6 +11,10 @@ background from an annulus, in bins of the signal-to-noise ratio of the source
 (of a matched filter; the first bin is blank sky). ``alone`` is the root of the
 sum of the squares of the pixels' uncertainties, which would be right if pixels
 were independent. Seeds are used nowhere else.
+
+With ``--structured`` the same for apertures anywhere on frames of the zoo
+(``zoo_frames.py``) that are full of light, without annulus, the noise
+estimated from each frame: of many apertures, and of the one in the middle.
 """
 
 import argparse
@@ -22,6 +26,7 @@ from astropy.nddata import CCDData
 from astropy.table import QTable
 from astropy.utils.exceptions import AstropyUserWarning
 from fields import jittered_grid
+from zoo_frames import draw
 
 from astro_denoise import denoise
 from astro_denoise.photometry import annulus_photometry, denoised_flux_error
@@ -35,6 +40,13 @@ SPACING = 56
 RADII = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 BINS = ((0.0, 0.0), (1.0, 5.0), (5.0, 15.0), (15.0, 30.0))
 ANNULUS = (30, 45)
+STRUCTURED = ('survey, PSF 3.0 px', 'globular cluster', 'spiral',
+              'galaxy fills the frame', 'filaments',
+              'nebula, structure of 2 px', 'nebula, structure of 4 px',
+              'nebula, structure of 8 px', 'nebula, structure of 16 px',
+              'solar disc')
+STRUCTURED_SIZE, STRUCTURED_RADII = 384, (1.0, 3.0, 8.0)
+N_APERTURES = 150
 
 
 def make_scene(size, fwhm, rng):
@@ -112,16 +124,37 @@ def measure(frame, sources, radius):
     boxes = [ellipse_weights(x, y, radius, radius, 0.0)
              for x, y in zip(sources['x'], sources['y'], strict=True)]
 
-    def sums(image, power):
-        padded = np.pad(image, 24)
-        return np.array([
-            np.sum(weights**power * padded[y1 + 24:y2 + 24, x1 + 24:x2 + 24])
-            for weights, (x1, x2, y1, y2) in boxes])
-
-    plain = sums(frame.data, 1)
+    plain = sums_in(boxes, frame.data)
     return {'annulus': (table['flux'].value, table['flux_error'].value),
             'plain': (plain, denoised_flux_error(frame, circles).value),
-            'alone': (plain, np.sqrt(sums(frame.uncertainty.array**2, 2)))}
+            'alone': (plain, np.sqrt(sums_in(
+                boxes, frame.uncertainty.array**2, 2)))}
+
+
+def sums_in(boxes, image, power=1):
+    """
+    Sums in apertures, without background.
+
+    Parameters
+    ----------
+    boxes : list of tuple
+        Weights, and the box that they are of.
+
+    image : 2D `~numpy.ndarray`
+        The pixels.
+
+    power : int, optional
+        Of the weights.
+
+    Returns
+    -------
+    sums : 1D `~numpy.ndarray`
+        One for each aperture.
+    """
+    padded = np.pad(image, 24)
+    return np.array([
+        np.sum(weights**power * padded[y1 + 24:y2 + 24, x1 + 24:x2 + 24])
+        for weights, (x1, x2, y1, y2) in boxes])
 
 
 def report_errors(settings):
@@ -169,6 +202,43 @@ def report_errors(settings):
     print(f'\nA ratio is known to +-{error:.3f}\n')
 
 
+def report_structured(n_exposures):
+    """
+    Print predicted errors over scatter on frames full of light.
+
+    Parameters
+    ----------
+    n_exposures : int
+        Of each frame.
+    """
+    print(f'{"":28s}' + ''.join(f'{f"r = {radius:g}":>9s}{"middle":>9s}'
+                                for radius in STRUCTURED_RADII))
+    for number, name in enumerate(STRUCTURED):
+        scene = draw(name, [SEED, number], 2 * (STRUCTURED_SIZE,))
+        rng = np.random.default_rng([SEED, 50, number])
+        x, y = rng.uniform(40, STRUCTURED_SIZE - 41, (2, N_APERTURES))
+        places = QTable({'x': x, 'y': y})
+        found = {radius: [] for radius in STRUCTURED_RADII}
+        for _ in range(n_exposures):
+            data = scene.truth + scene.sigma * rng.standard_normal(
+                scene.truth.shape)
+            frame = denoise(CCDData(data, unit='adu'))
+            for radius, results in found.items():
+                boxes = [ellipse_weights(*place, radius, radius, 0.0)
+                         for place in zip(x, y, strict=True)]
+                results.append((
+                    sums_in(boxes, frame.data), denoised_flux_error(
+                        frame, apertures_of(places, radius)).value))
+        print(f'{name:28s}', end='')
+        for results in found.values():
+            fluxes, errors = np.array(results).transpose(1, 0, 2)
+            scatter = np.var(fluxes, axis=0, ddof=1)
+            error = np.mean(errors**2, axis=0)
+            print(f'{np.sqrt(error.mean() / scatter.mean()):9.2f}'
+                  f'{np.sqrt(np.median(error / scatter)):9.2f}', end='')
+        print(flush=True)
+
+
 def report_speed():
     """
     Print the time of many apertures on a large frame.
@@ -198,11 +268,15 @@ def main():
     parser.add_argument('--n-exposures', type=int, default=16)
     parser.add_argument('--fwhm', type=float, nargs='+',
                         default=[2.4, 3.8, 6.0])
+    parser.add_argument('--structured', action='store_true')
     parser.add_argument('--speed', action='store_true')
     options = parser.parse_args()
     warnings.simplefilter('ignore', AstropyUserWarning)
     if options.speed:
         report_speed()
+        return
+    if options.structured:
+        report_structured(options.n_exposures)
         return
     for fwhm in options.fwhm:
         report_errors({'size': options.size, 'n_scenes': options.n_scenes,

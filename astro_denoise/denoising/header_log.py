@@ -25,6 +25,7 @@ _NOISE_CARDS = {
     'DNGAIN': ('gain', 'electron per unit of the frame'),
     'DNRDNOIS': ('read_noise', 'read noise in electron'),
     'DNSIGMA': ('level', 'noise of the blank sky'),
+    'DNSKY': ('sky', 'value of the sky with that noise'),
     'DNVERDCT': ('verdict', 'white, correlated, or cannot tell'),
     'DNCORR': ('correlation', 'lag-1 autocorrelation of the noise'),
     'DNFWHM': ('fwhm', 'PSF FWHM found, in pixels'),

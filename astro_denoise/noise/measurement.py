@@ -137,17 +137,22 @@ class Measurement:
         Returns
         -------
         description : dict
-            Origin, gain, read noise, level, correlation, verdict and
-            seeing.
+            Origin, gain, read noise, level of the blank sky, its value if
+            the noise differs from there by the light alone, correlation,
+            verdict and seeing.
         """
+        found = self.found
+        by_light = found and (self.relative is None or self.doubts_map)
         return {
             'origin': self.origin,
             'gain': self.gain and math.ldexp(self.gain,
                                               -self.scale.exponent),
             'read_noise': self.read_noise,
             'level': math.ldexp(self.level, self.scale.exponent),
+            'sky': math.ldexp(found.sky + found.pedestal,
+                              self.scale.exponent) if by_light else None,
             'correlation': self.correlation or None,
-            'verdict': self.found and self.found.verdict,
+            'verdict': found and found.verdict,
             'fwhm': self.fwhm}
 
     def whole(self, reader):

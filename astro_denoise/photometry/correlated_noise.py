@@ -23,6 +23,10 @@ _BOX = 64
 # was; of 3x3 pixels, as a peak may state as large an error.
 _KEPT = 0.9
 
+# The least noise that a header can mean, in units of the sky's variance; and
+# the share of plain pixels from which on they tell where there is more.
+_LEAST, _FEWEST_PLAIN = 0.01, 0.3
+
 # Of a sum that must be in footprints to have the error of a filter.
 _LEAST_SHARE = 0.5
 
@@ -167,30 +171,34 @@ class FilteredNoise:
         ValueError
             If the header does not say what the noise was.
         """
-        gain = plane.gain
+        smooth = _smooth(plane.values, plane.valid)
+        light, gain = plane.values - smooth, plane.gain
+        by_light = not knows_noise and gain is None and all(
+            isinstance(header.get(name), int | float)
+            for name in ('DNGAIN', 'DNSKY'))
         if knows_noise:
             sky = np.where(plane.valid, plane.sigma.astype(float), 1.0)**2
+        elif by_light:
+            sky = _by_light(header, smooth)
         else:
-            level = header.get('DNSIGMA')
-            if not isinstance(level, int | float) or not level > 0:
-                msg = ('error must be given, the noise of the raw pixels: '
-                       f'DNSIGMA of the header is {level!r}')
-                raise ValueError(msg)
-            sky = np.full(plane.values.shape, float(level)**2)
-            chosen = _of_one_model(plane, header)
-            if plane.sigma is not None and chosen.any():
-                relative = _smooth(plane.sigma, chosen)
-                sky *= (relative / np.median(relative[chosen]))**2
+            sky = np.full(light.shape, _level(header)**2)
             gain = header.get('DNGAIN') if gain is None else gain
-        light = plane.values - _smooth(plane.values, plane.valid)
-        variance = sky
-        if gain is not None:
-            variance = sky + np.maximum(light, 0.0) / gain
+        if by_light:
+            variance = _by_light(header, plane.values)
+        else:
+            variance = sky if gain is None else (
+                sky + np.maximum(light, 0.0) / gain)
+        chosen, kept = _of_one_model(plane, header), None
+        if denoised is not None and chosen.any():
+            kept = _kept(denoised, variance, chosen)
+            if not (knows_noise or by_light):
+                relative = _relative(denoised, light, variance, kept, chosen)
+                sky, variance = sky * relative**2, variance * relative**2
+                variance = np.where(kept, denoised**2, variance)
         variance = variance * plane.valid
         seen = None
         if KERNEL_CARD in header:
-            seen = SeenLight.of(light, variance, kernel, _kept(
-                denoised, variance, kernel, _of_one_model(plane, header)))
+            seen = SeenLight.of(light, variance, kernel, kept)
         return cls(kernel, variance, sky, seen, plane.flags)
 
     def of_sum(self, plane, weights, box):
@@ -285,19 +293,44 @@ class FilteredNoise:
         return filtered[inside].sum() / (np.pi * (r_out**2 - r_in**2))
 
 
-def _kept(denoised, variance, kernel, chosen):
+def _level(header):
+    """Read the noise of the blank sky."""
+    level = header.get('DNSIGMA')
+    if not isinstance(level, int | float) or not level > 0:
+        msg = ('error must be given, the noise of the raw pixels: '
+               f'DNSIGMA of the header is {level!r}')
+        raise ValueError(msg)
+    return float(level)
+
+
+def _by_light(header, values):
+    """Compute the variance that pixels of some light, sky included, have."""
+    level, gain = _level(header), header['DNGAIN']
+    read_noise = header.get('DNRDNOIS') or 0.0
+    return np.maximum(level**2 + (values - header['DNSKY']) / gain,
+                      max((read_noise / gain)**2, _LEAST * level**2))
+
+
+def _kept(denoised, variance, chosen):
     """
     Find pixels that were kept as they were, by their uncertainties.
     """
-    if denoised is None or not chosen.any():
-        return None
-    ratio = np.divide(denoised.astype(float)**2, variance,
-                      out=np.zeros(variance.shape), where=variance > 0)
-    usual = np.median(ratio[chosen])
-    if not usual > 0:
-        return None
-    kept = chosen & (ratio * np.sum(kernel**2) > _KEPT * usual)
+    kept = chosen & (denoised.astype(float)**2 > _KEPT * variance)
     return maximum_filter(minimum_filter(kept, 3), 3)
+
+
+def _relative(denoised, light, variance, kept, chosen):
+    """
+    Find noise that differs from place to place, by the uncertainties.
+
+    Those of filtered pixels without light tell.
+    """
+    plain = chosen & ~kept & (light**2 < variance) & (denoised > 0)
+    if np.mean(plain) < _FEWEST_PLAIN:
+        return 1.0
+    ratio = denoised / np.sqrt(np.where(plain, variance, 1.0))
+    relative = _smooth(ratio, plain)
+    return relative / np.median(relative[plain])
 
 
 def _of_one_model(plane, header):

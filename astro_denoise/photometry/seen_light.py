@@ -188,6 +188,9 @@ class SeenLight:
         inside = tuple(slice(half, half + length)
                        for length in weights.shape)
         change = np.sum(weights * lost * near[inside])
+        # No more than there is: not what the kernel brings from far away.
+        limit = np.sum(np.abs(weights) * seen[inside] * near[inside])
+        change = np.clip(change, -limit, limit)
         return _COMMON * change / square * seen * near
 
 

@@ -105,6 +105,19 @@ class TestError:
         assert_allclose(right / left, (1 + 2 * 130 / 159)
                         / (1 + 2 * 30 / 159), rtol=0.1)
 
+    def test_pixels_that_were_kept(self):
+        # squares of structure are as they were, and state the raw noise
+        frame = filtered(1)
+        sigma = np.full(SHAPE, 5.0 * np.sqrt(np.sum(KERNEL**2)))
+        sigma[60:100, 20:60] = 5.0
+        sigma[80, 120] = 5.0  # a peak that states too much
+        frame.uncertainty = StdDevUncertainty(sigma)
+        kept, peak, other = denoised_flux_error(
+            frame, apertures(3.0, [(40, 80), (120, 80), (80, 130)])).value
+        weights = ellipse_weights(40, 80, 3.0, 3.0, 0)[0]
+        assert_allclose(kept, 5 * np.sqrt(np.sum(weights**2)), rtol=0.04)
+        assert_allclose(peak, other, rtol=1e-3)
+
     def test_photons(self):
         frame = filtered(1)
         frame.data[70:90, 70:90] += 1000
@@ -116,6 +129,19 @@ class TestError:
         given = denoised_flux_error(frame, apertures(4.0), gain=2,
                                     error=5 * u.adu).value
         assert_allclose(given, with_photons, rtol=1e-6)
+
+    def test_light_of_the_sky(self):
+        # the header says how noise grows with light, diffuse light too
+        frame = filtered(1)
+        error = denoised_flux_error(frame, apertures(4.0)).value
+        frame.data += 900
+        frame.header.update(DNGAIN=2.0, DNSKY=100.0)
+        found = denoised_flux_error(frame, apertures(4.0)).value
+        assert_allclose(found / error, np.sqrt(1 + 450 / 25), rtol=0.02)
+        frame.data -= 1000  # no less than the read noise
+        frame.header['DNRDNOIS'] = 4.0
+        found = denoised_flux_error(frame, apertures(4.0)).value
+        assert_allclose(found / error, 2.0 / 5.0, rtol=0.02)
 
     def test_edges_and_masks(self):
         frame = filtered(1)

@@ -72,6 +72,20 @@ def test_of_another_source(distance):
                 < 1.3 * np.sum(weights**2))
 
 
+def test_nothing_comes_from_far_away():
+    # a kernel with long wings, and hardly any light in the aperture
+    kernel = 0.9 * KERNEL
+    kernel += 0.1 / kernel.size
+    light = source(1e5, x=38.0)
+    light[:, 44:] = 0.0
+    light[48, 48] = 1.0
+    seen = SeenLight.of(light, NOISE, kernel)
+    weights, (x1, x2, y1, y2) = ellipse_weights(48.3, 47.8, 1.0, 1.0, 0)
+    found = seen.filtered(weights, kernel, np.s_[y1:y2, x1:x2],
+                          np.s_[0:y2 - y1, 0:x2 - x1])
+    assert np.sum(found**2) < 1.1 * np.sum(weights**2)
+
+
 @pytest.mark.parametrize('unit', [1e-25, 1e-10, 1e12])
 def test_unit(unit):
     light = source(120.0)
