@@ -27,6 +27,10 @@ _KEPT = 0.9
 # the share of plain pixels from which on they tell where there is more.
 _LEAST, _FEWEST_PLAIN = 0.01, 0.3
 
+# Sigmas that the sky of a frame may be off what its header says, and every
+# which row and column is looked at.
+_FAR, _STEP = 5.0, 7
+
 # Of a sum that must be in footprints to have the error of a filter.
 _LEAST_SHARE = 0.5
 
@@ -173,9 +177,9 @@ class FilteredNoise:
         """
         smooth = _smooth(plane.values, plane.valid)
         light, gain = plane.values - smooth, plane.gain
-        by_light = not knows_noise and gain is None and all(
-            isinstance(header.get(name), int | float)
-            for name in ('DNGAIN', 'DNSKY'))
+        some = np.s_[::_STEP, ::_STEP]
+        by_light = (not knows_noise and gain is None and _says_light(
+            header, smooth[some][plane.valid[some]]))
         if knows_noise:
             sky = np.where(plane.valid, plane.sigma.astype(float), 1.0)**2
         elif by_light:
@@ -301,6 +305,21 @@ def _level(header):
                f'DNSIGMA of the header is {level!r}')
         raise ValueError(msg)
     return float(level)
+
+
+def _says_light(header, smooth):
+    """
+    Tell whether a header says how noise grows with the light of its frame.
+
+    It does not if a sky was subtracted or added later.
+    """
+    gain, sky = (header.get(name) for name in ('DNGAIN', 'DNSKY'))
+    if not len(smooth) or not all(
+            isinstance(each, int | float) for each in (gain, sky)):
+        return False
+    dark, middle = np.percentile(smooth, (2, 50))
+    far = _FAR * _level(header)
+    return dark < sky + far and middle > sky - far
 
 
 def _by_light(header, values):

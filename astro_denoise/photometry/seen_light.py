@@ -23,12 +23,15 @@ _BRIGHT = 15.0
 
 # More light lets the network see more of what it sees. How much of that is
 # of a whole source, within this many widths of the kernel.
-_COMMON, _SOURCE = 0.25, 3.6
+_COMMON, _SOURCE = 0.3, 3.6
+
+# At most so many times the light in a sum counts as lost by the kernel.
+_MOST = 1.5
 
 _STEP = 9  # every so many rows and columns tell the usual noise
 
 # Light of fewer sigmas of a filtered pixel is noise.
-_NOISE = 2.8
+_NOISE = 1.8
 
 
 @dataclass
@@ -41,7 +44,7 @@ class SeenLight:
     units of the noise. To first order, the noise of a sum with weights
     :math:`w` is that of the raw pixels with weights
 
-    .. math:: K * (w (1 - g)) + B * (w g) + 0.25 \\, t \\sum w D,
+    .. math:: K * (w (1 - g)) + B * (w g) + 0.3 \\, t \\sum w D,
 
     where :math:`g = m (3 - 2 m)` is how a change of the light goes through,
     :math:`B` the spot through which bright light is seen, and the last
@@ -188,8 +191,9 @@ class SeenLight:
         inside = tuple(slice(half, half + length)
                        for length in weights.shape)
         change = np.sum(weights * lost * near[inside])
-        # No more than there is: not what the kernel brings from far away.
-        limit = np.sum(np.abs(weights) * seen[inside] * near[inside])
+        # In proportion to what there is: not what the kernel brings from
+        # far away.
+        limit = _MOST * np.sum(np.abs(weights) * seen[inside] * near[inside])
         change = np.clip(change, -limit, limit)
         return _COMMON * change / square * seen * near
 

@@ -134,14 +134,24 @@ class TestError:
         # the header says how noise grows with light, diffuse light too
         frame = filtered(1)
         error = denoised_flux_error(frame, apertures(4.0)).value
-        frame.data += 900
+        frame.data[:, 64:] += 900
         frame.header.update(DNGAIN=2.0, DNSKY=100.0)
-        found = denoised_flux_error(frame, apertures(4.0)).value
+        catalog = apertures(4.0, [(114.0, 80.0)])
+        found = denoised_flux_error(frame, catalog).value
         assert_allclose(found / error, np.sqrt(1 + 450 / 25), rtol=0.02)
-        frame.data -= 1000  # no less than the read noise
+        frame.data[60:100, 94:134] -= 2000  # no less than the read noise
         frame.header['DNRDNOIS'] = 4.0
-        found = denoised_flux_error(frame, apertures(4.0)).value
+        found = denoised_flux_error(frame, catalog).value
         assert_allclose(found / error, 2.0 / 5.0, rtol=0.02)
+
+    @pytest.mark.parametrize('added', [-100.0, 1e4])
+    def test_sky_that_is_not_that_of_the_header(self, added):
+        frame = filtered(1)
+        expected = denoised_flux_error(frame, apertures(4.0)).value
+        frame.data += added
+        frame.header.update(DNGAIN=0.5, DNSKY=100.0)
+        found = denoised_flux_error(frame, apertures(4.0)).value
+        assert_allclose(found, expected, rtol=0.02)
 
     def test_edges_and_masks(self):
         frame = filtered(1)
