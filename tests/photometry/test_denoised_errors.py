@@ -59,8 +59,10 @@ class TestError:
                                               - 100)))
         error = denoised_flux_error(filtered(0), catalog)
         assert error.unit == u.adu
-        # 600 sums: the scatter is known to 3 per cent
-        assert_allclose(error.value, np.std(sums), rtol=0.1)
+        # 600 sums: the scatter is known to 3 per cent. A peak of the noise
+        # may be taken for light, whose error is larger.
+        assert_allclose(np.median(error.value), np.std(sums), rtol=0.1)
+        assert np.all(error.value < 1.35 * np.std(sums))
         raw = 5 * np.sqrt(np.pi) * radius
         assert error[0].value < raw
 
