@@ -252,10 +252,13 @@ def report_speed():
     for name, measured in (('denoised_flux_error', denoised_flux_error),
                            ('annulus_photometry', annulus_photometry)):
         measured(small, apertures_of(sources[:1], 3.0))  # what is imported
-        start = time.process_time()
-        measured(frame, apertures_of(sources, 3.0))
-        print(f'# {name}: 5,000 apertures on 4096x2048: '
-              f'{time.process_time() - start:.1f} s')
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            measured(frame, apertures_of(sources, 3.0))
+            times.append(time.process_time() - start)
+        print(f'# {name}: 5,000 apertures on 4096x2048: {min(times):.1f} s, '
+              f'the first time {times[0]:.1f} s')
 
 
 def main():

@@ -30,7 +30,7 @@ from ..noise.measurement import (
 )
 from ..noise.sampling import is_measured_whole, sample_parts
 from .guided import open_guide
-from .route import denoise_measured
+from .route import denoise_measured, leave
 from .source_light import stars_window, with_psf, with_seeing
 
 __all__ = ['denoise_lazily', 'is_lazy']
@@ -325,10 +325,13 @@ def _denoise_chunk(*chunks, which, noise_kind, all_chunks, halo, measurement,
     runtime = Runtime.resolve(computing['device'], computing['precision'])
     results = np.empty((2, *(side.stop - side.start for side in core)),
                        result_type(plane.frame.pixels.dtype))
+    writer = FrameWriter(plane.frame, *results, area=core)
+    if not measurement.n_valid:
+        leave(plane, writer, core)
+        return results
     denoise_measured(
         plane, _planes_of(plane, measurement, window), measurement,
-        runtime.place(model.model.network),
-        FrameWriter(plane.frame, *results, area=core), runtime=runtime,
+        runtime.place(model.model.network), writer, runtime=runtime,
         average=computing['average'], guide=guide,
         origin=[side.start for side in window])
     return results

@@ -12,7 +12,7 @@ import numpy as np
 from .guided import denoise_guided
 from .source_light import with_seeing
 
-__all__ = ['denoise_measured', 'denoise_plane']
+__all__ = ['denoise_measured', 'denoise_plane', 'leave']
 
 # Where a plane is read strip by strip, the width of a strip is limited by
 # the memory of the processor, where the noise map is made, on a GPU too.
@@ -69,7 +69,7 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
     measurement, planes = measure_plane(plane, gain=gain,
                                         read_noise=read_noise, keep=in_memory)
     if not measurement.n_valid:
-        _leave(plane, writer)
+        leave(plane, writer)
         return measurement
     if measurement.is_mosaic and plane.phase is None:
         del planes
@@ -93,13 +93,28 @@ def denoise_plane(plane, network, writer, *, gain=None, read_noise=None,
     return measurement
 
 
-def _leave(plane, writer):
-    """Write a plane without a valid pixel as it is."""
-    ny, nx = plane.shape
-    for start in range(0, ny, _LEFT_ROWS):
-        rows = slice(start, min(start + _LEFT_ROWS, ny))
-        empty = np.zeros((rows.stop - start, nx), plane.dtype)
-        writer.write(plane, (rows, slice(0, nx)), empty, empty, empty > 0)
+def leave(plane, writer, area=None):
+    """
+    Write a plane without a valid pixel as it is.
+
+    Parameters
+    ----------
+    plane : `~astro_denoise.frames.PlaneReader`
+        The plane.
+
+    writer : `~astro_denoise.frames.FrameWriter`
+        Takes the result.
+
+    area : tuple of slice, optional
+        Rows and columns to write; by default all.
+    """
+    if area is None:
+        area = tuple(slice(0, n) for n in plane.shape)
+    width = area[1].stop - area[1].start
+    for start in range(area[0].start, area[0].stop, _LEFT_ROWS):
+        rows = slice(start, min(start + _LEFT_ROWS, area[0].stop))
+        empty = np.zeros((rows.stop - start, width), plane.dtype)
+        writer.write(plane, (rows, area[1]), empty, empty, empty > 0)
     writer.release()
 
 

@@ -142,7 +142,8 @@ class Measurement:
             verdict and seeing.
         """
         found = self.found
-        by_light = found and (self.relative is None or self.doubts_map)
+        by_light = found and self.origin != 'uncertainty' and (
+            self.relative is None or self.doubts_map)
         return {
             'origin': self.origin,
             'gain': self.gain and math.ldexp(self.gain,

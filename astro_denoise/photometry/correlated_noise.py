@@ -7,29 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.nddata import StdDevUncertainty
-from photutils.background import Background2D, MedianBackground
-from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.signal import fftconvolve
 
 from ..frames.kernel_card import KERNEL_CARD, kernel_from_text
-from ..noise.background import BackgroundMesh
+from .raw_noise import RawNoise
 from .seen_light import SeenLight
 
 __all__ = ['FilteredNoise', 'denoised_noise', 'frame_kernel', 'refusal']
-
-_BOX = 64
-
-# Variance of a pixel over that of the raw one from which on it was kept as it
-# was; of 3x3 pixels, as a peak may state as large an error.
-_KEPT = 0.9
-
-# The least noise that a header can mean, in units of the sky's variance; and
-# the share of plain pixels from which on they tell where there is more.
-_LEAST, _FEWEST_PLAIN = 0.01, 0.3
-
-# Sigmas that the sky of a frame may be off what its header says, and every
-# which row and column is looked at.
-_FAR, _STEP = 5.0, 7
 
 # Of a sum that must be in footprints to have the error of a filter.
 _LEAST_SHARE = 0.5
@@ -175,35 +159,12 @@ class FilteredNoise:
         ValueError
             If the header does not say what the noise was.
         """
-        smooth = _smooth(plane.values, plane.valid)
-        light, gain = plane.values - smooth, plane.gain
-        some = np.s_[::_STEP, ::_STEP]
-        by_light = (not knows_noise and gain is None and _says_light(
-            header, smooth[some][plane.valid[some]]))
-        if knows_noise:
-            sky = np.where(plane.valid, plane.sigma.astype(float), 1.0)**2
-        elif by_light:
-            sky = _by_light(header, smooth)
-        else:
-            sky = np.full(light.shape, _level(header)**2)
-            gain = header.get('DNGAIN') if gain is None else gain
-        if by_light:
-            variance = _by_light(header, plane.values)
-        else:
-            variance = sky if gain is None else (
-                sky + np.maximum(light, 0.0) / gain)
-        chosen, kept = _of_one_model(plane, header), None
-        if denoised is not None and chosen.any():
-            kept = _kept(denoised, variance, chosen)
-            if not (knows_noise or by_light):
-                relative = _relative(denoised, light, variance, kept, chosen)
-                sky, variance = sky * relative**2, variance * relative**2
-                variance = np.where(kept, denoised**2, variance)
-        variance = variance * plane.valid
+        raw = RawNoise(plane, header, kernel, knows_noise=knows_noise,
+                       denoised=denoised)
         seen = None
         if KERNEL_CARD in header:
-            seen = SeenLight.of(light, variance, kernel, kept)
-        return cls(kernel, variance, sky, seen, plane.flags)
+            seen = SeenLight.of(raw.light, raw.variance, kernel, raw.kept)
+        return cls(kernel, raw.variance, raw.sky, seen, plane.flags)
 
     def of_sum(self, plane, weights, box):
         """
@@ -223,9 +184,11 @@ class FilteredNoise:
         Returns
         -------
         variance : float
-            Of the sum; NaN if the box is not on the frame, or most of the
-            pixels are not in a footprint.
+            Of the sum; NaN if the box is not on the frame, no pixel is
+            valid, or most of them are not in a footprint.
         """
+        if not weights.any():
+            return np.nan
         filtered = self._filtered(plane, weights, box)
         half = self.kernel.shape[0] // 2
         here, part = plane.cutout(box[0] - half, box[1] + half,
@@ -297,87 +260,7 @@ class FilteredNoise:
         return filtered[inside].sum() / (np.pi * (r_out**2 - r_in**2))
 
 
-def _level(header):
-    """Read the noise of the blank sky."""
-    level = header.get('DNSIGMA')
-    if not isinstance(level, int | float) or not level > 0:
-        msg = ('error must be given, the noise of the raw pixels: '
-               f'DNSIGMA of the header is {level!r}')
-        raise ValueError(msg)
-    return float(level)
-
-
-def _says_light(header, smooth):
-    """
-    Tell whether a header says how noise grows with the light of its frame.
-
-    It does not if a sky was subtracted or added later.
-    """
-    gain, sky = (header.get(name) for name in ('DNGAIN', 'DNSKY'))
-    if not len(smooth) or not all(
-            isinstance(each, int | float) for each in (gain, sky)):
-        return False
-    dark, middle = np.percentile(smooth, (2, 50))
-    far = _FAR * _level(header)
-    return dark < sky + far and middle > sky - far
-
-
-def _by_light(header, values):
-    """Compute the variance that pixels of some light, sky included, have."""
-    level, gain = _level(header), header['DNGAIN']
-    read_noise = header.get('DNRDNOIS') or 0.0
-    return np.maximum(level**2 + (values - header['DNSKY']) / gain,
-                      max((read_noise / gain)**2, _LEAST * level**2))
-
-
-def _kept(denoised, variance, chosen):
-    """
-    Find pixels that were kept as they were, by their uncertainties.
-    """
-    kept = chosen & (denoised.astype(float)**2 > _KEPT * variance)
-    return maximum_filter(minimum_filter(kept, 3), 3)
-
-
-def _relative(denoised, light, variance, kept, chosen):
-    """
-    Find noise that differs from place to place, by the uncertainties.
-
-    Those of filtered pixels without light tell.
-    """
-    plain = chosen & ~kept & (light**2 < variance) & (denoised > 0)
-    if np.mean(plain) < _FEWEST_PLAIN:
-        return 1.0
-    ratio = denoised / np.sqrt(np.where(plain, variance, 1.0))
-    relative = _smooth(ratio, plain)
-    return relative / np.median(relative[plain])
-
-
-def _of_one_model(plane, header):
-    """Choose pixels whose uncertainties can be compared."""
-    if header.get('DNGUIDE') != 'blend':
-        return plane.valid
-    if plane.flags is None:
-        return np.zeros_like(plane.valid)
-    return plane.valid & (plane.flags != 0)
-
-
 def _annulus(reach, x, y, r_in, r_out):
     line = np.arange(-reach, reach + 1)
     square = (line[:, np.newaxis] - y)**2 + (line - x)**2
     return ((square >= r_in**2) & (square < r_out**2)).astype(float)
-
-
-def _smooth(values, valid):
-    """Compute the median in boxes, smooth over the plane."""
-    ny, nx = values.shape
-    box = min(_BOX, ny), min(_BOX, nx)
-    background = Background2D(
-        values, box, mask=~valid, exclude_percentile=99, filter_size=1,
-        bkg_estimator=MedianBackground(sigma_clip=None))
-    if box != (_BOX, _BOX):
-        return background.background
-    # The same but for rounded corners, in a twentieth of the time.
-    mesh = background.background_mesh
-    center = float(np.median(mesh))
-    return BackgroundMesh((mesh - center).astype(np.float32), center,
-                          cell=_BOX).over((slice(0, ny), slice(0, nx)), float)

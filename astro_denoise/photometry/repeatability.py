@@ -187,10 +187,10 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
         of raw fluxes) and ``sigma68_over_raw``; ``coverage68`` and
         ``coverage95`` (share of pairs with ``abs(df)`` below 1 and 2;
         0.683 and 0.954 where the errors are right), ``profile_sigma68``,
-        ``forced_sigma68`` (over the response of the forced fluxes, which
-        are all the light of a galaxy and not what is in its aperture),
-        ``forced_response`` (with ``raw``: 1.6 for apertures with 62.5 per
-        cent of the light), ``floor`` (as a sigma68, of fluxes in
+        ``forced_sigma68`` (over the response of all forced fluxes, which
+        are all the light of a galaxy and not what is in its aperture) and
+        ``forced_response`` (both with ``raw``; 1.6 for apertures with 62.5
+        per cent of the light), ``floor`` (as a sigma68, of fluxes in
         apertures) and ``verdict``. Scatter that raw and
         denoised fluxes share cancels in ``sigma68_over_raw``, which is
         therefore what the verdict compares with the floor.
@@ -245,13 +245,18 @@ def check_repeatability(exposures, raw=None, *, by='ref_id', bins=None,
         edges = _merged(edges, values, min_pairs)
 
     columns = _pair_columns(data, raw, raw_rows, rivals, pairs)
+    # Forced fluxes are all the light of a source, the others what of it is
+    # in an aperture.
+    scale = pair_response(*(columns[name] for name in (
+        'forced1', 'raw1', 'forced2', 'raw2')))
+    scale = scale if scale > 0 else np.nan
     number = np.searchsorted(edges, values, side='right') - 1
     rows = []
     for index, (low, high) in enumerate(pairwise(edges)):
         here = number == index
         rows.append({'low': low, 'high': high} | _bin_row(
             {name: array[here] for name, array in columns.items()},
-            pairs.group[here], n_resamples, rng))
+            pairs.group[here], scale, n_resamples, rng))
     table = QTable(rows=rows)
     table.meta.update(table_meta(), column=column, by=by,
                       n_resamples=n_resamples)
@@ -290,7 +295,7 @@ def _pair_columns(data, raw, raw_rows, rivals, pairs):
         'flux1': data.flux[first], 'flux2': data.flux[second],
         'floor': _floor(data, raw, raw_rows, rivals, pairs) / error,
         'forced_floor': _bound(*rivals.get('forced', (None, None)),
-                               pairs) / error}
+                               pairs, in_aperture=False) / error}
     if raw is not None:
         one, two = raw_rows[first], raw_rows[second]
         columns['raw1'], columns['raw2'] = raw.flux[one], raw.flux[two]
@@ -300,20 +305,21 @@ def _pair_columns(data, raw, raw_rows, rivals, pairs):
         found = np.full(len(data.flux), np.nan)
         if name in rivals:
             rival, rows = rivals[name]
-            found = np.where(rows >= 0, _aperture_flux(rival)[rows], np.nan)
+            flux = _in_aperture(rival, rival.flux)
+            found = np.where(rows >= 0, flux[rows], np.nan)
         columns[f'{name}_df'] = (found[first] - found[second]) / error
         columns[f'{name}1'], columns[f'{name}2'] = found[first], found[second]
     return columns
 
 
-def _aperture_flux(profile):
+def _in_aperture(profile, values):
     """
-    Profile fluxes on the scale of the aperture fluxes.
+    Fluxes or errors of profiles on the scale of the aperture fluxes.
     """
     if 'aperture_fraction' not in profile.table.colnames:
-        return profile.flux
-    return profile.flux * _plain(profile.table['aperture_fraction'],
-                                 "column 'aperture_fraction'")
+        return values
+    return values * _plain(profile.table['aperture_fraction'],
+                           "column 'aperture_fraction'")
 
 
 def _floor(data, raw, raw_rows, rivals, pairs):
@@ -329,11 +335,13 @@ def _floor(data, raw, raw_rows, rivals, pairs):
     return floor
 
 
-def _bound(source, rows, pairs):
+def _bound(source, rows, pairs, *, in_aperture=True):
     """The same by one table; NaN if it has none."""
     if source is None or 'floor_error' not in source.table.colnames:
         return np.full(len(pairs.first), np.nan)
     error = source.calibrated_error('floor_error')
+    if not in_aperture:
+        error = _in_aperture(source, error)
     error = np.where(rows >= 0, error[rows], np.nan)
     return np.hypot(error[pairs.first], error[pairs.second])
 
@@ -411,7 +419,7 @@ def _median(values):
     return np.median(values) if len(values) else np.nan
 
 
-def _bin_row(columns, group, n_resamples, rng):
+def _bin_row(columns, group, scale, n_resamples, rng):
     """
     One row of the report.
     """
@@ -432,14 +440,6 @@ def _bin_row(columns, group, n_resamples, rng):
     for name, limit in (('coverage68', 1), ('coverage95', 2)):
         row[name] = np.mean(size < limit) if n_pairs else np.nan
     row['profile_sigma68'] = sigma68(columns['profile_df'])
-    # Forced fluxes are all the light of a source, the others what of it is
-    # in an aperture.
-    others = [columns[name] for name in ('raw1', 'raw2')]
-    if np.isnan(others).all():
-        others = [columns[name] for name in ('flux1', 'flux2')]
-    scale = pair_response(columns['forced1'], others[0], columns['forced2'],
-                          others[1])
-    scale = scale if scale > 0 else np.nan
     row['forced_sigma68'] = sigma68(columns['forced_df']) / scale
     row['forced_response'] = pair_response(*(columns[name] for name in (
         'forced1', 'raw1', 'forced2', 'raw2')))

@@ -3,6 +3,8 @@
 Tests of frames that are denoised block by block, dask arrays among them.
 """
 
+import warnings
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -458,6 +460,21 @@ def test_dask_stack_mask_and_integers(da, frame, model):
     expected = denoise(stack, model, mask=mask, uncertainty=2 * SIGMA)
     assert_allclose(result, expected, atol=1e-3 * SIGMA)
     assert_array_equal(result[mask], stack[mask])
+
+
+@pytest.mark.parametrize('shape', [(300, 420), (2, 150, 150)])
+def test_dask_without_a_valid_pixel(da, model, shape):
+    empty = np.full(shape, np.nan)
+    if len(shape) == 3:
+        empty[0] = np.random.default_rng(1).normal(100, 5, shape[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        result = denoise(da.from_array(empty, chunks=64), model,
+                         return_uncertainty=True)
+        expected = denoise(empty, model, return_uncertainty=True)
+        for found, right in zip(result, expected, strict=True):
+            assert_allclose(found.compute(scheduler='sync'), right,
+                            atol=0.01)
 
 
 def test_correlated_dask_array(da, frame, model):

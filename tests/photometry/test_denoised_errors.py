@@ -112,6 +112,8 @@ class TestError:
         frame = filtered(1)
         sigma = np.full(SHAPE, 5.0 * np.sqrt(np.sum(KERNEL**2)))
         sigma[60:100, 20:60] = 5.0
+        frame.data[60:100, 20:60] = np.random.default_rng(3).normal(
+            100, 5, (40, 40))
         sigma[80, 120] = 5.0  # a peak that states too much
         frame.uncertainty = StdDevUncertainty(sigma)
         kept, peak, other = denoised_flux_error(
@@ -165,6 +167,10 @@ class TestError:
         mask[:, 80:] = True
         half = denoised_flux_error(frame, apertures(3.0), mask=mask).value
         assert half[0] < 0.8 * error[0]
+        mask[:] = True
+        mask[:8, :8] = False
+        assert np.isnan(denoised_flux_error(frame, apertures(3.0),
+                                            mask=mask).value[0])
 
 
 class TestDenoised:
@@ -213,6 +219,25 @@ class TestDenoised:
                             axis=0)
             ratio = np.sqrt(np.mean(error**2) / np.mean(scatter**2))
             assert 0.89 < ratio < 1.13  # known to 0.04
+
+    @pytest.mark.parametrize('options', [{}, {'gain': 2.0}])
+    @pytest.mark.parametrize('ratio', [1.6, 4.0])
+    def test_noise_that_differs(self, options, ratio):
+        # supplied with the frame, whose light says nothing of it
+        sigma = np.where(np.arange(200) < 100, 3.0, 3.0 * ratio) * np.ones(
+            (200, 200))
+        rng = np.random.default_rng(8)
+        catalog = apertures(3.0, [(30, 50), (30, 150), (170, 50), (170, 150)])
+        tables = [annulus_photometry(
+            denoise(CCDData(100 + sigma * rng.normal(size=sigma.shape),
+                            unit='adu', uncertainty=StdDevUncertainty(sigma)),
+                    **options), catalog, r_in=15, r_out=25)
+            for _ in range(30)]
+        flux, error = (np.array([table[name].value for table in tables])
+                       for name in ('flux', 'flux_error'))
+        for side in (slice(0, 2), slice(2, 4)):
+            found = np.median(error[:, side]) / np.std(flux[:, side])
+            assert 0.78 < found < 1.28  # the scatter is known to 9 per cent
 
     def test_file(self, tmp_path):
         self.frames[0].write(tmp_path / 'frame.fits')
