@@ -132,22 +132,8 @@ class FilteredNoise:
 
         Parameters
         ----------
-        plane : `~astro_denoise.photometry.plane.Plane`
-            The denoised frame.
-
-        header : mapping
-            Its header.
-
-        kernel : 2D `~numpy.ndarray`
-            As in the attributes.
-
-        knows_noise : bool
-            Whether ``plane.sigma`` is that of the raw pixels, and not of
-            the denoised ones.
-
-        denoised : 2D `~numpy.ndarray`, optional
-            The uncertainties of the denoised pixels, from which it follows
-            which of them were kept as they were.
+        plane, header, kernel, knows_noise, denoised : object
+            As for `~astro_denoise.photometry.raw_noise.RawNoise`.
 
         Returns
         -------
@@ -189,7 +175,7 @@ class FilteredNoise:
         """
         if not weights.any():
             return np.nan
-        filtered = self._filtered(plane, weights, box)
+        filtered = self._filtered(weights, box)
         half = self.kernel.shape[0] // 2
         here, part = plane.cutout(box[0] - half, box[1] + half,
                                   box[2] - half, box[3] + half)
@@ -197,12 +183,11 @@ class FilteredNoise:
             return np.nan
         return np.sum(filtered[part]**2 * self.variance[here])
 
-    def _filtered(self, plane, weights, box):
+    def _filtered(self, weights, box):
         """Weights of the raw pixels in a sum of denoised ones."""
-        here, part = plane.cutout(*box)
-        if self.seen is None or here is None:
+        if self.seen is None:
             return fftconvolve(weights, self.kernel)
-        return self.seen.filtered(weights, self.kernel, here, part)
+        return self.seen.filtered(weights, self.kernel, box)
 
     def _in_footprints(self, plane, weights, box):
         """Tell whether half of a sum or more is of filtered pixels."""

@@ -79,14 +79,34 @@ class Plane:
         """
         Slices of the part of a box that is on the frame, and of the box.
         """
-        ny, nx = self.values.shape
-        x1, x2 = max(x_low, 0), min(x_high, nx)
-        y1, y2 = max(y_low, 0), min(y_high, ny)
-        if x1 >= x2 or y1 >= y2:
-            return None, None
-        return ((slice(y1, y2), slice(x1, x2)),
-                (slice(y1 - y_low, y2 - y_low),
-                 slice(x1 - x_low, x2 - x_low)))
+        return cutout(self.values.shape, x_low, x_high, y_low, y_high)
+
+
+def cutout(shape, x_low, x_high, y_low, y_high):
+    """
+    Slices of the part of a box that is on a frame, and of the box.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(ny, nx)`` of the frame.
+
+    x_low, x_high, y_low, y_high : int
+        The box.
+
+    Returns
+    -------
+    here, part : tuple of slice or `None`
+        `None` if the box is not on the frame.
+    """
+    ny, nx = shape
+    x1, x2 = max(x_low, 0), min(x_high, nx)
+    y1, y2 = max(y_low, 0), min(y_high, ny)
+    if x1 >= x2 or y1 >= y2:
+        return None, None
+    return ((slice(y1, y2), slice(x1, x2)),
+            (slice(y1 - y_low, y2 - y_low),
+             slice(x1 - x_low, x2 - x_low)))
 
 
 def open_plane(data, *, error=None, gain=None, mask=None, wcs=None,

@@ -76,28 +76,24 @@ class RawNoise:
     def __init__(self, plane, header, kernel, *, knows_noise, denoised=None):
         smooth = _smooth(plane.values, plane.valid)
         self.light = plane.values - smooth
-        gain, by_light = plane.gain, False
-        if knows_noise:
-            self.sky = np.where(plane.valid, plane.sigma.astype(float),
-                                1.0)**2
+        some, gain = np.s_[::_STEP, ::_STEP], plane.gain
+        by_light = not knows_noise and gain is None and _says_light(
+            header, smooth[some][plane.valid[some]])
+        if by_light:
+            self.sky = _by_light(header, smooth)
+            self.variance = _by_light(header, plane.values.astype(float))
         else:
-            some = np.s_[::_STEP, ::_STEP]
-            by_light = gain is None and _says_light(
-                header, smooth[some][plane.valid[some]])
-            if by_light:
-                self.sky = _by_light(header, smooth)
+            if knows_noise:
+                self.sky = np.where(plane.valid, plane.sigma.astype(float),
+                                    1.0)**2
             else:
                 self.sky = np.broadcast_to(_level(header)**2,
                                            self.light.shape)
                 gain = _number(header, 'DNGAIN') if gain is None else gain
-        if by_light:
-            self.variance = _by_light(header, plane.values.astype(float))
-        elif gain is None:
-            self.variance = self.sky
-        else:
-            self.variance = self.sky + np.maximum(self.light, 0.0) / gain
+            self.variance = self.sky if gain is None else (
+                self.sky + np.maximum(self.light, 0.0) / gain)
         self.kept = None
-        chosen = of_one_model(plane, header)
+        chosen = _of_one_model(plane, header)
         if denoised is not None and chosen.any():
             self._look(plane, kernel, denoised.astype(float), chosen,
                        knows=knows_noise or by_light,
@@ -132,23 +128,8 @@ class RawNoise:
         return relative / np.clip(quiet, *_CALIBRATION)
 
 
-def of_one_model(plane, header):
-    """
-    Choose pixels whose uncertainties can be compared.
-
-    Parameters
-    ----------
-    plane : `~astro_denoise.photometry.plane.Plane`
-        A denoised frame.
-
-    header : mapping
-        Its header.
-
-    Returns
-    -------
-    chosen : 2D bool `~numpy.ndarray`
-        Those in the footprints, if it was denoised with a catalog.
-    """
+def _of_one_model(plane, header):
+    """Choose pixels whose uncertainties can be compared."""
     if header.get('DNGUIDE') != 'blend':
         return plane.valid
     if plane.flags is None:
@@ -178,12 +159,10 @@ def _says_light(header, smooth):
     """
     Tell whether a header says how noise grows with the light of its frame.
 
-    It does not if a sky was subtracted or added later, or the noise was
-    supplied.
+    It does not if a sky was subtracted or added later.
     """
     sky = header.get('DNSKY')
-    if (header.get('DNNOISE') == 'uncertainty' or not len(smooth)
-            or _number(header, 'DNGAIN') is None
+    if (not len(smooth) or _number(header, 'DNGAIN') is None
             or not isinstance(sky, int | float) or not np.isfinite(sky)):
         return False
     dark, middle = np.percentile(smooth, (2, 50))

@@ -11,6 +11,7 @@ from scipy.signal import fftconvolve, oaconvolve
 
 from ..frames.kernel_card import FAINT
 from ..noise.strips import map_strips, strips
+from .plane import cutout
 
 __all__ = ['SeenLight']
 
@@ -137,7 +138,7 @@ class SeenLight:
         return cls(share, raw, seen, lost, _spot(_SPOT * width),
                    _SOURCE * width)
 
-    def filtered(self, weights, kernel, here, part):
+    def filtered(self, weights, kernel, box):
         """
         Compute the weights of the raw pixels in a sum.
 
@@ -149,17 +150,16 @@ class SeenLight:
         kernel : 2D `~numpy.ndarray`
             As for `of`.
 
-        here, part : tuple of slice
-            Where the box is on the frame, and the frame in the box.
+        box : tuple of int
+            ``(x_low, x_high, y_low, y_high)``.
 
         Returns
         -------
         filtered : 2D `~numpy.ndarray`
             Of the box, larger by half a kernel on each side.
         """
-        share, raw, lost = (np.zeros(weights.shape) for _ in range(3))
-        share[part], raw[part] = self.share[here], self.raw[here]
-        lost[part] = self.lost[here]
+        share, raw, lost = (_cut(plane, weights.shape, box)
+                            for plane in (self.share, self.raw, self.lost))
         through = weights * share
         filtered = fftconvolve(weights - through, kernel)
         if not through.any():
@@ -169,22 +169,21 @@ class SeenLight:
         inside = tuple(slice(half, half + length)
                        for length in weights.shape)
         filtered[inside] += middle + through * raw
-        return filtered + self._common(weights, lost, here, part,
-                                       filtered.shape, half)
+        x_low, x_high, y_low, y_high = box
+        seen = _cut(self.seen, filtered.shape, (
+            x_low - half, x_high + half, y_low - half, y_high + half))
+        return filtered + self._common(weights, lost, seen, half)
 
-    def _common(self, weights, lost, here, part, shape, half):
+    def _common(self, weights, lost, seen, half):
         """Weights of the pixels that show more of a source together."""
         total = np.sum(np.abs(weights))
         y, x = (np.sum(np.abs(weights) * place) / total
                 for place in np.indices(weights.shape))
         rows, columns = (np.arange(length) - half - center
-                         for length, center in zip(shape, (y, x),
+                         for length, center in zip(seen.shape, (y, x),
                                                    strict=True))
         near = np.exp(-0.5 * (rows[:, np.newaxis]**2 + columns**2)
                       / self.reach**2)
-        seen = np.zeros(shape)
-        larger, there = _larger(here, part, half, self.seen.shape, shape)
-        seen[there] = self.seen[larger]
         square = np.sum(seen**2 * near)
         if not square > 0:
             return 0.0
@@ -210,16 +209,13 @@ def _seen(light, variance, kept):
     return share, raw, light * believed, more
 
 
-def _larger(here, part, margin, frame, shape):
-    """Slices of a frame, and of a box with a margin around another."""
-    larger, there = [], []
-    for place, inner, length, size in zip(here, part, frame, shape,
-                                          strict=True):
-        first = place.start - inner.start - margin
-        low, high = max(first, 0), min(first + size, length)
-        larger.append(slice(low, high))
-        there.append(slice(low - first, high - first))
-    return tuple(larger), tuple(there)
+def _cut(plane, shape, box):
+    """Copy a box out of a plane, 0 where it leaves the plane."""
+    pixels = np.zeros(shape)
+    here, part = cutout(plane.shape, *box)
+    if here is not None:
+        pixels[part] = plane[here]
+    return pixels
 
 
 def _spot(width):
